@@ -1,0 +1,109 @@
+# bash completion for peelfs(1)
+
+# The names of the devices in a mount that fit the given state ("" for any).
+_peelfs_names_in() {
+    local status=$1/.peelfs/status.json state=$2
+    [ -r "$status" ] || return
+    # Names never hold quotes or line ends: peelfs escapes them.
+    awk -v wanted="$state" '
+        /"name": "/  { name = $0; sub(/.*"name": "/, "", name); sub(/",?$/, "", name) }
+        /"state": /  { state = $0; sub(/.*"state": "?/, "", state); sub(/"?,?$/, "", state)
+                       if (name != "" && (wanted == "" || state == wanted)) print name
+                       name = "" }' "$status"
+}
+
+# The names of the devices in the sources on the command line; locked ones stay locked, quickly.
+_peelfs_names_of() {
+    [ $# -gt 0 ] || return
+    timeout 3 peelfs ls --json --quiet --no-prompt "$@" 2>/dev/null </dev/null |
+        awk '/"name": "/ { sub(/.*"name": "/, ""); sub(/",?$/, ""); print }'
+}
+
+_peelfs() {
+    local cur prev words cword split
+    if declare -F _init_completion >/dev/null; then
+        _init_completion -s -n : || return
+    else
+        COMPREPLY=() cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+        words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+    fi
+    local verbs="mount ls cat export map umount unlock help"
+    local general="--help --version --verbose --quiet"
+    local keys="--key-file --key --no-prompt"
+    local sources="$keys --header --allow-reference --depth --no-search --kdf-memory"
+
+    # The verb and the operands behind it.
+    local verb="" word i skip=no operands=()
+    for ((i = 1; i < cword; i++)); do
+        word=${words[i]}
+        if [ $skip = yes ]; then skip=no; continue; fi
+        case $word in
+            --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | -o | --options | \
+                --offset | --length | --map-file | --sparse | --timeout) skip=yes ;;
+            -*) ;;
+            *)
+                if [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && [[ " $verbs " == *" $word "* ]]; then
+                    verb=$word
+                else
+                    operands+=("$word")
+                fi ;;
+        esac
+    done
+
+    case $prev in
+        --key-file | --allow-reference | --map-file)
+            COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
+        --key | --header)
+            case $cur in
+                *=file:*) COMPREPLY=($(compgen -P "${cur%%=file:*}=file:" -f -- "${cur#*=file:}")) ;;
+            esac
+            return ;;
+        --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
+        --depth | --kdf-memory | --offset | --length | --timeout) return ;;
+        -o | --options)
+            local before=""
+            [[ $cur == *,* ]] && before=${cur%,*},
+            COMPREPLY=($(compgen -P "$before" -W "allow_other threads= log-file= debug no-auto-unmount
+                fsname= max_read= nodev nosuid noexec noatime key-file= key= header= allow-reference=
+                depth= no-search no-prompt kdf-memory=" -- "${cur##*,}"))
+            compopt -o nospace 2>/dev/null
+            return ;;
+    esac
+
+    if [[ $cur == -* ]]; then
+        local options=$general
+        case $verb in
+            "" | mount) options+=" $sources --foreground --options -f -o" ;;
+            ls) options+=" $sources --json --bytes" ;;
+            cat) options+=" $sources --offset --length --force" ;;
+            export) options+=" $sources --force --sparse --map-file --resume --stop-on-error" ;;
+            map) options+=" $sources --json" ;;
+            umount) options+=" --lazy --timeout" ;;
+            unlock) options+=" $keys" ;;
+        esac
+        COMPREPLY=($(compgen -W "$options" -- "$cur"))
+        return
+    fi
+
+    case $verb in
+        help) COMPREPLY=($(compgen -W "$verbs" -- "$cur")); return ;;
+        umount)
+            COMPREPLY=($(compgen -W "$(awk '$3 == "fuse.peelfs" { print $2 }' /proc/mounts)" -- "$cur"))
+            return ;;
+        unlock)
+            if [ ${#operands[@]} = 0 ]; then
+                COMPREPLY=($(compgen -W "$(awk '$3 == "fuse.peelfs" { print $2 }' /proc/mounts)" -- "$cur"))
+            else
+                COMPREPLY=($(compgen -W "$(_peelfs_names_in "${operands[0]}" locked)" -- "$cur"))
+            fi
+            return ;;
+    esac
+    COMPREPLY=($(compgen -f -- "$cur"))
+    [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && COMPREPLY+=($(compgen -W "$verbs" -- "$cur"))
+    case $verb in
+        cat | map | export)
+            COMPREPLY+=($(compgen -W "$(_peelfs_names_of "${operands[@]}")" -- "$cur")) ;;
+    esac
+    compopt -o filenames 2>/dev/null
+}
+complete -F _peelfs peelfs

@@ -1,0 +1,216 @@
+#include "cli/help.h"
+
+namespace peelfs::cli {
+namespace {
+
+constexpr const char* kProgram =
+    R"(peelfs shows every layer of disk images as flat, read-only device files:
+partitions, LVM volumes, LUKS plaintext, qcow2 disks and snapshots, and image files
+inside of filesystems, nested as deep as they come. No root, no kernel devices.
+
+  peelfs ls SOURCE...                   show what is inside, as a tree
+  peelfs [mount] SOURCE... MOUNTPOINT   make every device in it a file below MOUNTPOINT
+  peelfs umount MOUNTPOINT              end that, once everything is released
+  peelfs unlock MOUNTPOINT [NAME]       open an encrypted device of a mount
+  peelfs cat SOURCE... NAME             the bytes of one device on standard output
+  peelfs export SOURCE... NAME FILE     one device into a (sparse) file
+  peelfs map SOURCE... NAME             where each byte of a device lives
+
+SOURCE is a disk image, a block device, or a directory of images. NAME=PATH names it,
+raw:PATH takes its bytes as they are. Name all disks of a volume group together.
+Nothing is ever written to a source.
+
+Begin with:
+  peelfs ls disk.qcow2                  what is in it?
+  mkdir /tmp/p && peelfs disk.qcow2 /tmp/p
+  fsck.ext4 -fn /tmp/p/diskp1           run any tool on a partition
+  peelfs umount /tmp/p
+
+More: peelfs VERB --help, man peelfs. -v says more, -q less, --version which one it is.
+)";
+
+constexpr const char* kSourceOptions = R"(
+Sources and keys:
+  --key-file PATH         try this file's bytes on every locked device ("-": standard
+                          input); a newline at its end counts, as with cryptsetup
+  --key NAME=file:PATH    a key for one device, by its name or UUID; also NAME=fd:NUMBER
+                          and NAME=env:VARIABLE. Without NAME=, tried on every device
+  --header NAME=PATH      the detached LUKS header of a device
+  --allow-reference PATH  a file that images may name as backing or data file besides
+                          those below their own directory
+  --depth N               how many image files within one another to open (3)
+  --no-search             do not look for image files in filesystems: --depth 0
+  --no-prompt             never ask for a passphrase
+  --kdf-memory SIZE       memory that a LUKS header may ask for (4G)
+  -v, --verbose           say more
+  -q, --quiet             no warnings
+What is still locked is asked for on the terminal, if standard input is one: three
+times each; an empty line leaves it locked.
+)";
+
+constexpr const char* kMount = R"(peelfs [mount] [-f] [-o OPTIONS] SOURCE... MOUNTPOINT
+
+Makes every device inside of the sources a file below the directory MOUNTPOINT, and
+returns when it is ready to use. Also there: by-uuid, by-label, by-partuuid,
+by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
+
+  -f, --foreground        stay in the foreground, messages on standard error
+  -o OPTIONS              with commas between them (\, is a comma within one):
+    allow_other             other users may read it, too
+    threads=N               that serve requests
+    log-file=PATH           messages go there, not to syslog
+    debug                   log every request
+    no-auto-unmount         leave the mount point occupied if peelfs is killed
+    fsname=TEXT             the first column of mount(8); otherwise the sources
+    max_read=N              bytes in one request of the kernel
+    nodev, nosuid, noexec, noatime, ... as for mount(8)
+    key-file=PATH, key=..., header=..., allow-reference=..., depth=N, no-search,
+    no-prompt, kdf-memory=...   as the options of those names below
+)";
+
+constexpr const char* kMountRest = R"(
+In /etc/fstab, with | between sources:
+  /srv/a.img|/srv/b.img  /mnt/p  fuse.peelfs  noauto,user,key-file=/etc/keys/a  0  0
+
+Exit status, as mount(8): 0 mounted; 1 wrong usage or not permitted; 2 out of
+resources; 32 nothing mounted; 64 mounted, but a source could not be opened.
+
+Examples:
+  peelfs /dev/vg0/guest os43.qcow2 /mnt/p
+  peelfs old=/dev/sdb raw:dump.bin /mnt/p
+  peelfs -o key-file=/etc/keys/kvmos /dev/vg0/kvmos /mnt/p
+)";
+
+constexpr const char* kLs = R"(peelfs ls [-b] [--json] SOURCE...
+
+Shows the devices inside as a tree: NAME TYPE SIZE FSTYPE LABEL UUID, and in STATE why a
+branch ends: locked, damaged, missing, degraded, unsupported, denied, io, or a note.
+A device on several others stands below each; what is in it is shown once.
+
+  -b, --bytes             sizes in bytes
+  -J, --json              JSON in the shape of lsblk -J, for programs
+)";
+
+constexpr const char* kLsRest = R"(
+Exit status: 0 all shown; 1 shown, but a source could not be opened, or a device is
+damaged, degraded, missing or unreadable (locked and unsupported ones are no failure);
+2 nothing shown.
+
+Examples:
+  peelfs ls disk.img
+  peelfs ls --json /dev/sdb /dev/sdc | jq '.blockdevices[].children'
+)";
+
+constexpr const char* kCat = R"(peelfs cat [--offset N] [--length N] SOURCE... NAME
+
+Writes the bytes of the device NAME to standard output. NAME is one of `peelfs ls`,
+UUID=..., LABEL=..., PARTUUID=..., PARTLABEL=..., or a path below by-path.
+
+  --offset N, --length N  a part of it only, in bytes (64K, 1M, 2G ... as well)
+  --force                 even if standard output is a terminal
+)";
+
+constexpr const char* kCatRest = R"(
+Exit status: 0 all written; 1 it ends early, at a byte that cannot be read (see export,
+which goes on behind it); 2 nothing written.
+
+Examples:
+  peelfs cat disk.qcow2 diskp1 | sha256sum
+  peelfs cat --length 1M disk.img LABEL=root | file -
+)";
+
+constexpr const char* kExport = R"(peelfs export [options] SOURCE... NAME FILE
+
+Copies the device NAME into FILE ("-": standard output). What is not stored anywhere
+becomes a hole. What cannot be read becomes zeroes, down to single sectors, and is
+listed with its offset. The copy is on the disk when peelfs returns.
+
+  --force                 overwrite FILE (never one of the sources)
+  --sparse auto           holes where nothing is stored; always: also for blocks of
+                          zeroes; never: no holes
+  --map-file MAP          record what is copied and what is bad, as GNU ddrescue does
+  --resume                go on from MAP: copy what is missing, try bad places again
+  --stop-on-error         end at the first byte that cannot be read
+)";
+
+constexpr const char* kExportRest = R"(
+Exit status: 0 every byte copied; 1 copied with bad places, or not to the end;
+2 nothing copied. Ctrl-C leaves FILE incomplete, and says so.
+
+Examples:
+  peelfs export vm.qcow2 vmp2 root.img
+  peelfs export --map-file m /dev/sdb vg0-home home.img    # and again with --resume
+)";
+
+constexpr const char* kMap = R"(peelfs map [--json] SOURCE... NAME
+
+Lists where every byte of the device NAME lives: in which file and at which offset
+(data; hole where that file stores nothing), nowhere (zero), or computed (decrypted,
+uncompressed). Exactly, through all layers.
+
+  -J, --json              JSON with the keys of qemu-img map
+)";
+
+constexpr const char* kMapRest = R"(
+Exit status: 0 all known; 1 some of it lies behind damaged tables; 2 nothing listed.
+
+Example:
+  peelfs map disk.qcow2 diskp1
+)";
+
+constexpr const char* kUmount = R"(peelfs umount [-l] [--timeout SECONDS] MOUNTPOINT...
+
+Ends a mount, and returns only when its process has released every source.
+
+  -l, --lazy              detach it at once, though files in it are in use; it ends
+                          with the last of them
+  --timeout SECONDS       how long to wait for the sources to be released (60)
+
+Exit status: 0 all ended; 1 some; 2 none.
+)";
+
+constexpr const char* kUnlock = R"(peelfs unlock [--key-file PATH | --key ...] MOUNTPOINT [NAME]
+
+Opens an encrypted device of a mount; what is inside appears there. NAME is its name,
+UUID=..., LABEL=...; without it, each device that is locked. Asks for the passphrase
+unless a key is given.
+
+  --key-file PATH         the key is this file's bytes ("-": standard input)
+  --key [NAME=]file:PATH  the same; also fd:NUMBER and env:VARIABLE
+  --no-prompt             never ask
+  -q, --quiet             say nothing when nothing is locked
+
+Exit status: 0 all open; 1 some; 2 none.
+
+Examples:
+  peelfs unlock /mnt/p volssd10-kvmos
+  pass show kvmos | head -c -1 | peelfs unlock --key-file - /mnt/p volssd10-kvmos
+)";
+
+}  // namespace
+
+std::string help_text(Verb verb) {
+  const auto with_sources = [](const char* before, const char* after) {
+    return std::string(before) + kSourceOptions + after;
+  };
+  switch (verb) {
+    case Verb::mount:
+      return with_sources(kMount, kMountRest);
+    case Verb::ls:
+      return with_sources(kLs, kLsRest);
+    case Verb::cat:
+      return with_sources(kCat, kCatRest);
+    case Verb::export_:
+      return with_sources(kExport, kExportRest);
+    case Verb::map:
+      return with_sources(kMap, kMapRest);
+    case Verb::umount:
+      return kUmount;
+    case Verb::unlock:
+      return kUnlock;
+    default:
+      return kProgram;
+  }
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,45 @@
+#include "cli/interrupt.h"
+
+#include <array>
+#include <csignal>
+#include <cstdlib>
+
+namespace peelfs::cli {
+namespace {
+
+constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
+std::array<struct sigaction, kSignals.size()> before;
+volatile std::sig_atomic_t noted = 0;
+extern "C" void note(int number) {
+  noted = number;
+}
+
+}  // namespace
+
+Interruptible::Interruptible() {
+  struct sigaction action {};
+  action.sa_handler = note;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    ::sigaction(kSignals[i], nullptr, &before[i]);
+    // nohup(1) and shells that start jobs in the background have some ignored: that stands.
+    if (before[i].sa_handler != SIG_IGN) ::sigaction(kSignals[i], &action, nullptr);
+  }
+}
+
+Interruptible::~Interruptible() {
+  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
+}
+
+int Interruptible::signal() noexcept {
+  return noted;
+}
+
+void Interruptible::obey() {
+  std::signal(noted, SIG_DFL);
+  std::raise(noted);
+  std::_Exit(128 + noted);
+}
+
+}  // namespace peelfs::cli

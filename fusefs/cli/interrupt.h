@@ -1,0 +1,21 @@
+// Ctrl-C during a long verb: noted, so that the verb can leave things in order, then obeyed.
+#pragma once
+
+namespace peelfs::cli {
+
+/// While one exists SIGINT, SIGTERM and SIGHUP are noted instead of ending the process. One at a
+/// time.
+class Interruptible {
+ public:
+  Interruptible();
+  ~Interruptible();
+  Interruptible(const Interruptible&) = delete;
+  Interruptible& operator=(const Interruptible&) = delete;
+
+  /// The signal that came; 0: none.
+  static int signal() noexcept;
+  /// Ends the process by the signal that came, as it would have without us.
+  [[noreturn]] static void obey();
+};
+
+}  // namespace peelfs::cli

@@ -1,0 +1,156 @@
+// `peelfs ls`: the tree as a table, in the shape that people know from lsblk.
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/session.h"
+#include "cli/text.h"
+
+namespace peelfs::cli {
+namespace {
+
+enum Column : std::size_t { kName, kType, kSize, kFstype, kLabel, kUuid, kState, kColumns };
+using Row = std::array<std::string, kColumns>;
+
+/// How the branches of the tree are drawn.
+struct Branches {
+  std::string middle, last, below_middle, below_last, more;
+};
+
+Branches branches() {
+  if (unicode_output()) return {"├─", "└─", "│ ", "  ", "…"};
+  return {"|-", "`-", "| ", "  ", "..."};
+}
+
+/// A device that is shown below more than one other has its branch under the first only: a VG on
+/// many disks would be repeated for each of them otherwise.
+class Table {
+ public:
+  Table(const Catalog& catalog, bool bytes) : catalog_(catalog), bytes_(bytes) {
+    rows_.push_back({"NAME", "TYPE", "SIZE", "FSTYPE", "LABEL", "UUID", "STATE"});
+    for (const std::uint64_t id : visible(catalog.tree().roots)) add(id, "", "");
+  }
+
+  void print() const {
+    std::array<std::size_t, kColumns> widths{};
+    for (const Row& row : rows_) {
+      for (std::size_t i = 0; i < kColumns; ++i) {
+        widths[i] = std::max(widths[i], display_width(row[i]));
+      }
+    }
+    for (const Row& row : rows_) {
+      std::string line;
+      for (std::size_t i = 0; i < kColumns; ++i) {
+        if (i != 0) line += ' ';
+        line += i == kSize ? pad_left(row[i], widths[i]) : pad_right(row[i], widths[i]);
+      }
+      line.erase(line.find_last_not_of(' ') + 1);
+      put(line + "\n");
+    }
+  }
+
+ private:
+  /// A container whose disk took its place is no device file: its children stand where it would.
+  std::vector<std::uint64_t> visible(const std::vector<std::uint64_t>& ids) const {
+    std::vector<std::uint64_t> result;
+    for (const std::uint64_t id : ids) {
+      const Node& node = catalog_.tree().at(id);
+      if (!node.hidden) {
+        result.push_back(id);
+        continue;
+      }
+      const auto below = visible(node.children);
+      result.insert(result.end(), below.begin(), below.end());
+    }
+    return result;
+  }
+
+  void add(std::uint64_t id, const std::string& own, const std::string& below) {
+    const Node& node = catalog_.tree().at(id);
+    Row row = row_of(node);
+    row[kName] = own + row[kName];
+    const bool again = !drawn_.insert(id).second;
+    if (again) {
+      if (!node.children.empty()) row[kName] += " " + signs_.more;
+      rows_.push_back(std::move(row));
+      return;
+    }
+    rows_.push_back(std::move(row));
+    const auto children = visible(node.children);
+    const std::size_t fresh = shown_children(children);
+    for (std::size_t i = 0; i < fresh; ++i) {
+      const bool last = i + 1 == fresh && fresh == children.size();
+      add(children[i], below + (last ? signs_.last : signs_.middle),
+          below + (last ? signs_.below_last : signs_.below_middle));
+    }
+    if (fresh == children.size()) return;
+    Row rest;
+    rest[kName] = below + signs_.last + signs_.more;
+    rest[kState] = std::to_string(children.size() - fresh) + " devices shown above";
+    rows_.push_back(std::move(rest));
+  }
+
+  /// How many children get lines of their own: all, but of many that all stand above already none.
+  std::size_t shown_children(const std::vector<std::uint64_t>& children) const {
+    constexpr std::size_t kFew = 3;
+    const bool repeated = std::all_of(children.begin(), children.end(),
+                                      [&](std::uint64_t id) { return drawn_.contains(id); });
+    return repeated && children.size() > kFew ? 0 : children.size();
+  }
+
+  Row row_of(const Node& node) const {
+    Row row;
+    row[kName] = shown(catalog_.name_of(node.id));
+    row[kType] = shown(node.kind);
+    const std::uint64_t size = node.device->size();
+    row[kSize] = bytes_ ? std::to_string(size) : human_size(size);
+    const bool table = node.format == "gpt" || node.format == "dos" || node.format == "raw";
+    row[kFstype] = shown(node.identity.type.empty() && !table ? node.format : node.identity.type);
+    row[kLabel] = shown(node.identity.label);
+    row[kUuid] = shown(node.identity.uuid);
+    if (node.trouble) row[kState] = shown(node.trouble->state + ": " + node.trouble->reason);
+    return row;
+  }
+
+  const Catalog& catalog_;
+  const bool bytes_;
+  const Branches signs_ = branches();
+  std::set<std::uint64_t> drawn_;
+  std::vector<Row> rows_;
+};
+
+/// What makes `ls` say that the listing is incomplete. A device that waits for its key, or holds
+/// what peelfs does not do, is shown as it is: that is no failure.
+bool is_failure(const Node& node) {
+  if (!node.trouble) return false;
+  static const std::set<std::string> failures{"damaged", "missing", "degraded", "denied", "io"};
+  return failures.contains(node.trouble->state);
+}
+
+}  // namespace
+
+int run_ls(const Command& command) {
+  const auto peeling = open_session(command);
+  report_warnings(command, *peeling);
+  const auto catalog = peeling->catalog();
+  if (command.json) {
+    put(tree_json(*catalog));
+  } else {
+    Table(*catalog, command.bytes).print();
+  }
+  finish_output();
+  if (!command.quiet) {
+    for (const std::string& remark : catalog->remarks()) warn(remark);
+  }
+  const auto& nodes = catalog->tree().nodes;
+  const bool failed = peeling->failed_sources() != 0 ||
+                      std::any_of(nodes.begin(), nodes.end(),
+                                  [](const auto& item) { return is_failure(*item.second); });
+  return failed ? exit_code::incomplete : exit_code::ok;
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,170 @@
+// `peelfs map`: where every byte of a device lives, exactly.
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "cli/command.h"
+#include "cli/session.h"
+#include "cli/text.h"
+#include "peelfs/error.h"
+#include "peelfs/host_file.h"
+#include "peelfs/io.h"
+
+namespace peelfs::cli {
+namespace {
+
+/// A run of a device whose bytes are of one sort and lie one behind the other.
+struct MapRun {
+  enum class Kind { data, hole, zero, computed, unreadable };
+  Kind kind = Kind::zero;
+  std::uint64_t start = 0;
+  std::uint64_t length = 0;
+  const HostFile* file = nullptr;  ///< data, hole
+  std::uint64_t offset = 0;        ///< in `file`
+  std::string by;                  ///< computed: by which device; unreadable: why
+
+  /// Takes a run behind this one up into it. @return false when it is of another sort
+  bool absorb(const MapRun& next) {
+    const bool placed = kind == Kind::data || kind == Kind::hole;
+    if (next.kind != kind || next.file != file || next.by != by) return false;
+    if (placed && next.offset != offset + length) return false;
+    length += next.length;
+    return true;
+  }
+};
+
+/// Damaged tables do not say how far the damage goes: it is looked again this far on.
+constexpr std::uint64_t kUnreadableStep = 64U << 10;
+
+MapRun run_at(const BlockDevice& device, std::uint64_t start, std::uint64_t length) {
+  MapRun run;
+  run.start = start;
+  try {
+    const Resolved found = resolve(device, start, length);
+    run.length = found.extent.length;
+    switch (found.extent.kind) {
+      case ExtentKind::host_file: {
+        run.file = found.extent.file;
+        run.offset = found.extent.offset;
+        const Run stored = run.file->status(run.offset, run.length);
+        run.length = stored.length;
+        run.kind = stored.data ? MapRun::Kind::data : MapRun::Kind::hole;
+        break;
+      }
+      case ExtentKind::computed:
+        run.kind = MapRun::Kind::computed;
+        run.by = found.device->describe();
+        break;
+      default:
+        run.kind = MapRun::Kind::zero;
+    }
+  } catch (const Error& error) {
+    run.kind = MapRun::Kind::unreadable;
+    run.length = std::min(length, round_down(start, kUnreadableStep) + kUnreadableStep - start);
+    run.by = error.what();
+  }
+  return run;
+}
+
+class Printer {
+ public:
+  explicit Printer(bool json) : json_(json) {
+    if (json_) {
+      put("[");
+    } else {
+      put("          OFFSET           LENGTH TYPE       WHERE\n");
+    }
+  }
+
+  void print(const MapRun& run) {
+    if (json_) {
+      put((first_ ? "\n" : ",\n") +
+          object(run).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    } else {
+      char numbers[64];
+      std::snprintf(numbers, sizeof numbers, "%16" PRIu64 " %16" PRIu64 " ", run.start, run.length);
+      const std::string where = shown(place(run));
+      const std::string_view kind = word(run.kind);
+      put(numbers + (where.empty() ? std::string(kind) : pad_right(kind, 11) + where) + "\n");
+    }
+    first_ = false;
+  }
+
+  void finish() {
+    if (json_) put(first_ ? "]\n" : "\n]\n");
+    finish_output();
+  }
+
+ private:
+  static std::string_view word(MapRun::Kind kind) {
+    switch (kind) {
+      case MapRun::Kind::data:
+        return "data";
+      case MapRun::Kind::hole:
+        return "hole";
+      case MapRun::Kind::zero:
+        return "zero";
+      case MapRun::Kind::computed:
+        return "computed";
+      case MapRun::Kind::unreadable:
+        break;
+    }
+    return "unreadable";
+  }
+
+  static std::string place(const MapRun& run) {
+    if (run.file != nullptr) return std::to_string(run.offset) + " of " + run.file->path();
+    return run.kind == MapRun::Kind::computed ? "by " + run.by : run.by;
+  }
+
+  /// The keys that `qemu-img map --output=json` uses, and some more.
+  static nlohmann::ordered_json object(const MapRun& run) {
+    nlohmann::ordered_json result;
+    const bool zero = run.kind == MapRun::Kind::zero || run.kind == MapRun::Kind::hole;
+    result["start"] = run.start;
+    result["length"] = run.length;
+    result["type"] = word(run.kind);
+    result["zero"] = zero;
+    result["data"] = !zero && run.kind != MapRun::Kind::unreadable;
+    if (run.file != nullptr) {
+      result["offset"] = run.offset;
+      result["filename"] = run.file->path();
+    }
+    if (run.kind == MapRun::Kind::computed) result["by"] = run.by;
+    if (run.kind == MapRun::Kind::unreadable) result["reason"] = run.by;
+    return result;
+  }
+
+  const bool json_;
+  bool first_ = true;
+};
+
+}  // namespace
+
+int run_map(const Command& command) {
+  const auto peeling = open_session(command);
+  report_warnings(command, *peeling);
+  const auto catalog = peeling->catalog();
+  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+  const BlockDevice& device = *entry.node->device;
+
+  Printer printer(command.json);
+  std::optional<MapRun> pending;
+  bool complete = true;
+  for (std::uint64_t at = 0; at < device.size();) {
+    MapRun run = run_at(device, at, device.size() - at);
+    at += run.length;
+    complete = complete && run.kind != MapRun::Kind::unreadable;
+    if (pending && pending->absorb(run)) continue;
+    if (pending) printer.print(*pending);
+    pending = std::move(run);
+  }
+  if (pending) printer.print(*pending);
+  printer.finish();
+  return complete ? exit_code::ok : exit_code::incomplete;
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,146 @@
+// `peelfs mount`, `peelfs umount`, `peelfs unlock`.
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+
+#include "cli/command.h"
+#include "cli/secrets.h"
+#include "cli/session.h"
+#include "cli/text.h"
+#include "host/source.h"
+#include "mount/mount.h"
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+/// The sources as fstab would name them: `|` between them.
+std::string joined(const std::vector<std::string>& sources) {
+  constexpr std::size_t kLongest = 1000;  // the kernel takes one page of options in all
+  std::string text;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    std::string escaped;
+    for (const char c : sources[i]) {
+      escaped += c;
+      if (c == '|') escaped += c;
+    }
+    if (i != 0 && text.size() + escaped.size() > kLongest) {
+      return text + "|...";
+    }
+    text += (i != 0 ? "|" : "") + escaped;
+  }
+  return text;
+}
+
+void check_mountpoint(const Command& command) {
+  const std::string& path = command.mount.mountpoint;
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    const int problem = errno;
+    Error error = Error::system(problem, "cannot mount on " + path);
+    if (problem == ENOTCONN) {
+      throw std::move(error).advice("a dead mount is left there; end it with: fusermount3 -u " +
+                                    path);
+    }
+    if (problem == ENOENT) {
+      throw std::move(error).advice(
+          "the last operand is the directory to mount on; make it with: "
+          "mkdir " +
+          path);
+    }
+    throw error;
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    std::string all;
+    for (const std::string& source : command.from.sources) all += " " + source;
+    throw Error(Fault::usage, path + " is not a directory, so nothing can be mounted on it")
+        .expected("SOURCE... and, last, the directory to mount on")
+        .advice("to look inside without mounting: peelfs ls" + all + " " + path);
+  }
+}
+
+constexpr int kTries = 3;
+
+/// Asks for a passphrase until it fits. @return whether it did
+bool ask_and_unlock(Terminal& terminal, const std::string& mountpoint, const std::string& name) {
+  for (int attempt = 1; attempt <= kTries; ++attempt) {
+    std::optional<Secret> secret = terminal.ask(shown("Passphrase for " + name + ": "));
+    if (!secret) return false;
+    const auto why_not = request_unlock(mountpoint, name, *std::move(secret));
+    if (!why_not) return true;
+    terminal.say(shown(*why_not) + "\n");
+  }
+  return false;
+}
+
+}  // namespace
+
+int run_mount_verb(const Command& command) {
+  for (const std::string& source : command.from.sources) parse_source(source);  // complains early
+  check_mountpoint(command);
+  if (command.fake) return mount_exit::ok;
+  MountOptions options = command.mount;
+  if (options.fsname.empty()) options.fsname = joined(command.from.sources);
+  options.debug = options.debug || command.verbose;
+  return run_mount(options, [&command] { return open_session(command); });
+}
+
+int run_umount(const Command& command) {
+  std::size_t failed = 0;
+  for (const std::string& mountpoint : command.mountpoints) {
+    try {
+      request_unmount(mountpoint, command.unmount);
+    } catch (const Error& error) {
+      if (command.mountpoints.size() == 1) throw;
+      warn(error.what());
+      ++failed;
+    }
+  }
+  if (failed == 0) return exit_code::ok;
+  return failed == command.mountpoints.size() ? exit_code::nothing : exit_code::incomplete;
+}
+
+int run_unlock(const Command& command) {
+  std::vector<std::string> names{command.name};
+  if (command.name.empty()) {
+    names = request_locked(command.mountpoint);
+    if (names.empty()) {
+      if (!command.quiet) put("nothing is locked in " + shown(command.mountpoint) + "\n");
+      finish_output();
+      return exit_code::ok;
+    }
+  }
+  const std::vector<NamedKey> keys = read_keys(command.from.keys);
+  std::optional<Terminal> terminal = command.from.prompt ? Terminal::open() : std::nullopt;
+  if (keys.empty() && !terminal) {
+    throw Error(Fault::usage, "there is no key, and no terminal to ask for one on")
+        .advice(
+            "give one with --key-file PATH, --key-file - (standard input), or --key env:VARIABLE");
+  }
+  std::size_t opened = 0;
+  for (const std::string& name : names) {
+    bool open = false;
+    std::string why_not;
+    for (const NamedKey& key : keys) {
+      if (!key.whose.empty() && key.whose != name) continue;
+      const auto answer = request_unlock(command.mountpoint, name, key.key.clone());
+      open = !answer;
+      if (open) break;
+      why_not = *answer;
+      if (key.ends_with_newline) why_not += " (the key ends with a newline, which is part of it)";
+    }
+    // A key that was given and does not fit is a mistake to be told, not a reason to ask.
+    if (!open && keys.empty()) {
+      open = ask_and_unlock(*terminal, command.mountpoint, name);
+      if (!open) why_not = "no passphrase was accepted";
+    }
+    if (!open) warn(name + " stays locked: " + (why_not.empty() ? "no key is for it" : why_not));
+    opened += open ? 1 : 0;
+  }
+  if (opened == names.size()) return exit_code::ok;
+  return opened == 0 ? exit_code::nothing : exit_code::incomplete;
+}
+
+}  // namespace peelfs::cli

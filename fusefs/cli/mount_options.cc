@@ -1,0 +1,166 @@
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+/// Handed on to the kernel.
+constexpr std::array<std::string_view, 12> kKernel{"nodev",   "nosuid", "noexec",  "dev",
+                                                   "suid",    "exec",   "noatime", "relatime",
+                                                   "dirsync", "sync",   "async",   "atime"};
+
+/// What mount(8) and fstab(5) understand themselves, or what changes nothing for a read-only mount.
+constexpr std::array<std::string_view, 27> kDropped{"defaults",      "ro",
+                                                    "auto",          "noauto",
+                                                    "user",          "nouser",
+                                                    "users",         "nousers",
+                                                    "owner",         "noowner",
+                                                    "group",         "nogroup",
+                                                    "nofail",        "fail",
+                                                    "_netdev",       "diratime",
+                                                    "nodiratime",    "strictatime",
+                                                    "nostrictatime", "norelatime",
+                                                    "lazytime",      "nolazytime",
+                                                    "silent",        "loud",
+                                                    "nomand",        "default_permissions",
+                                                    "nonempty"};
+
+/// The same, with a value.
+constexpr std::array<std::string_view, 4> kDroppedWithValue{"comment", "subtype", "helper",
+                                                            "uhelper"};
+
+constexpr std::array<std::string_view, 8> kSource{
+    "key-file",  "key",       "header",     "depth",
+    "no-search", "no-prompt", "kdf-memory", "allow-reference"};
+constexpr std::array<std::string_view, 8> kOwn{
+    "allow_other", "fsname", "threads", "log-file", "debug", "max_read", "rw", "no-auto-unmount"};
+
+template <typename Names>
+bool is_in(const Names& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Error usage(std::string what) {
+  return Error(Fault::usage, std::move(what));
+}
+
+/// At each comma that has no backslash before it. `\,` and `\\` lose their backslash.
+std::vector<std::string> split_options(std::string_view text) {
+  std::vector<std::string> options(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\')) {
+      options.back() += text[++i];
+    } else if (text[i] == ',') {
+      options.emplace_back();
+    } else {
+      options.back() += text[i];
+    }
+  }
+  std::erase(options, "");
+  return options;
+}
+
+std::string unknown_hint(std::string_view name) {
+  std::vector<std::string_view> known;
+  known.insert(known.end(), kKernel.begin(), kKernel.end());
+  known.insert(known.end(), kDropped.begin(), kDropped.end());
+  known.insert(known.end(), kSource.begin(), kSource.end());
+  known.insert(known.end(), kOwn.begin(), kOwn.end());
+  const std::string_view meant = closest(name, known);
+  if (!meant.empty()) return "did you mean '" + std::string(meant) + "'?";
+  return "'peelfs mount --help' lists the options";
+}
+
+Error refused(std::string_view name) {
+  if (name == "overlay") {
+    return Error(Fault::unsupported, "option 'overlay': writing comes in a later release")
+        .advice("this release shows everything read-only: leave the option out");
+  }
+  if (name == "rw") {
+    return Error(Fault::unsupported, "option 'rw': writing comes in a later release")
+        .advice("this release shows everything read-only: leave the option out");
+  }
+  if (name == "remount" || name == "bind" || name == "move") {
+    return usage("option '" + std::string(name) + "': a mount of peelfs cannot be changed")
+        .advice("unmount it with 'peelfs umount' and mount it again");
+  }
+  if (name == "uid" || name == "gid" || name == "umask" || name == "fmask" || name == "dmask") {
+    return usage("option '" + std::string(name) +
+                 "': files belong to who mounts, and only they read them")
+        .advice("mount as that user, or let everybody read with 'allow_other'");
+  }
+  if (name == "allow_root") {
+    return usage("option 'allow_root' is not offered").advice("'allow_other' lets root in, too");
+  }
+  return usage("unknown mount option '" + printable(name) + "'").advice(unknown_hint(name));
+}
+
+unsigned parse_threads(std::string_view value) {
+  unsigned threads = 0;
+  const char* end = value.data() + value.size();
+  const auto [stop, problem] = std::from_chars(value.data(), end, threads);
+  if (problem != std::errc() || stop != end || threads == 0 || threads > 1024) {
+    throw usage("option 'threads': how many threads serve requests")
+        .found("'" + printable(value) + "'")
+        .expected("a number from 1 to 1024");
+  }
+  return threads;
+}
+
+/// The options that are peelfs' own. @return false when it is none of them
+bool set_own_option(Command& command, std::string_view name, std::string_view value) {
+  const bool flag = value.empty();
+  if (name == "allow_other" && flag) {
+    command.mount.allow_other = true;
+  } else if (name == "debug" && flag) {
+    command.mount.debug = true;
+  } else if (name == "no-auto-unmount" && flag) {
+    command.mount.auto_unmount = false;
+  } else if (name == "auto_unmount" && flag) {
+    command.mount.auto_unmount = true;
+  } else if (name == "fsname" && !value.empty()) {
+    command.mount.fsname = value;
+  } else if (name == "log-file" && !value.empty()) {
+    command.mount.log_file = value;
+  } else if (name == "threads") {
+    command.mount.threads = parse_threads(value);
+  } else if (name == "max_read") {
+    parse_size(value, "option 'max_read'");
+    command.mount.kernel_options.push_back("max_read=" + std::string(value));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void set_mount_options(Command& command, std::string_view text, bool from_helper) {
+  for (const std::string& option : split_options(text)) {
+    const auto equals = option.find('=');
+    const std::string_view name = std::string_view(option).substr(0, equals);
+    const std::string_view value = equals == std::string::npos
+                                       ? std::string_view()
+                                       : std::string_view(option).substr(equals + 1);
+    const bool plain = equals == std::string::npos;
+    if (plain && is_in(kDropped, name)) continue;
+    if (name.starts_with("x-") || name.starts_with("X-")) continue;
+    if (!plain && is_in(kDroppedWithValue, name)) continue;
+    if (plain && name == "rw" && from_helper) continue;
+    if (plain && is_in(kKernel, name)) {
+      command.mount.kernel_options.emplace_back(name);
+      continue;
+    }
+    if (set_source_option(command.from, name, value)) continue;
+    if (set_own_option(command, name, value)) continue;
+    throw refused(name);
+  }
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,104 @@
+#include "cli/secrets.h"
+
+#include <fcntl.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+constexpr std::size_t kMostBytes = 8U << 20;  // what cryptsetup allows a key file to have
+
+/// Everything that can be read from a descriptor. The bytes never lie in memory that is not wiped.
+Secret read_all(int fd, const std::string& what) {
+  Secret secret(4096);
+  std::size_t used = 0;
+  for (;;) {
+    if (used == secret.size()) {
+      if (used > kMostBytes) {
+        throw Error(Fault::usage, what + ": too long for a key")
+            .found("more than 8 MiB")
+            .advice("is it the right file?");
+      }
+      Secret larger(secret.size() * 4);
+      std::memcpy(larger.writable().data(), secret.bytes().data(), used);
+      secret = std::move(larger);
+    }
+    const ssize_t got = ::read(fd, secret.writable().data() + used, secret.size() - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error::system(errno, "cannot read " + what);
+    if (got == 0) break;
+    used += static_cast<std::size_t>(got);
+  }
+  if (used == 0) throw Error(Fault::usage, what + ": it is empty, so there is no key in it");
+  return Secret(secret.bytes().first(used));
+}
+
+Secret read_path(const std::string& path) {
+  if (path == "-") return read_all(STDIN_FILENO, "the key on standard input");
+  const std::string what = "key file " + printable(path);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) throw Error::system(errno, "cannot open " + what);
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&fd,
+                                                                [](const int* f) { ::close(*f); });
+  return read_all(fd, what);
+}
+
+Secret read_descriptor(int fd) {
+  Secret secret = read_all(fd, "key on descriptor " + std::to_string(fd));
+  if (fd > STDERR_FILENO) ::close(fd);
+  return secret;
+}
+
+Secret take_variable(const std::string& name) {
+  char* value = ::getenv(name.c_str());
+  if (value == nullptr) {
+    throw Error(Fault::usage, "--key: there is no environment variable '" + printable(name) + "'");
+  }
+  const std::size_t length = std::strlen(value);
+  if (length == 0)
+    throw Error(Fault::usage, "--key: the variable '" + printable(name) + "' is empty");
+  Secret secret{Bytes(reinterpret_cast<const std::byte*>(value), length)};
+  // unsetenv alone leaves the bytes where /proc/PID/environ shows them.
+  ::explicit_bzero(value, length);
+  ::unsetenv(name.c_str());
+  return secret;
+}
+
+Secret read_origin(const KeyOrigin& origin) {
+  switch (origin.kind) {
+    case KeyOrigin::Kind::descriptor:
+      return read_descriptor(origin.descriptor);
+    case KeyOrigin::Kind::environment:
+      return take_variable(origin.place);
+    case KeyOrigin::Kind::file:
+      break;
+  }
+  return read_path(origin.place);
+}
+
+}  // namespace
+
+std::vector<NamedKey> read_keys(const std::vector<KeyOrigin>& origins) {
+  std::map<std::pair<KeyOrigin::Kind, std::string>, Secret> seen;
+  std::vector<NamedKey> keys;
+  for (const KeyOrigin& origin : origins) {
+    const auto identity = std::make_pair(origin.kind, origin.place);
+    auto found = seen.find(identity);
+    if (found == seen.end()) found = seen.emplace(identity, read_origin(origin)).first;
+    const Secret& secret = found->second;
+    const bool newline = static_cast<char>(secret.bytes().back()) == '\n';
+    keys.push_back({origin.whose, secret.clone(), newline});
+  }
+  return keys;
+}
+
+}  // namespace peelfs::cli

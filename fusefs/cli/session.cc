@@ -1,0 +1,182 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "cli/secrets.h"
+#include "cli/text.h"
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+constexpr int kTries = 3;
+
+/// "Passphrase for kvmos (crypto_LUKS, 108M, UUID a9077731-...): "
+std::string question_for(const Catalog::Entry& entry) {
+  const Node& node = *entry.node;
+  const std::string& format = node.format.empty() ? node.identity.type : node.format;
+  std::string details = format.empty() ? node.kind : format;
+  details += ", " + human_size(node.device->size());
+  if (!node.identity.uuid.empty()) details += ", UUID " + node.identity.uuid;
+  if (!node.identity.label.empty()) details += ", label " + node.identity.label;
+  return shown("Passphrase for " + entry.name + " (" + details + "): ");
+}
+
+/// Asks until nothing is locked that the person has not left locked.
+class Asking {
+ public:
+  Asking(Peeling& peeling, Terminal terminal) : peeling_(peeling), terminal_(std::move(terminal)) {}
+
+  void run() {
+    for (;;) {
+      const auto locked = peeling_.locked();
+      const auto next = std::find_if(locked.begin(), locked.end(), [&](const auto& entry) {
+        return !asked_.contains(entry.name);
+      });
+      if (next == locked.end()) return;
+      // Copied: the unlocking of others may publish a new catalogue meanwhile.
+      const Catalog::Entry entry = *next;
+      if (try_accepted(entry.name)) continue;
+      asked_.insert(entry.name);
+      if (ask(entry)) try_accepted_on_all();
+    }
+  }
+
+ private:
+  bool ask(const Catalog::Entry& entry) {
+    for (int attempt = 1; attempt <= kTries; ++attempt) {
+      std::optional<Secret> secret = terminal_.ask(question_for(entry));
+      if (!secret) {
+        terminal_.say(shown(entry.name + " stays locked.") + "\n");
+        return false;
+      }
+      const std::optional<std::string> why_not = peeling_.unlock(entry.name, secret->clone());
+      if (!why_not) {
+        accepted_.push_back(*std::move(secret));
+        return true;
+      }
+      terminal_.say(shown(*why_not) + "\n");
+    }
+    terminal_.say(shown(entry.name + " stays locked after " + std::to_string(kTries) + " tries.") +
+                  "\n");
+    return false;
+  }
+
+  void try_accepted_on_all() {
+    for (const Catalog::Entry& entry : peeling_.locked()) {
+      try {
+        try_accepted(entry.name);
+      } catch (const Error& error) {
+        // Opening one may have opened or replaced this one: a VG that is complete now.
+        if (error.fault() != Fault::usage) throw;
+      }
+    }
+  }
+
+  /// Tries what opened other devices, each passphrase once on each device.
+  bool try_accepted(const std::string& name) {
+    std::size_t& tried = tried_[name];
+    while (tried < accepted_.size()) {
+      if (!peeling_.unlock(name, accepted_[tried++].clone())) {
+        terminal_.say(shown(name + " opens with the same passphrase.") + "\n");
+        return true;
+      }
+    }
+    return false;
+  }
+
+  Peeling& peeling_;
+  Terminal terminal_;
+  std::vector<Secret> accepted_;
+  std::map<std::string, std::size_t> tried_;
+  std::set<std::string> asked_;
+};
+
+/// Without anybody to ask, what is locked stays so; a mount says how to open it later.
+void explain_locked(const Command& command, const Peeling& peeling, bool newline_key) {
+  const auto locked = peeling.locked();
+  if (locked.empty() || command.quiet) return;
+  if (newline_key) {
+    warn(
+        "a key that was given ends with a newline, which is part of it as for cryptsetup's "
+        "--key-file; "
+        "if no key fits, write the file with printf instead of echo");
+  }
+  if (command.verb != Verb::mount) return;
+  for (const Catalog::Entry& entry : locked) {
+    warn(entry.name + " is locked; to open it: peelfs unlock " + command.mount.mountpoint + " " +
+         entry.name);
+  }
+}
+
+std::vector<std::string> names_of(const Catalog& catalog) {
+  std::vector<std::string> names;
+  for (const Catalog::Entry& entry : catalog.devices()) names.push_back(entry.name);
+  return names;
+}
+
+}  // namespace
+
+std::shared_ptr<Peeling> open_session(const Command& command) {
+  PeelRequest request;
+  for (const std::string& source : command.from.sources) {
+    request.sources.push_back(parse_source(source));
+  }
+  request.allow_references = command.from.allow_references;
+  request.headers = command.from.headers;
+  request.limits = command.from.limits;
+
+  auto ring = std::make_shared<KeyRing>();
+  bool newline = false;
+  for (NamedKey& key : read_keys(command.from.keys)) {
+    newline = newline || key.ends_with_newline;
+    if (key.whose.empty()) {
+      ring->add_for_all(std::move(key.key));
+    } else {
+      ring->add_for(std::move(key.whose), std::move(key.key));
+    }
+  }
+  auto peeling = std::make_shared<Peeling>(request, std::move(ring));
+  if (command.from.prompt && !peeling->locked().empty()) {
+    if (auto terminal = Terminal::open()) Asking(*peeling, *std::move(terminal)).run();
+  }
+  explain_locked(command, *peeling, newline);
+  return peeling;
+}
+
+void report_warnings(const Command& command, const Peeling& peeling) {
+  if (command.quiet) return;
+  for (const std::string& warning : peeling.warnings()) warn(warning);
+}
+
+Catalog::Entry find_device(const Peeling& peeling, const Catalog& catalog,
+                           const std::string& what) {
+  if (const Catalog::Entry* found = catalog.find(what)) return *found;
+  const std::vector<std::string> names = names_of(catalog);
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  std::string there;
+  constexpr std::size_t kNamed = 12;
+  for (std::size_t i = 0; i < names.size() && i < kNamed; ++i) there += (i ? ", " : "") + names[i];
+  if (names.size() > kNamed) {
+    there += " and " + std::to_string(names.size() - kNamed) + " more";
+  }
+  std::string advice;
+  if (const std::string_view meant = closest(what, views); !meant.empty()) {
+    advice = "did you mean '" + std::string(meant) + "'?";
+  } else if (const auto locked = peeling.locked(); !locked.empty()) {
+    advice = "it may lie within " + locked.front().name +
+             ", which is locked: give its key with --key-file or --key";
+  } else {
+    advice = "'peelfs ls' shows them as a tree";
+  }
+  throw Error(Fault::missing, "there is no device '" + what + "', or more than one")
+      .found(there)
+      .advice(std::move(advice));
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,25 @@
+// What every verb with sources does first: open them, with keys, and ask for what is still locked.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/command.h"
+#include "peeling.h"
+
+namespace peelfs::cli {
+
+/// Reads the keys, opens and peels the sources, and asks on the terminal, if there is one and it is
+/// allowed, for the passphrase of every locked device: three times each, an empty line leaves one
+/// locked. What opened one device is tried on all others before anything else is asked.
+/// @throws Error when no source could be opened
+std::shared_ptr<Peeling> open_session(const Command& command);
+
+/// Says on standard error what the Peeling has to say, unless it is to be quiet.
+void report_warnings(const Command& command, const Peeling& peeling);
+
+/// The device that the person means.
+/// @throws Error(Fault::missing) that says what there is, and where it might be hidden
+Catalog::Entry find_device(const Peeling& peeling, const Catalog& catalog, const std::string& what);
+
+}  // namespace peelfs::cli

@@ -1,0 +1,182 @@
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <utility>
+
+#include "cli/arguments.h"
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+Error usage(std::string what) {
+  return Error(Fault::usage, std::move(what));
+}
+
+/// A plain decimal number and nothing else.
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, problem] = std::from_chars(text.data(), end, value);
+  if (text.empty() || problem != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+struct OriginWord {
+  std::string_view word;
+  KeyOrigin::Kind kind;
+};
+constexpr std::array kOrigins{OriginWord{"file:", KeyOrigin::Kind::file},
+                              OriginWord{"fd:", KeyOrigin::Kind::descriptor},
+                              OriginWord{"env:", KeyOrigin::Kind::environment}};
+
+/// "file:PATH", "fd:N" or "env:VARIABLE".
+std::optional<KeyOrigin> parse_origin(std::string_view text) {
+  for (const auto& [word, kind] : kOrigins) {
+    if (!text.starts_with(word)) continue;
+    KeyOrigin origin;
+    origin.kind = kind;
+    origin.place = text.substr(word.size());
+    if (origin.place.empty()) {
+      throw usage("--key: nothing follows '" + std::string(word) + "'");
+    }
+    if (kind == KeyOrigin::Kind::descriptor) {
+      const auto number = parse_number(origin.place);
+      if (!number || *number > static_cast<unsigned>(std::numeric_limits<int>::max())) {
+        throw usage("--key: no number of a file descriptor")
+            .found("'" + printable(origin.place) + "'")
+            .expected("fd: and a number, as in fd:3");
+      }
+      origin.descriptor = static_cast<int>(*number);
+    }
+    return origin;
+  }
+  return std::nullopt;
+}
+
+/// `[NAME-or-UUID=]file:PATH|fd:N|env:VARIABLE`. The text is never repeated in a message: somebody
+/// who writes the passphrase itself here must not find it in a log.
+KeyOrigin parse_key(std::string_view text) {
+  if (auto origin = parse_origin(text)) return *std::move(origin);
+  for (auto equals = text.find('='); equals != std::string_view::npos;
+       equals = text.find('=', equals + 1)) {
+    auto origin = parse_origin(text.substr(equals + 1));
+    if (!origin) continue;
+    if (equals == 0) throw usage("--key: the name of the device before '=' is empty");
+    origin->whose = text.substr(0, equals);
+    return *std::move(origin);
+  }
+  throw usage("--key: it does not say where the key is")
+      .expected("NAME=file:PATH, NAME=fd:NUMBER or NAME=env:VARIABLE")
+      .advice(
+          "a passphrase itself never belongs on a command line, where every user of the machine "
+          "can "
+          "read it");
+}
+
+std::pair<std::string, std::string> parse_header(std::string_view text) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == text.size()) {
+    throw usage("--header: not NAME=PATH")
+        .found("'" + printable(text) + "'")
+        .expected("the name of the device, '=', and the file with its LUKS header");
+  }
+  return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
+}
+
+void need_value(std::string_view name, std::string_view value) {
+  if (value.empty()) throw usage("option '" + std::string(name) + "' needs a value");
+}
+
+}  // namespace
+
+std::uint64_t parse_size(std::string_view text, std::string_view what) {
+  const auto wrong = [&] {
+    return usage(std::string(what) + ": no number of bytes")
+        .found("'" + printable(text) + "'")
+        .expected("a number, with K, M, G, T or P behind it if you like, as in 64K");
+  };
+  std::string_view digits = text;
+  while (!digits.empty() && (digits.back() < '0' || digits.back() > '9')) digits.remove_suffix(1);
+  const std::string_view suffix = text.substr(digits.size());
+  const auto number = parse_number(digits);
+  if (!number) throw wrong();
+  std::uint64_t unit = 1;
+  if (!suffix.empty() && suffix != "B") {
+    constexpr std::string_view kUnits = "KMGTPE";
+    const char letter = suffix[0] == 'k' ? 'K' : suffix[0];
+    const auto power = kUnits.find(letter);
+    const std::string_view rest = suffix.substr(1);
+    if (power == std::string_view::npos || (!rest.empty() && rest != "iB" && rest != "B")) {
+      throw wrong();
+    }
+    const std::uint64_t base = rest == "B" ? 1000 : 1024;
+    for (std::size_t i = 0; i <= power; ++i) unit *= base;
+  }
+  if (*number > std::numeric_limits<std::uint64_t>::max() / unit) throw wrong();
+  return *number * unit;
+}
+
+bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value) {
+  if (name == "no-search" || name == "no-prompt") {
+    if (!value.empty()) throw usage("option '" + std::string(name) + "' takes no value");
+    if (name == "no-search") options.limits.search_depth = 0;
+    if (name == "no-prompt") options.prompt = false;
+    return true;
+  }
+  if (name == "key-file") {
+    need_value(name, value);
+    options.keys.push_back({"", KeyOrigin::Kind::file, std::string(value), 0});
+  } else if (name == "key") {
+    need_value(name, value);
+    options.keys.push_back(parse_key(value));
+  } else if (name == "header") {
+    auto [device, path] = parse_header(value);
+    if (!options.headers.emplace(device, std::move(path)).second) {
+      throw usage("--header: two headers for one device").found("'" + printable(device) + "'");
+    }
+  } else if (name == "allow-reference") {
+    need_value(name, value);
+    options.allow_references.emplace_back(value);
+  } else if (name == "depth") {
+    const auto depth = parse_number(value);
+    if (!depth || *depth > 1000) {
+      throw usage("--depth: how many image files may lie within one another")
+          .found("'" + printable(value) + "'")
+          .expected("a number from 0 (do not search) to 1000");
+    }
+    options.limits.search_depth = static_cast<unsigned>(*depth);
+  } else if (name == "kdf-memory") {
+    options.limits.kdf_memory = parse_size(value, "--kdf-memory");
+  } else {
+    return false;
+  }
+  return true;
+}
+
+std::string_view closest(std::string_view word, const std::vector<std::string_view>& known) {
+  std::string_view best;
+  std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
+  std::vector<std::size_t> row;
+  for (const std::string_view candidate : known) {
+    // One row of the table of edit distances (Wagner and Fischer) at a time.
+    row.resize(candidate.size() + 1);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = i;
+    for (std::size_t w = 0; w < word.size(); ++w) {
+      std::size_t diagonal = std::exchange(row[0], w + 1);
+      for (std::size_t c = 0; c < candidate.size(); ++c) {
+        const std::size_t replaced = diagonal + (word[w] == candidate[c] ? 0 : 1);
+        diagonal = row[c + 1];
+        row[c + 1] = std::min({replaced, row[c] + 1, diagonal + 1});
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,66 @@
+// What goes over the control socket: a Unix stream socket in the abstract namespace, whose random
+// name stands in .peelfs/control. One request and one answer for each connection. Both ends run on
+// one host, so numbers are in its byte order.
+//
+//   request:  RequestHeader, `text` bytes (a device's name), `key` bytes
+//   answer:   AnswerHeader, `text` bytes
+//
+// After `unmount` has been answered the connection stays open until the process has released every
+// source: its end is what the client waits for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "peelfs/keys.h"
+
+namespace peelfs::control {
+
+inline constexpr std::uint32_t magic = 0x504c4653;        // "PLFS"
+inline constexpr std::uint32_t text_limit = 4096;         // of a request
+inline constexpr std::uint32_t key_limit = 8U << 20;      // LUKS' own limit for a key file
+inline constexpr std::uint32_t answer_limit = 64U << 20;  // names of all devices
+
+enum class Verb : std::uint32_t {
+  ping = 1,
+  unmount = 2,  ///< announces it: everything is flushed, then the client unmounts
+  unlock = 3,   ///< text: the device; key
+  locked = 4,   ///< answered with flat names, one a line
+};
+
+struct RequestHeader {
+  std::uint32_t magic = control::magic;
+  Verb verb = Verb::ping;
+  std::uint32_t text = 0;
+  std::uint32_t key = 0;
+};
+
+enum class Outcome : std::uint32_t {
+  done = 0,
+  refused = 1,  ///< the key does not fit: text says why
+  failed = 2,   ///< text is an Error's message; `fault` and `error_number` are its
+};
+
+struct AnswerHeader {
+  std::uint32_t magic = control::magic;
+  Outcome outcome = Outcome::done;
+  std::uint32_t fault = 0;
+  std::int32_t error_number = 0;
+  std::uint32_t text = 0;
+};
+
+struct Request {
+  Verb verb = Verb::ping;
+  std::string text;
+  Secret key;
+};
+
+struct Answer {
+  Outcome outcome = Outcome::done;
+  std::uint32_t fault = 0;
+  int error_number = 0;
+  std::string text;
+};
+
+}  // namespace peelfs::control

@@ -1,0 +1,291 @@
+#include "mount/control_server.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+
+#include "mount/log.h"
+#include "peelfs/error.h"
+
+namespace peelfs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t connection_limit = 32;
+/// For a whole request to arrive, and for a whole answer to be taken.
+constexpr std::chrono::seconds patience{5};
+constexpr int stop_patience_ms = 3000;
+
+std::string random_name() {
+  std::array<unsigned char, 16> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    throw Error::system(errno, "cannot get random bytes for the control socket");
+  }
+  std::string name = "peelfs-";
+  for (const unsigned char byte : bytes) {
+    name += "0123456789abcdef"[byte >> 4U];
+    name += "0123456789abcdef"[byte & 15U];
+  }
+  return name;
+}
+
+void signal_event(const UniqueFd& event) noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t ignored = ::write(event.get(), &one, sizeof(one));
+}
+
+UniqueFd make_event() {
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event) {
+    throw Error::system(errno, "cannot make an event descriptor");
+  }
+  return event;
+}
+
+bool may_command(int connection) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == 0 || peer.uid == ::geteuid());
+}
+
+/// Writes all of it to a socket that does not block, or gives up.
+bool send_all(int socket, std::string_view bytes) noexcept {
+  const Clock::time_point deadline = Clock::now() + patience;
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent > 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+      continue;
+    }
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+      return false;
+    }
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    pollfd writable{socket, POLLOUT, 0};
+    if (left.count() <= 0 || ::poll(&writable, 1, static_cast<int>(left.count())) < 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+/// A client whose request is on its way.
+struct ControlServer::Connection {
+  UniqueFd socket;
+  Clock::time_point deadline;
+  control::RequestHeader header;
+  std::size_t have = 0;  ///< bytes of header, text and key so far
+  control::Request request;
+
+  std::size_t expected() const noexcept {
+    return have < sizeof(header) ? sizeof(header)
+                                 : sizeof(header) + request.text.size() + request.key.size();
+  }
+  /// Where the next bytes go.
+  MutableBytes room() noexcept {
+    if (have < sizeof(header)) {
+      return {reinterpret_cast<std::byte*>(&header) + have, sizeof(header) - have};
+    }
+    const std::size_t in_text = have - sizeof(header);
+    if (in_text < request.text.size()) {
+      return {reinterpret_cast<std::byte*>(request.text.data()) + in_text,
+              request.text.size() - in_text};
+    }
+    return request.key.writable().subspan(in_text - request.text.size());
+  }
+  /// Makes room for what the header announces. @return false when it announces nonsense
+  bool take_header() {
+    using control::Verb;
+    if (header.magic != control::magic || header.verb < Verb::ping || header.verb > Verb::locked ||
+        header.text > control::text_limit || header.key > control::key_limit) {
+      return false;
+    }
+    request.verb = header.verb;
+    request.text.resize(header.text);
+    request.key = Secret(std::size_t{header.key});
+    return true;
+  }
+};
+
+ControlServer::ControlServer() : stopping_(make_event()), stopped_(make_event()) {
+  listening_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const std::string name = random_name();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(),
+              name.size());  // a leading NUL: the abstract namespace
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (!listening_ ||
+      ::bind(listening_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+      ::listen(listening_.get(), 16) != 0) {
+    throw Error::system(errno, "cannot make the control socket");
+  }
+  address_ = "@" + name + "\n";
+}
+
+ControlServer::~ControlServer() {
+  if (thread_.joinable()) {
+    // stop() was not called or has failed, and the caller ends the process: nothing may be joined.
+    thread_.detach();
+  }
+}
+
+void ControlServer::start(Handler handler) {
+  handler_ = std::move(handler);
+  thread_ = std::thread([this] { run(); });
+}
+
+bool ControlServer::stop() noexcept {
+  if (!thread_.joinable()) {
+    return true;
+  }
+  signal_event(stopping_);
+  pollfd ended{stopped_.get(), POLLIN, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&ended, 1, stop_patience_ms);
+  } while (ready < 0 && errno == EINTR);
+  if (ready <= 0) {
+    return false;
+  }
+  thread_.join();
+  listening_.reset();
+  return true;
+}
+
+std::vector<UniqueFd> ControlServer::take_waiting() {
+  return std::move(waiting_);
+}
+
+void ControlServer::run() noexcept {
+  try {
+    serve_until_stopped();
+  } catch (const std::exception& error) {
+    log_message(LogLevel::error, std::string("the control socket has ended: ") + error.what());
+  }
+  signal_event(stopped_);
+}
+
+void ControlServer::serve_until_stopped() {
+  std::vector<std::unique_ptr<Connection>> connections;
+  std::vector<pollfd> watched;
+  for (;;) {
+    watched.assign({{stopping_.get(), POLLIN, 0}});
+    // With no place left, those who connect wait in the kernel's queue.
+    watched.push_back({connections.size() < connection_limit ? listening_.get() : -1, POLLIN, 0});
+    int timeout = -1;
+    const Clock::time_point now = Clock::now();
+    for (const auto& connection : connections) {
+      watched.push_back({connection->socket.get(), POLLIN, 0});
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(connection->deadline - now);
+      const int wait = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+      timeout = timeout < 0 ? wait : std::min(timeout, wait);
+    }
+    if (::poll(watched.data(), watched.size(), timeout) < 0 && errno != EINTR) {
+      throw Error::system(errno, "poll failed");
+    }
+    if (watched[0].revents != 0) {
+      return;
+    }
+    for (std::size_t i = 0; i < connections.size(); ++i) {
+      const bool keep = watched[i + 2].revents != 0 ? advance(*connections[i])
+                                                    : Clock::now() < connections[i]->deadline;
+      if (!keep) {
+        connections[i].reset();
+      }
+    }
+    std::erase(connections, nullptr);
+    if (watched[1].revents != 0) {
+      accept_all(connections);
+    }
+  }
+}
+
+void ControlServer::accept_all(std::vector<std::unique_ptr<Connection>>& connections) {
+  while (connections.size() < connection_limit) {
+    UniqueFd socket(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      return;
+    }
+    if (!may_command(socket.get())) {
+      log_message(LogLevel::warning,
+                  "somebody else's connection to the control socket was refused");
+      continue;
+    }
+    auto connection = std::make_unique<Connection>();
+    connection->socket = std::move(socket);
+    connection->deadline = Clock::now() + patience;
+    connections.push_back(std::move(connection));
+  }
+}
+
+/// Takes in what has arrived, and answers once it is all there. @return false when it is done with
+bool ControlServer::advance(Connection& connection) {
+  while (connection.have < connection.expected()) {
+    const MutableBytes room = connection.room();
+    const ssize_t got = ::recv(connection.socket.get(), room.data(), room.size(), 0);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0 && errno == EAGAIN) {
+      return Clock::now() < connection.deadline;
+    }
+    if (got <= 0) {
+      return false;
+    }
+    connection.have += static_cast<std::size_t>(got);
+    if (connection.have == sizeof(connection.header) && !connection.take_header()) {
+      return false;
+    }
+  }
+  answer(connection);
+  return false;
+}
+
+void ControlServer::answer(Connection& connection) {
+  control::Answer answer;
+  try {
+    answer = handler_(connection.request);
+  } catch (const Error& error) {
+    answer = {control::Outcome::failed, static_cast<std::uint32_t>(error.fault()),
+              error.error_number(), error.what()};
+  } catch (const std::exception& error) {
+    answer = {control::Outcome::failed, static_cast<std::uint32_t>(Fault::io), EIO, error.what()};
+  }
+  if (answer.text.size() > control::answer_limit) {
+    answer.text.resize(control::answer_limit);
+  }
+  control::AnswerHeader header;
+  header.outcome = answer.outcome;
+  header.fault = answer.fault;
+  header.error_number = answer.error_number;
+  header.text = static_cast<std::uint32_t>(answer.text.size());
+  const std::string_view head(reinterpret_cast<const char*>(&header), sizeof(header));
+  if (send_all(connection.socket.get(), head) && send_all(connection.socket.get(), answer.text) &&
+      connection.request.verb == control::Verb::unmount) {
+    // Those who have gone meanwhile leave a closed socket behind, which costs a descriptor.
+    std::erase_if(waiting_, [](const UniqueFd& socket) {
+      pollfd gone{socket.get(), POLLRDHUP, 0};
+      return ::poll(&gone, 1, 0) > 0;
+    });
+    if (waiting_.size() < connection_limit) {
+      waiting_.push_back(std::move(connection.socket));
+    }
+  }
+}
+
+}  // namespace peelfs

@@ -1,0 +1,161 @@
+#include "mount/device_file.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t blocks_unknown = std::numeric_limits<std::uint64_t>::max();
+/// How many runs st_blocks looks at before it says "there may be holes".
+constexpr unsigned hole_check_runs = 16;
+/// How long one lseek may search; the kernel holds the file's inode lock meanwhile.
+constexpr std::chrono::milliseconds seek_limit{2000};
+/// How many runs pass between two looks at the clock and at the interrupt.
+constexpr unsigned seek_check_runs = 16;
+
+bool later(const timespec& a, const timespec& b) {
+  return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
+
+}  // namespace
+
+DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources, timespec mounted)
+    : name_(std::move(name)),
+      device_(std::move(device)),
+      sources_(std::move(sources)),
+      modified_(mounted),
+      blocks_(blocks_unknown) {
+  timespec newest{};
+  for (const auto& source : sources_) {
+    on_block_device_ = on_block_device_ || source->is_block_device();
+    newest = later(source->modified(), newest) ? source->modified() : newest;
+  }
+  if (!sources_.empty() && !on_block_device_) {
+    modified_ = newest;
+  }
+}
+
+std::size_t DeviceFile::read(std::uint64_t offset, MutableBytes out) const {
+  const std::uint64_t size = device_->size();
+  if (offset >= size) {
+    return 0;
+  }
+  const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size - offset));
+  peelfs::read(*device_, offset, out.first(wanted));
+  return wanted;
+}
+
+std::uint64_t DeviceFile::seek(std::uint64_t offset, int whence,
+                               const std::function<bool()>& interrupted) const {
+  const std::uint64_t size = device_->size();
+  const auto nothing = [] {
+    return Error(Fault::usage, "there is nothing to seek behind this offset").with_errno(ENXIO);
+  };
+  if (offset >= size) {
+    throw nothing();
+  }
+  const bool want_data = whence == SEEK_DATA;
+  const Clock::time_point deadline = Clock::now() + seek_limit;
+  std::uint64_t at = offset;
+  for (unsigned looked = 1; at < size; ++looked) {
+    Run run;
+    try {
+      run = block_status(*device_, at, size - at);
+    } catch (const Error&) {
+      // Damaged tables, a missing member: whoever copies this must come to read it, and meet the
+      // error.
+      run = {true, size - at};
+    }
+    if (run.data == want_data) {
+      return at;
+    }
+    at += std::min(run.length, size - at);
+    if (looked % seek_check_runs == 0 && at < size) {
+      if (interrupted()) {
+        throw Error(Fault::io, "the search for holes was interrupted").with_errno(EINTR);
+      }
+      if (Clock::now() > deadline) {
+        // Data from here on, as far as we can promise: it is here for one who looks for data, and
+        // the next hole is at the end for one who looks for a hole.
+        return want_data ? at : size;
+      }
+    }
+  }
+  if (want_data) {
+    throw nothing();
+  }
+  return size;  // every file ends in a hole
+}
+
+bool DeviceFile::may_have_holes() const {
+  const std::uint64_t size = device_->size();
+  std::uint64_t at = 0;
+  for (unsigned looked = 0; at < size && looked < hole_check_runs; ++looked) {
+    const Run run = block_status(*device_, at, size - at);
+    if (!run.data) {
+      return true;
+    }
+    at += run.length;
+  }
+  return at < size;
+}
+
+std::uint64_t DeviceFile::blocks() const noexcept {
+  std::uint64_t known = blocks_.load(std::memory_order_relaxed);
+  if (known != blocks_unknown) {
+    return known;
+  }
+  const std::uint64_t size = device_->size();
+  known = div_round_up(size, 512);
+  try {
+    // cp compares st_blocks with size / 512, rounded down. Never 0: to tar that says "nothing but a
+    // hole", and a host that keeps few bytes inside the inode says 0 of a file with data.
+    if (size >= 1024 && may_have_holes()) {
+      const std::uint64_t stored = div_round_up(device_->allocated_bytes(), 512);
+      known = std::clamp<std::uint64_t>(stored, 1, size / 512 - 1);
+    }
+  } catch (
+      const std::exception&) {  // NOLINT(bugprone-empty-catch): unreadable: no holes to look for
+  }
+  blocks_.store(known, std::memory_order_relaxed);
+  return known;
+}
+
+bool DeviceFile::cache_holds() const noexcept {
+  if (on_block_device_ || sources_.empty()) {
+    return false;
+  }
+  try {
+    return std::none_of(sources_.begin(), sources_.end(),
+                        [](const auto& source) { return source->changed(); });
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+void DeviceFile::log_failure(const std::string& what, const char* why) const noexcept {
+  try {
+    std::uint64_t suppressed = 0;
+    if (!limiter_.allow(suppressed)) {
+      return;
+    }
+    std::string line = name_ + ": " + what + " failed: " + why;
+    if (suppressed > 0) {
+      line +=
+          " (" + std::to_string(suppressed) + " further failures of this device were not logged)";
+    }
+    log_message(LogLevel::error, line);
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory, for a log line
+  }
+}
+
+}  // namespace peelfs

@@ -1,0 +1,50 @@
+#include "mount/filesystem.h"
+
+#include "mount/operations.h"
+#include "peeling.h"
+
+namespace peelfs {
+namespace {
+
+std::map<std::string, std::shared_ptr<const HostFile>> files_of(const Peeling& peeling) {
+  std::map<std::string, std::shared_ptr<const HostFile>> files;
+  for (const Source& source : peeling.sources()) {
+    files.emplace(source.path, source.file);
+  }
+  return files;
+}
+
+}  // namespace
+
+Filesystem::Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner,
+                       std::string control, std::size_t max_read)
+    : peeling_(std::move(peeling)),
+      files_(files_of(*peeling_)),
+      max_read_(max_read),
+      table_(owner, std::move(control)),
+      view_(build()) {}
+
+std::shared_ptr<const InodeView> Filesystem::build() {
+  return table_.build(*peeling_->catalog(), files_);
+}
+
+std::shared_ptr<const InodeView> Filesystem::view() const {
+  const std::lock_guard lock(mutex_);
+  return view_;
+}
+
+ViewChanges Filesystem::refresh() {
+  const std::shared_ptr<const InodeView> before = view();
+  const std::shared_ptr<const InodeView> after = build();
+  {
+    const std::lock_guard lock(mutex_);
+    view_ = after;
+  }
+  return compare(*before, *after);
+}
+
+const fuse_lowlevel_ops& Filesystem::operations() {
+  return fuse_operations();
+}
+
+}  // namespace peelfs

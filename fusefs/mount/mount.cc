@@ -1,0 +1,250 @@
+#include "mount/mount.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <new>
+
+#include "mount/control_server.h"
+#include "mount/filesystem.h"
+#include "mount/log.h"
+#include "mount/preflight.h"
+#include "mount/process.h"
+#include "mount/session.h"
+#include "mount/unmounter.h"
+#include "peelfs/error.h"
+#include "peeling.h"
+
+namespace peelfs {
+namespace {
+
+void say(const std::string& text) {
+  std::fprintf(stderr, "peelfs: %s\n", text.c_str());
+}
+
+int exit_code_for(const Error& error) {
+  switch (error.fault()) {
+    case Fault::usage:
+    case Fault::denied:
+      return mount_exit::usage;
+    default:
+      return error.error_number() == ENOMEM ? mount_exit::system : mount_exit::failed;
+  }
+}
+
+/// Says what was thrown. @return the exit code for it
+template <typename Body>
+int reported(const Body& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    say(error.what());
+    return exit_code_for(error);
+  } catch (const std::bad_alloc&) {
+    say("out of memory");
+    return mount_exit::system;
+  } catch (const std::exception& error) {
+    say(printable(error.what()));
+    return mount_exit::system;
+  }
+}
+
+/// The parent's end of a pipe on which the daemon says, with one byte, how mounting went.
+class Readiness {
+ public:
+  Readiness() = default;
+  explicit Readiness(UniqueFd writer) : writer_(std::move(writer)) {}
+  void report(int exit_code) noexcept {
+    if (writer_) {
+      const auto byte = static_cast<unsigned char>(exit_code);
+      [[maybe_unused]] const ssize_t ignored = ::write(writer_.get(), &byte, 1);
+      writer_.reset();
+    }
+  }
+
+ private:
+  UniqueFd writer_;
+};
+
+/// SIGINT, SIGTERM and SIGHUP as a descriptor: from here on they end the mount in order.
+UniqueFd take_signals() {
+  sigset_t ending;
+  sigemptyset(&ending);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    sigaddset(&ending, signal);
+  }
+  sigset_t blocked = ending;
+  sigaddset(&blocked, SIGUSR1);
+  sigaddset(&blocked, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+  UniqueFd signals(::signalfd(-1, &ending, SFD_CLOEXEC));
+  if (!signals) {
+    throw Error::system(errno, "cannot wait for signals");
+  }
+  return signals;
+}
+
+control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& session,
+                       control::Request& request) {
+  control::Answer answer;
+  switch (request.verb) {
+    case control::Verb::ping:
+    case control::Verb::unmount:  // nothing was written, so there is nothing to flush
+      break;
+    case control::Verb::locked:
+      for (const Catalog::Entry& entry : peeling.locked()) {
+        answer.text += entry.name + '\n';
+      }
+      break;
+    case control::Verb::unlock: {
+      const std::optional<std::string> refused =
+          peeling.unlock(request.text, std::move(request.key));
+      // A refused key may have changed a reason that status.json shows.
+      session.forget(filesystem.refresh());
+      log_message(LogLevel::info,
+                  "unlock of " + request.text + ": " + refused.value_or("it is open now"));
+      if (refused) {
+        answer.outcome = control::Outcome::refused;
+        answer.text = *refused;
+      }
+      break;
+    }
+  }
+  return answer;
+}
+
+void wait_for_end(const UniqueFd& signals, const Session& session) {
+  pollfd watched[] = {{signals.get(), POLLIN, 0}, {session.ended_fd(), POLLIN, 0}};
+  while (::poll(watched, 2, -1) < 0 && errno == EINTR) {
+  }
+  if (watched[0].revents != 0) {
+    signalfd_siginfo signal{};
+    if (::read(signals.get(), &signal, sizeof(signal)) == sizeof(signal)) {
+      log_message(LogLevel::info, "ending on signal " + std::to_string(signal.ssi_signo));
+    }
+  }
+}
+
+InodeTable::Owner owner_of(const MountOptions& options) {
+  InodeTable::Owner owner;
+  owner.user = ::getuid();
+  owner.group = ::getgid();
+  owner.everybody = options.allow_other;
+  ::clock_gettime(CLOCK_REALTIME, &owner.mounted);
+  return owner;
+}
+
+/// Everything from opening the sources to the end of the mount, in the process that serves it.
+int serve(const MountOptions& options, const std::string& mountpoint,
+          const std::function<std::shared_ptr<Peeling>()>& open, Readiness& readiness) {
+  protect_memory();
+  raise_descriptor_limit();
+  // Clients that wait for the end of the mount see it when these close: after everything below.
+  std::vector<UniqueFd> waiting;
+  std::optional<UnmountWatcher> watcher;
+  if (options.auto_unmount) {
+    watcher.emplace();
+  }
+  open_log(options.log_file, !options.foreground, options.debug);
+  const std::shared_ptr<Peeling> peeling = open();
+  for (const std::string& warning : peeling->warnings()) {
+    say("warning: " + warning);
+  }
+  const int success = peeling->failed_sources() > 0 ? mount_exit::partial : mount_exit::ok;
+
+  ControlServer control;
+  Filesystem filesystem(peeling, owner_of(options), control.address(),
+                        fuse_options(options).max_read);
+  const UniqueFd signals = take_signals();
+  Session session(filesystem, options, mountpoint);
+  if (watcher) {
+    watcher->arm(mountpoint, session.device());
+  }
+  session.start();
+  control.start(
+      [&](control::Request& request) { return handle(*peeling, filesystem, session, request); });
+  if (!options.foreground) {
+    ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    leave_terminal();
+  }
+  readiness.report(success);
+
+  wait_for_end(signals, session);
+  if (!control.stop()) {
+    // A key derivation is still at work on what would be destroyed here: the kernel closes
+    // everything.
+    session.detach();
+    if (watcher) {
+      watcher->dismiss();
+    }
+    ::_exit(success);
+  }
+  session.end();
+  if (watcher) {
+    watcher->dismiss();
+  }
+  waiting = control.take_waiting();
+  return success;
+}
+
+/// What the child has to say, and its exit code if it ends before it has said anything.
+int wait_for_child(pid_t child, const UniqueFd& reader) {
+  unsigned char code = 0;
+  ssize_t got = 0;
+  do {
+    got = ::read(reader.get(), &code, 1);
+  } while (got < 0 && errno == EINTR);
+  if (got == 1) {
+    return code;
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status)) {
+    return WEXITSTATUS(status) == 0 ? mount_exit::system : WEXITSTATUS(status);
+  }
+  say("the process that should serve the mount was ended by signal " +
+      std::to_string(WTERMSIG(status)));
+  return mount_exit::system;
+}
+
+}  // namespace
+
+int run_mount(const MountOptions& options, const std::function<std::shared_ptr<Peeling>()>& open) {
+  open_standard_descriptors();
+  return reported([&] {
+    const std::string mountpoint = check_mount(options);
+    if (options.foreground) {
+      Readiness nobody;
+      return serve(options, mountpoint, open, nobody);
+    }
+    Pipe pipe = make_pipe();
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    if (child < 0) {
+      throw Error::system(errno, "cannot start the process that serves the mount")
+          .with_errno(ENOMEM);
+    }
+    if (child > 0) {
+      pipe.writer.reset();
+      return wait_for_child(child, pipe.reader);
+    }
+    pipe.reader.reset();
+    // Whoever gives up on the waiting parent gives up on the mount; once it is ready it stands
+    // alone.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    Readiness readiness(std::move(pipe.writer));
+    const int code = reported([&] { return serve(options, mountpoint, open, readiness); });
+    readiness.report(code);
+    std::exit(code);
+  });
+}
+
+}  // namespace peelfs

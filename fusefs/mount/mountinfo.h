@@ -1,0 +1,36 @@
+// The kernel's list of mounts (/proc/self/mountinfo, see proc(5)).
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace peelfs {
+
+struct MountEntry {
+  dev_t device = 0;
+  std::string mountpoint;  ///< unescaped
+  std::string type;        ///< "fuse.peelfs"
+  std::string source;      ///< unescaped
+  std::string super_options;
+
+  bool is_peelfs() const noexcept { return type == "fuse.peelfs"; }
+  /// The number behind "user_id=" or "group_id=" of a FUSE mount.
+  std::optional<unsigned long> id_option(std::string_view name) const;
+};
+
+/// Parses one line; nullopt when it is not one.
+std::optional<MountEntry> parse_mountinfo_line(std::string_view line);
+
+/// The topmost mount at exactly this absolute path. Does not touch the mount itself.
+std::optional<MountEntry> find_mount(std::string_view path);
+
+/// An absolute path without links. The last component is not followed or asked for anything: it may
+/// be a mount that hangs, or one that this user may not enter.
+/// @throws Error when the directory it lies in cannot be resolved
+std::string resolve_mountpoint(const std::string& path);
+
+}  // namespace peelfs

@@ -1,0 +1,408 @@
+#include "mount/operations.h"
+
+#include <linux/fs.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "mount/filesystem.h"
+#include "mount/preflight.h"
+#include "peelfs/error.h"
+
+namespace peelfs {
+namespace {
+
+/// Names and attributes never change by themselves; when an unlocked device changes the tree, the
+/// kernel is told. So it may keep them as long as it likes.
+constexpr double keep_seconds = 86400;
+
+/// A file that somebody has open: it stays what it was when it was opened.
+struct OpenFile {
+  std::shared_ptr<const DeviceFile> device;
+  std::shared_ptr<const std::string> text;
+};
+
+/// A directory that somebody has open: its offsets stay true until it is rewound. The kernel holds
+/// a lock on the open directory while it reads from it.
+struct OpenDirectory {
+  std::shared_ptr<const InodeView> view;
+};
+
+Filesystem& filesystem(fuse_req_t req) {
+  return *static_cast<Filesystem*>(fuse_req_userdata(req));
+}
+
+template <typename T>
+T& handle(const fuse_file_info* info) {
+  return *reinterpret_cast<T*>(info->fh);
+}
+
+/// The FUSE edge: whatever is thrown becomes an errno, and nothing passes into C.
+/// @return 0, or the errno that still has to be answered
+template <typename Body>
+int guarded(const Body& body, std::string* why = nullptr) noexcept {
+  try {
+    body();
+    return 0;
+  } catch (const Error& error) {
+    if (why != nullptr) {
+      *why = error.what();
+    }
+    return error.error_number() > 0 ? error.error_number() : EIO;
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  } catch (const std::exception& error) {
+    log_message(LogLevel::error, error.what());
+    return EIO;
+  } catch (...) {
+    return EIO;
+  }
+}
+
+const Inode& inode_at(const InodeView& view, fuse_ino_t number) {
+  const Inode* const inode = view.find(number);
+  if (inode == nullptr) {
+    throw Error(Fault::missing, "this device is gone from the tree").with_errno(ESTALE);
+  }
+  return *inode;
+}
+
+const Directory& directory_at(const InodeView& view, fuse_ino_t number) {
+  const Inode& inode = inode_at(view, number);
+  if (!inode.directory) {
+    throw Error(Fault::usage, "not a directory").with_errno(ENOTDIR);
+  }
+  return *inode.directory;
+}
+
+fuse_entry_param entry_for(const Inode& inode) {
+  fuse_entry_param entry{};
+  entry.ino = inode.attributes.st_ino;
+  entry.attr = inode.status();
+  entry.attr_timeout = keep_seconds;
+  entry.entry_timeout = keep_seconds;
+  return entry;
+}
+
+void op_init(void* userdata, fuse_conn_info* conn) {
+  auto& fs = *static_cast<Filesystem*>(userdata);
+  conn->max_read = static_cast<unsigned>(fs.max_read());
+  conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(fs.max_read()));
+  // Read-ahead and asynchronous direct reads count as background requests; the default of 12
+  // starves several readers of one mount.
+  conn->max_background = 64;
+  conn->congestion_threshold = 48;
+  // Splicing is slower than a copy for what is mostly large reads, and nothing here changes by
+  // itself. The writeback cache must never be on: two device files may share bytes.
+  const unsigned unwanted = FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE;
+  const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
+                          FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+                          FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ATOMIC_O_TRUNC;
+  conn->want = (conn->want & ~unwanted) | (conn->capable & wanted);
+  fs.set_ready();
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  const int failure = guarded([&] {
+    const auto view = filesystem(req).view();
+    if (std::strlen(name) > name_limit) {
+      throw Error(Fault::usage, "the name is too long").with_errno(ENAMETOOLONG);
+    }
+    const Directory::Entry* const found = directory_at(*view, parent).find(name);
+    if (found == nullptr) {
+      fuse_reply_err(req, ENOENT);
+      return;
+    }
+    const fuse_entry_param entry = entry_for(inode_at(*view, found->inode));
+    fuse_reply_entry(req, &entry);
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+/// Inodes live as long as the mount, so that nobody has to count who knows them.
+void op_forget(fuse_req_t req, fuse_ino_t, std::uint64_t) {
+  fuse_reply_none(req);
+}
+void op_forget_multi(fuse_req_t req, size_t, fuse_forget_data*) {
+  fuse_reply_none(req);
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
+  const int failure = guarded([&] {
+    const struct stat status = inode_at(*filesystem(req).view(), number).status();
+    fuse_reply_attr(req, &status, keep_seconds);
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t number) {
+  const int failure = guarded([&] {
+    const auto view = filesystem(req).view();
+    const Inode& inode = inode_at(*view, number);
+    if (!S_ISLNK(inode.attributes.st_mode)) {
+      throw Error(Fault::usage, "not a link").with_errno(EINVAL);
+    }
+    fuse_reply_readlink(req, inode.text->c_str());
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
+  const int failure = guarded([&] {
+    if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0) {
+      throw Error(Fault::denied, "the mount is read-only").with_errno(EROFS);
+    }
+    const auto view = filesystem(req).view();
+    const Inode& inode = inode_at(*view, number);
+    auto open = std::make_unique<OpenFile>(OpenFile{inode.device, inode.text});
+    // Texts change with the tree while somebody has them open, and each keeps the one it opened:
+    // that cannot go through the one page cache of a file.
+    info->direct_io = inode.text ? 1 : 0;
+    info->keep_cache = inode.device && inode.device->cache_holds() ? 1 : 0;
+    info->noflush = 1;
+    info->fh = reinterpret_cast<std::uintptr_t>(open.get());
+    if (fuse_reply_open(req, info) == 0) {
+      static_cast<void>(open.release());  // it is op_release's now
+    }
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
+  const std::unique_ptr<OpenFile> open(&handle<OpenFile>(info));
+  fuse_reply_err(req, 0);
+}
+
+void read_text(fuse_req_t req, const std::string& text, std::size_t size, std::uint64_t offset) {
+  const std::size_t begin = std::min<std::uint64_t>(offset, text.size());
+  fuse_reply_buf(req, text.data() + begin, std::min(size, text.size() - begin));
+}
+
+void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
+  const OpenFile& open = handle<OpenFile>(info);
+  const auto at = static_cast<std::uint64_t>(offset);
+  if (open.text) {
+    read_text(req, *open.text, size, at);
+    return;
+  }
+  std::string why = "out of memory";
+  const int failure = guarded(
+      [&] {
+        const MutableBytes buffer = thread_buffer(size);
+        const std::size_t got = open.device->read(at, buffer.first(size));
+        fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), got);
+      },
+      &why);
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+    open.device->log_failure("read of " + std::to_string(size) + " bytes at " + std::to_string(at),
+                             why.c_str());
+  }
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_info* info) {
+  const OpenFile& open = handle<OpenFile>(info);
+  const int failure = guarded([&] {
+    if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+      throw Error(Fault::usage, "the kernel answers this seek itself").with_errno(EINVAL);
+    }
+    const auto at = static_cast<std::uint64_t>(offset);
+    if (open.device) {
+      const std::uint64_t found =
+          open.device->seek(at, whence, [req] { return fuse_req_interrupted(req) != 0; });
+      fuse_reply_lseek(req, static_cast<off_t>(found));
+    } else if (at < open.text->size()) {
+      fuse_reply_lseek(req, whence == SEEK_DATA ? offset : static_cast<off_t>(open.text->size()));
+    } else {
+      fuse_reply_err(req, ENXIO);
+    }
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
+  const int failure = guarded([&] {
+    auto open = std::make_unique<OpenDirectory>(OpenDirectory{filesystem(req).view()});
+    static_cast<void>(directory_at(*open->view, number));
+    info->fh = reinterpret_cast<std::uintptr_t>(open.get());
+    if (fuse_reply_open(req, info) == 0) {
+      static_cast<void>(open.release());  // it is op_releasedir's now
+    }
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
+  const std::unique_ptr<OpenDirectory> open(&handle<OpenDirectory>(info));
+  fuse_reply_err(req, 0);
+}
+
+/// Fills one answer. Offsets: 1 is behind ".", 2 behind "..", 3 + n behind entry n.
+void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fuse_file_info* info,
+          bool plus) {
+  OpenDirectory& open = handle<OpenDirectory>(info);
+  if (offset == 0) {
+    open.view = filesystem(req).view();
+  }
+  const InodeView& view = *open.view;
+  const Inode& self = inode_at(view, number);
+  const auto& entries = directory_at(view, number).entries();
+  const MutableBytes buffer = thread_buffer(size);
+  char* const text = reinterpret_cast<char*>(buffer.data());
+  std::size_t used = 0;
+  const auto put = [&](const char* name, const Inode& inode, bool known, off_t next) {
+    char* const to = text + used;
+    const std::size_t room = size - used;
+    std::size_t needs = 0;
+    if (plus) {
+      fuse_entry_param entry{};
+      // "." and ".." must not count as looked up: their entry says "no inode", with attributes for
+      // the type only.
+      entry.attr = inode.attributes;
+      if (known) {
+        entry = entry_for(inode);
+      }
+      needs = fuse_add_direntry_plus(req, to, room, name, &entry, next);
+    } else {
+      needs = fuse_add_direntry(req, to, room, name, &inode.attributes, next);
+    }
+    if (needs > room) {
+      return false;
+    }
+    used += needs;
+    return true;
+  };
+  bool room = offset >= 1 || put(".", self, false, 1);
+  room = room && (offset >= 2 || put("..", inode_at(view, self.parent), false, 2));
+  for (auto at = static_cast<std::size_t>(std::max<off_t>(offset, 2) - 2);
+       room && at < entries.size(); ++at) {
+    room = put(entries[at].name.c_str(), inode_at(view, entries[at].inode), true,
+               static_cast<off_t>(at + 3));
+  }
+  if (!room && used == 0) {
+    throw Error(Fault::usage, "no entry fits into the answer").with_errno(EINVAL);
+  }
+  fuse_reply_buf(req, text, used);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t number, size_t size, off_t offset,
+                fuse_file_info* info) {
+  const int failure = guarded([&] { list(req, number, size, offset, info, false); });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t number, size_t size, off_t offset,
+                    fuse_file_info* info) {
+  const int failure = guarded([&] { list(req, number, size, offset, info, true); });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t) {
+  const int failure = guarded([&] {
+    const auto view = filesystem(req).view();
+    struct statvfs status {};
+    status.f_bsize = 4096;
+    status.f_frsize = 512;
+    status.f_blocks = div_round_up(view->source_bytes(), 512);
+    status.f_files = view->count();
+    status.f_namemax = name_limit;
+    fuse_reply_statfs(req, &status);
+  });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
+void op_ioctl(fuse_req_t req, fuse_ino_t, unsigned command, void*, fuse_file_info* info,
+              unsigned flags, const void*, size_t, size_t out_size) {
+  std::uint64_t size = 0;
+  if ((flags & FUSE_IOCTL_DIR) != 0 || command != static_cast<unsigned>(BLKGETSIZE64) ||
+      out_size < sizeof(size) || !handle<OpenFile>(info).device) {
+    fuse_reply_err(req, ENOTTY);
+    return;
+  }
+  size = handle<OpenFile>(info).device->size();
+  fuse_reply_ioctl(req, 0, &size, sizeof(size));
+}
+
+fuse_lowlevel_ops make_table() {
+  fuse_lowlevel_ops table{};
+  add_refusals(table);
+  table.init = op_init;
+  table.lookup = op_lookup;
+  table.forget = op_forget;
+  table.forget_multi = op_forget_multi;
+  table.getattr = op_getattr;
+  table.readlink = op_readlink;
+  table.open = op_open;
+  table.release = op_release;
+  table.read = op_read;
+  table.lseek = op_lseek;
+  table.opendir = op_opendir;
+  table.releasedir = op_releasedir;
+  table.readdir = op_readdir;
+  table.readdirplus = op_readdirplus;
+  table.statfs = op_statfs;
+  table.ioctl = op_ioctl;
+  return table;
+}
+
+/// Pages that are only touched as far as reads reach, given back when the thread ends.
+struct ThreadPages {
+  ~ThreadPages() { release(); }
+  void release() noexcept {
+    if (memory != nullptr) {
+      ::munmap(memory, size);
+      memory = nullptr;
+      size = 0;
+    }
+  }
+  void* memory = nullptr;
+  std::size_t size = 0;
+};
+
+}  // namespace
+
+const fuse_lowlevel_ops& fuse_operations() {
+  static const fuse_lowlevel_ops table = make_table();
+  return table;
+}
+
+MutableBytes thread_buffer(std::size_t size) {
+  thread_local ThreadPages pages;
+  if (pages.size < size) {
+    pages.release();
+    const std::size_t whole = std::max(size, max_read_size);
+    void* const memory =
+        ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+      throw std::bad_alloc();
+    }
+    pages.memory = memory;
+    pages.size = whole;
+  }
+  return {static_cast<std::byte*>(pages.memory), pages.size};
+}
+
+}  // namespace peelfs

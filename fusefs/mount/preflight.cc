@@ -1,0 +1,170 @@
+#include "mount/preflight.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "mount/mountinfo.h"
+#include "mount/process.h"
+#include "peelfs/error.h"
+
+namespace peelfs {
+namespace {
+
+/// mount(2) takes a source of one page at most.
+constexpr std::size_t fsname_limit = 3000;
+
+constexpr std::array<std::string_view, 9> passed_on{
+    "nodev", "dev", "nosuid", "suid", "noexec", "exec", "noatime", "atime", "dirsync"};
+/// True of every mount of ours, or the kernel's own choice anyway.
+constexpr std::array<std::string_view, 6> implied{
+    "ro", "default_permissions", "defaults", "relatime", "async", "sync"};
+
+template <std::size_t N>
+bool contains(const std::array<std::string_view, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::size_t parse_max_read(std::string_view text) {
+  std::size_t bytes = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (failure != std::errc() || end != text.data() + text.size() || bytes < 4096) {
+    throw Error(Fault::usage, "the mount option max_read is wrong")
+        .found(std::string(text))
+        .expected("a number of bytes from 4096 to " + std::to_string(max_read_size));
+  }
+  return std::min(bytes, max_read_size);
+}
+
+void check_device() {
+  struct stat status {};
+  if (::stat("/dev/fuse", &status) != 0) {
+    throw Error::system(errno, "there is no /dev/fuse")
+        .advice(
+            "load the module (modprobe fuse as root); in a container, start it with "
+            "--device /dev/fuse; peelfs ls, cat and export need no mount");
+  }
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
+    throw Error(Fault::denied, "/dev/fuse cannot be opened")
+        .found("mode " +
+               [&] {
+                 std::array<char, 8> digits{};
+                 const auto [end, failure] = std::to_chars(
+                     digits.data(), digits.data() + digits.size(), status.st_mode & 07777U, 8);
+                 return "0" + std::string(digits.data(), end);
+               }())
+        .expected("0666, as udev sets it")
+        .advice(
+            "ask the administrator for access to /dev/fuse; peelfs ls, cat and export need none");
+  }
+}
+
+void check_fusermount() {
+  if (::geteuid() == 0) {
+    return;
+  }
+  // That it is not set-user-id is no failure yet: file capabilities or a user namespace may do.
+  if (!find_program("fusermount3")) {
+    throw Error(Fault::missing, "fusermount3 is not installed")
+        .expected("it in PATH or in /usr/bin: it mounts for ordinary users")
+        .advice("install the package fuse3, or mount as root");
+  }
+}
+
+void check_directory(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno == ENOTCONN || errno == ECONNABORTED) {
+      throw Error::system(errno, "a mount whose process has died is still at " + printable(path))
+          .advice("free it with: fusermount3 -u " + printable(path));
+    }
+    throw Error::system(errno, "cannot use the mount point " + printable(path))
+        .advice("check the path and your permissions");
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    throw Error(Fault::usage, "the mount point " + printable(path) + " is no directory")
+        .with_errno(ENOTDIR)
+        .found(S_ISREG(status.st_mode) ? "a regular file" : "a special file")
+        .expected("an existing directory")
+        .advice("the mount point is the last argument, behind the sources");
+  }
+  const uid_t user = ::geteuid();
+  if (user == 0) {
+    return;
+  }
+  if (::access(path.c_str(), W_OK | X_OK) != 0 ||
+      ((status.st_mode & S_ISVTX) != 0 && status.st_uid != user)) {
+    throw Error(Fault::denied, "you may not mount on " + printable(path))
+        .found("it belongs to user id " + std::to_string(status.st_uid))
+        .expected("a directory of your own (user id " + std::to_string(user) +
+                  "), or one that you may write to")
+        .advice("make a directory of your own, for example: mkdir ~/p");
+  }
+}
+
+}  // namespace
+
+std::string escape_option(std::string_view option) {
+  std::string escaped;
+  for (const char c : option) {
+    if (c == ',' || c == '\\') {
+      escaped += '\\';
+    }
+    escaped += c;
+  }
+  return escaped;
+}
+
+FuseOptions fuse_options(const MountOptions& options) {
+  FuseOptions result;
+  result.list = {"ro", "default_permissions", "subtype=peelfs"};
+  std::string name = options.fsname.empty() ? "peelfs" : options.fsname;
+  if (name.size() > fsname_limit) {
+    name = name.substr(0, fsname_limit) + "...";
+  }
+  result.list.push_back("fsname=" + name);
+  if (options.allow_other) {
+    result.list.emplace_back("allow_other");
+  }
+  result.max_read = max_read_size;
+  for (const std::string& option : options.kernel_options) {
+    if (option.starts_with("max_read=")) {
+      result.max_read = parse_max_read(std::string_view(option).substr(9));
+    } else if (contains(passed_on, option)) {
+      result.list.push_back(option);
+    } else if (!contains(implied, option)) {
+      throw Error(Fault::usage, "the mount option is not known")
+          .found(printable(option))
+          .expected("nodev, nosuid, noexec, noatime, max_read=BYTES and their opposites")
+          .advice("leave it out; peelfs --help lists the options");
+    }
+  }
+  result.list.push_back("max_read=" + std::to_string(result.max_read));
+  return result;
+}
+
+std::string check_mount(const MountOptions& options) {
+  if (!options.read_only) {
+    throw Error(Fault::unsupported, "mounting for writing is not possible yet")
+        .advice("leave out -o rw: everything can be read");
+  }
+  static_cast<void>(fuse_options(options));  // for what it refuses
+  check_device();
+  check_fusermount();
+  const std::string path = resolve_mountpoint(options.mountpoint);
+  const auto mounted = find_mount(path);
+  check_directory(path);
+  if (mounted && mounted->is_peelfs()) {
+    throw Error(Fault::denied, "there is a mount of peelfs at " + printable(path) + " already")
+        .with_errno(EBUSY)
+        .found(printable(mounted->source))
+        .advice("end it with: peelfs umount " + printable(path) + ", or choose another directory");
+  }
+  return path;
+}
+
+}  // namespace peelfs

@@ -1,0 +1,204 @@
+#include "mount/process.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdlib>
+
+#include "peelfs/error.h"
+
+namespace peelfs {
+namespace {
+
+constexpr std::size_t helper_output_limit = 64 * 1024;
+
+/// A child that asks for nothing and writes into `output`; started with the signals that a program
+/// expects, whatever this process blocks or ignores.
+pid_t spawn(const std::string& path, const std::vector<std::string>& arguments, int output) {
+  std::vector<char*> argv;
+  argv.push_back(const_cast<char*>(path.c_str()));
+  for (const std::string& argument : arguments) {
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
+  argv.push_back(nullptr);
+
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&files);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&files, output, STDERR_FILENO);
+  sigset_t none;
+  sigset_t defaults;
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) {
+    sigaddset(&defaults, signal);
+  }
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  pid_t child = -1;
+  const int failure = posix_spawn(&child, path.c_str(), &files, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  return failure == 0 ? child : -1;
+}
+
+std::string joined_lines(const std::string& text) {
+  std::string joined;
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    std::size_t end = text.find('\n', begin);
+    end = end == std::string::npos ? text.size() : end;
+    if (end > begin) {
+      joined += joined.empty() ? "" : "; ";
+      joined += text.substr(begin, end - begin);
+    }
+    begin = end + 1;
+  }
+  return joined;
+}
+
+}  // namespace
+
+void UniqueFd::reset(int fd) noexcept {
+  if (fd_ >= 0) {
+    ::close(fd_);
+  }
+  fd_ = fd;
+}
+
+Pipe make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    throw Error::system(errno, "cannot make a pipe");
+  }
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+void open_standard_descriptors() noexcept {
+  for (;;) {
+    const int fd = ::open("/dev/null", O_RDWR);
+    if (fd < 0 || fd > STDERR_FILENO) {
+      if (fd > STDERR_FILENO) {
+        ::close(fd);
+      }
+      return;
+    }
+  }
+}
+
+void raise_descriptor_limit() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+void protect_memory() noexcept {
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+}
+
+void leave_terminal() noexcept {
+  ::setsid();
+  [[maybe_unused]] const int ignored = ::chdir("/");
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null >= 0) {
+    ::dup2(null, STDIN_FILENO);
+    ::dup2(null, STDOUT_FILENO);
+    ::dup2(null, STDERR_FILENO);
+    ::close(null);
+  }
+}
+
+std::optional<std::string> find_program(const std::string& program) {
+  const char* const environment = std::getenv("PATH");
+  const std::string folders =
+      (environment == nullptr ? std::string() : std::string(environment) + ":") + "/usr/bin:/bin";
+  std::size_t begin = 0;
+  while (begin <= folders.size()) {
+    std::size_t end = folders.find(':', begin);
+    end = end == std::string::npos ? folders.size() : end;
+    const std::string candidate = folders.substr(begin, end - begin) + "/" + program;
+    // A relative or empty component of PATH would run what lies in the current directory.
+    if (candidate.front() == '/' && end > begin && ::access(candidate.c_str(), X_OK) == 0) {
+      return candidate;
+    }
+    begin = end + 1;
+  }
+  return std::nullopt;
+}
+
+HelperResult run_helper(const std::string& program, const std::vector<std::string>& arguments) {
+  const std::optional<std::string> path = find_program(program);
+  if (!path) {
+    return {127, program + ": not found"};
+  }
+  Pipe pipe = make_pipe();
+  const pid_t child = spawn(*path, arguments, pipe.writer.get());
+  if (child < 0) {
+    return {127, program + ": cannot be started"};
+  }
+  pipe.writer.reset();
+  HelperResult result;
+  std::array<char, 4096> buffer;
+  for (;;) {
+    const ssize_t got = ::read(pipe.reader.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got <= 0) {
+      break;
+    }
+    if (result.output.size() < helper_output_limit) {
+      result.output.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.output = joined_lines(result.output);
+  return result;
+}
+
+CapturedErrors::CapturedErrors()
+    : saved_(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)),
+      memory_(::memfd_create("peelfs-messages", MFD_CLOEXEC)) {
+  if (saved_ && memory_) {
+    ::dup2(memory_.get(), STDERR_FILENO);
+  }
+}
+
+CapturedErrors::~CapturedErrors() {
+  if (saved_) {
+    ::dup2(saved_.get(), STDERR_FILENO);
+  }
+}
+
+std::string CapturedErrors::finish() {
+  if (!saved_ || !memory_) {
+    return {};
+  }
+  ::dup2(saved_.get(), STDERR_FILENO);
+  saved_.reset();
+  std::string text(helper_output_limit, '\0');
+  const ssize_t got = ::pread(memory_.get(), text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return joined_lines(text);
+}
+
+}  // namespace peelfs

@@ -1,0 +1,58 @@
+// One mounted session of libfuse: its threads, its end, and what the kernel is told meanwhile.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "mount/filesystem.h"
+#include "mount/mount.h"
+#include "mount/process.h"
+
+struct fuse_session;
+
+namespace peelfs {
+
+class Session {
+ public:
+  /// Mounts. Call it before there are threads: it borrows standard error.
+  /// @param mountpoint absolute @throws Error
+  Session(Filesystem& filesystem, const MountOptions& options, std::string mountpoint);
+  /// Ends it, if end() was not called.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Starts the threads and waits until the kernel has agreed on a protocol.
+  /// @throws Error when it does not
+  void start();
+
+  /// Readable once the session has ended by itself: somebody has unmounted it.
+  int ended_fd() const noexcept { return ended_.get(); }
+
+  /// Tells the kernel what to forget. Not from a thread of libfuse's.
+  void forget(const ViewChanges& changes);
+
+  /// Stops the threads, when they have done what they are at, and unmounts if it is still mounted.
+  void end() noexcept;
+
+  /// Unmounts without waiting for anything; the process must end next.
+  void detach() noexcept;
+
+  /// st_dev of the mount.
+  dev_t device() const noexcept { return device_; }
+
+ private:
+  void run();
+
+  Filesystem& filesystem_;
+  std::string mountpoint_;
+  unsigned threads_;
+  fuse_session* session_ = nullptr;
+  dev_t device_ = 0;
+  UniqueFd ended_;
+  std::thread loop_;
+  std::atomic<int> loop_result_{0};
+};
+
+}  // namespace peelfs

@@ -1,0 +1,42 @@
+// Unmounting, and the small process that does it when the daemon can no longer do it itself.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "mount/process.h"
+
+namespace peelfs {
+
+/// Unmounts: as root by umount2(2), otherwise by fusermount3.
+/// @throws Error: io with EBUSY when it is in use; denied when it is somebody else's
+void unmount(const std::string& mountpoint, bool lazy);
+
+/// Frees the mount point when this process dies without having done so (SIGKILL, a crash): the
+/// kernel would leave a mount that answers "Transport endpoint is not connected". A process of its
+/// own, since nothing in a killed one can act; it holds no source, no key and no terminal.
+/// libfuse's auto_unmount does not check that what it unmounts is still the same mount; this does.
+class UnmountWatcher {
+ public:
+  /// Forks. Call it before there are threads, open sources or keys.
+  /// @throws Error
+  UnmountWatcher();
+  /// Lets the watcher go without unmounting.
+  ~UnmountWatcher();
+  UnmountWatcher(const UnmountWatcher&) = delete;
+  UnmountWatcher& operator=(const UnmountWatcher&) = delete;
+
+  /// From here on the watcher unmounts `mountpoint` if this process ends, and if it still is the
+  /// mount with that device number.
+  void arm(const std::string& mountpoint, dev_t device);
+
+  /// The mount is gone: the watcher has nothing left to do, and has ended when this returns.
+  void dismiss() noexcept;
+
+ private:
+  UniqueFd to_watcher_;
+  pid_t watcher_ = -1;
+};
+
+}  // namespace peelfs

@@ -1,0 +1,129 @@
+// The links of a catalogue: by-uuid, by-label, by-partuuid, by-partlabel and by-path.
+#include <algorithm>
+#include <set>
+
+#include "peelfs/error.h"
+#include "tree/catalog.h"
+#include "tree/names.h"
+
+namespace peelfs {
+
+namespace {
+
+bool descends_from(const Tree& tree, const Node& node, std::uint64_t ancestor) {
+  std::vector<std::uint64_t> pending(node.parents);
+  std::set<std::uint64_t> seen;
+  while (!pending.empty()) {
+    const std::uint64_t id = pending.back();
+    pending.pop_back();
+    if (id == ancestor) return true;
+    if (!seen.insert(id).second) continue;
+    const auto& parents = tree.at(id).parents;
+    pending.insert(pending.end(), parents.begin(), parents.end());
+  }
+  return false;
+}
+
+bool is_in_snapshot(const Tree& tree, const Node& node) {
+  const Node* current = &node;
+  while (current->kind != "snapshot" && !current->parents.empty()) {
+    current = &tree.at(current->parents.front());
+  }
+  return current->kind == "snapshot";
+}
+
+/// The one of several carriers of a label or UUID that it belongs to: the one made of all the
+/// others (an array of its members), or the only one that is no snapshot. Null: it cannot be told.
+const Node* topmost(const Tree& tree, std::vector<const Node*> carriers) {
+  if (carriers.size() > 1) {
+    const bool live = std::any_of(carriers.begin(), carriers.end(),
+                                  [&](const Node* node) { return !is_in_snapshot(tree, *node); });
+    if (live)
+      std::erase_if(carriers, [&](const Node* node) { return is_in_snapshot(tree, *node); });
+  }
+  for (const Node* candidate : carriers) {
+    const bool above_all = std::all_of(carriers.begin(), carriers.end(), [&](const Node* other) {
+      return other == candidate || descends_from(tree, *candidate, other->id);
+    });
+    if (above_all) return candidate;
+  }
+  return nullptr;
+}
+
+std::string up_from(const std::string& directory) {
+  std::string up = "../";
+  for (const char c : directory) {
+    if (c == '/') up += "../";
+  }
+  return up;
+}
+
+}  // namespace
+
+void Catalog::add_links() {
+  std::map<std::pair<std::string, std::string>, std::vector<const Node*>> carriers;
+  const auto offer = [&](const char* directory, const std::string& text, const Node* node) {
+    if (!text.empty()) carriers[{directory, udev_escape(text)}].push_back(node);
+  };
+  for (const Entry& entry : devices_) {
+    const Node* node = entry.node.get();
+    // As udev: a member of something has no link of its own.
+    const std::string& usage = node->identity.usage;
+    if (usage == "filesystem" || usage == "crypto" || usage == "other") {
+      offer("by-uuid", node->identity.uuid, node);
+      offer("by-label", node->identity.label, node);
+    }
+    offer("by-partuuid", node->partuuid, node);
+    offer("by-partlabel", node->partlabel, node);
+  }
+  for (const auto& [link, nodes] : carriers) {
+    const auto& [directory, name] = link;
+    if (const Node* node = topmost(*tree_, nodes)) {
+      links_.push_back({directory, name, up_from(directory) + name_of(node->id)});
+      continue;
+    }
+    std::string remark = "no link " + directory + "/" + name + ": carried by";
+    const std::size_t shown = std::min<std::size_t>(nodes.size(), 5);
+    for (std::size_t i = 0; i < shown; ++i) remark += (i == 0 ? " " : ", ") + name_of(nodes[i]->id);
+    if (shown < nodes.size()) remark += " and " + std::to_string(nodes.size() - shown) + " more";
+    remarks_.push_back(printable(remark));
+  }
+}
+
+void Catalog::add_paths() {
+  // A device with others inside is a directory, in which `device` is the device itself (and `file`
+  // the image file that it was unpacked from); one with nothing inside is a link.
+  std::map<std::uint64_t, std::string> directories;
+  std::set<std::string> used;
+  std::vector<std::uint64_t> pending(tree_->roots.rbegin(), tree_->roots.rend());
+  while (!pending.empty()) {
+    const Node& node = tree_->at(pending.back());
+    pending.pop_back();
+    if (directories.contains(node.id)) continue;
+    // It stands below its first parent, and comes again when that one has its place.
+    if (!node.parents.empty() && !directories.contains(node.parents.front())) continue;
+    std::string place = node.parents.empty() ? "by-path" : directories.at(node.parents.front());
+    for (const std::string& component : node.path) place += "/" + safe_file_name(component);
+    const bool own_component = !node.path.empty();
+    if (own_component && !used.insert(place).second) {
+      // Several sources of one name, or names that differ only in what was escaped.
+      for (unsigned number = 2;; ++number) {
+        const std::string other = place + "~" + std::to_string(number);
+        if (!used.insert(other).second) continue;
+        place = other;
+        break;
+      }
+    }
+    directories.emplace(node.id, place);
+    pending.insert(pending.end(), node.children.rbegin(), node.children.rend());
+    if (node.hidden) continue;
+    const bool directory = !node.children.empty() || !own_component;
+    const std::size_t slash = place.rfind('/');
+    Link link = directory ? Link{place, node.kind == "file" ? "file" : "device", ""}
+                          : Link{place.substr(0, slash), place.substr(slash + 1), ""};
+    link.target = up_from(link.directory) + name_of(node.id);
+    links_.push_back(std::move(link));
+  }
+}
+
+}  // namespace peelfs

@@ -1,0 +1,99 @@
+// The one abstraction: a block device has a size and says where its bytes live.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "peelfs/bytes.h"
+
+namespace peelfs {
+
+class BlockDevice;
+class HostFile;
+
+/// Where a run of bytes of a device lives.
+enum class ExtentKind : std::uint8_t {
+  host_file,  ///< verbatim bytes of an open host file, at `offset`
+  lower,      ///< verbatim bytes of another device, at `offset`
+  zero,       ///< reads as zero; nothing is stored
+  computed,   ///< only this device can produce them: the read loop calls compute()
+};
+
+/// The answer to "where do the bytes at this offset live". It stays true until the request that
+/// asked has finished; whoever keeps one longer must ask again. `file` and `device` are owned by
+/// the device that answered, and live at least as long as it does.
+struct Extent {
+  ExtentKind kind = ExtentKind::zero;
+  std::uint64_t length = 0;             ///< bytes, from the offset asked for; at least 1
+  std::uint64_t offset = 0;             ///< bytes, in `file` or `device`
+  const HostFile* file = nullptr;       ///< set for host_file
+  const BlockDevice* device = nullptr;  ///< set for lower
+
+  static Extent in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length) {
+    return {ExtentKind::host_file, length, offset, &file, nullptr};
+  }
+  static Extent in_device(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+    return {ExtentKind::lower, length, offset, nullptr, &device};
+  }
+  static Extent zeroes(std::uint64_t length) {
+    return {ExtentKind::zero, length, 0, nullptr, nullptr};
+  }
+  static Extent computed(std::uint64_t length) {
+    return {ExtentKind::computed, length, 0, nullptr, nullptr};
+  }
+};
+
+/// A block device. Layers derive from it and *describe*; they do not copy. Everybody else reads
+/// through the read loop in peelfs/io.h.
+///
+/// Geometry never changes after construction. Every const member function is safe from any thread
+/// without locking by the caller. Failures are Error.
+class BlockDevice {
+ public:
+  /// @param size bytes; any number, also 0 and one that is no multiple of a sector
+  /// @param sector_size the logical sector in bytes that tables inside count in (512 or 4096)
+  explicit BlockDevice(std::uint64_t size, std::uint32_t sector_size = 512) noexcept
+      : size_(size), sector_size_(sector_size) {}
+  virtual ~BlockDevice() = default;
+  BlockDevice(const BlockDevice&) = delete;
+  BlockDevice& operator=(const BlockDevice&) = delete;
+
+  std::uint64_t size() const noexcept { return size_; }
+  std::uint32_t sector_size() const noexcept { return sector_size_; }
+
+  /// Where the bytes at `offset` live.
+  /// @param offset bytes, below size()
+  /// @param length bytes wanted, at least 1, offset + length <= size()
+  /// @return an extent of 1 to `length` bytes that begins at `offset`. Neighbouring answers may be
+  /// of
+  ///   one kind; the read loop merges them. The more a device covers in one answer the better.
+  /// @throws Error when the tables that would tell are damaged or cannot be read
+  virtual Extent map(std::uint64_t offset, std::uint64_t length) const = 0;
+
+  /// Produces bytes for which map() answered `computed`. The read loop asks for as much as one such
+  /// extent covers at once, widened to multiples of granule().
+  /// @param offset bytes, a multiple of granule()
+  /// @param out offset + out.size() is a multiple of granule() or equals size()
+  virtual void compute(std::uint64_t offset, MutableBytes out) const;
+
+  /// The unit in bytes, a power of two, in which compute() works: an encryption sector, say. 1 when
+  /// the device copes with any range itself. Computed extents begin and end on multiples of it (or
+  /// at size()), whatever range map() was asked for may be narrower.
+  virtual std::uint32_t granule() const noexcept { return 1; }
+
+  /// A bound from above, at bounded cost, on how many bytes are stored for this device (st_blocks).
+  virtual std::uint64_t allocated_bytes() const { return size_; }
+
+  /// What it is, for a person: "LV vgq/lvq", "partition 2 of os43". Used as context of an Error.
+  virtual std::string describe() const = 0;
+
+ private:
+  const std::uint64_t size_;
+  const std::uint32_t sector_size_;
+};
+
+using DevicePtr = std::shared_ptr<const BlockDevice>;
+
+}  // namespace peelfs

@@ -1,0 +1,71 @@
+// An open file or block device of the host. layers/host/host_file.cc is the one place in the
+// program that opens host files; everything below a tree of devices ends in objects of this class.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "peelfs/io.h"
+
+namespace peelfs {
+
+/// Read-only (the only way there is so far). Thread-safe.
+class HostFile {
+ public:
+  /// Opens a regular file or block device O_RDONLY, with O_NOATIME where the host allows it.
+  /// @throws Error: missing, denied, or usage when it is something else (a directory, a FIFO)
+  static std::shared_ptr<const HostFile> open(const std::string& path);
+  /// The same for a descriptor, which is taken over (a file opened beneath a directory, a memfd).
+  static std::shared_ptr<const HostFile> adopt(int fd, std::string path);
+  ~HostFile();
+  HostFile(const HostFile&) = delete;
+  HostFile& operator=(const HostFile&) = delete;
+
+  std::uint64_t size() const noexcept { return size_; }
+  bool is_block_device() const noexcept { return block_device_; }
+  /// Logical sector in bytes: BLKSSZGET of a block device, 512 of a file.
+  std::uint32_t sector_size() const noexcept { return sector_size_; }
+  /// For messages; printable.
+  const std::string& path() const noexcept { return path_; }
+  dev_t device_number() const noexcept { return device_; }  ///< st_rdev of a block device
+  ino_t inode() const noexcept { return inode_; }           ///< 0 of a block device
+  bool updates_atime() const noexcept { return updates_atime_; }
+  /// When its bytes were last changed, as of opening it.
+  timespec modified() const noexcept { return mtime_; }
+
+  /// Fills every buffer from `offset` on, in as few system calls as can be.
+  /// @throws Error(Fault::io): EIO when the file ends before (it shrank), or the host's errno
+  void read(std::uint64_t offset, std::span<const iovec> buffers) const;
+
+  /// Hole or data at `offset`, of 1 to `length` bytes; data where the host cannot tell.
+  Run status(std::uint64_t offset, std::uint64_t length) const;
+
+  /// Bytes that the host stores for it, now.
+  std::uint64_t allocated_bytes() const;
+
+  /// Whether size or mtime differ from when it was opened: cached pages can no longer be trusted.
+  bool changed() const;
+
+ private:
+  HostFile(int fd, std::string path);
+
+  int fd_;
+  std::string path_;
+  std::uint64_t size_ = 0;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  timespec mtime_{};
+  std::uint32_t sector_size_ = 512;
+  bool block_device_ = false;
+  bool updates_atime_ = false;
+};
+
+/// The whole of a host file as a device; the bottom of every stack.
+DevicePtr make_file_device(std::shared_ptr<const HostFile> file);
+
+}  // namespace peelfs

@@ -1,0 +1,45 @@
+// The read loop: the only place where bytes of a device are read. It follows map() down to host
+// files, merges neighbours, and issues one preadv for each contiguous run.
+#pragma once
+
+#include <cstdint>
+
+#include "peelfs/block_device.h"
+
+namespace peelfs {
+
+/// Reads exactly out.size() bytes at `offset`.
+/// @throws Error(Fault::usage) when the range leaves the device, and whatever the layers below
+/// throw,
+///   with each layer passed added to its context. Nothing is promised about `out` then.
+/// Thread-safe.
+void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out);
+
+/// Reads `length` bytes at `offset` into a new buffer; the caller bounds `length` (it is memory).
+Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t length);
+
+/// Like read_bytes, but what lies beyond the end of the device is left out: for probing.
+Buffer read_up_to(const BlockDevice& device, std::uint64_t offset, std::size_t length);
+
+/// One run of a device that is either stored somewhere or reads as zero without being stored.
+struct Run {
+  bool data = true;
+  std::uint64_t length = 0;  ///< bytes, at least 1
+};
+
+/// What lies at `offset`, through all layers and the holes of the host files at the bottom.
+/// A hole below a device that computes (encryption) is data above it.
+/// @return a run of 1 to `length` bytes. A run may be followed by one of the same sort: merging is
+/// the
+///   caller's, which decides how far it wants to look.
+Run block_status(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
+
+/// The extent of `device` at `offset` with all lower devices resolved: host_file, zero or computed.
+struct Resolved {
+  Extent extent;                        ///< never of kind lower
+  const BlockDevice* device = nullptr;  ///< the device that gave it
+  std::uint64_t offset = 0;             ///< the offset in that device
+};
+Resolved resolve(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
+
+}  // namespace peelfs

@@ -1,0 +1,62 @@
+// Secrets and where they come from. Secrets live in wiped, locked memory and never in argv or logs.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peelfs/bytes.h"
+
+namespace peelfs {
+
+/// Bytes that are locked in memory (where RLIMIT_MEMLOCK allows) and wiped when freed. Move-only.
+class Secret {
+ public:
+  Secret() = default;
+  explicit Secret(std::size_t size);
+  explicit Secret(Bytes copy_of);
+  Secret(Secret&& other) noexcept;
+  Secret& operator=(Secret&& other) noexcept;
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
+  ~Secret();
+
+  Bytes bytes() const noexcept { return {data_, size_}; }
+  MutableBytes writable() noexcept { return {data_, size_}; }
+  std::size_t size() const noexcept { return size_; }
+  Secret clone() const { return Secret(bytes()); }
+
+ private:
+  void release() noexcept;
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// The keys of one run. Thread-safe.
+class KeyRing {
+ public:
+  /// Tried on every locked device.
+  void add_for_all(Secret key);
+  /// Tried only on the device with that name or UUID (either case), before the ones for all.
+  void add_for(std::string name_or_uuid, Secret key);
+
+  /// The keys to try on a device, most specific first.
+  /// @param names what the person may call it: its flat name, its stem, its UUID; empty ones
+  /// ignored
+  std::vector<std::shared_ptr<const Secret>> candidates(
+      const std::vector<std::string>& names) const;
+  bool empty() const;
+
+ private:
+  struct Entry {
+    std::string whose;  ///< empty: for all
+    std::shared_ptr<const Secret> key;
+  };
+  mutable std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace peelfs

@@ -1,0 +1,156 @@
+// The contract of a layer: one row of the table in layers/table.cc. README.md beside this file
+// walks a new layer's author through it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peelfs/block_device.h"
+#include "peelfs/error.h"
+#include "peelfs/keys.h"
+
+namespace peelfs {
+
+/// What libblkid says of a device (layers/identify). Empty strings where it says nothing. All text
+/// is raw, as it stands on the disk: escape it before you show it.
+struct Identity {
+  std::string type;   ///< TYPE: "ext4", "LVM2_member", "crypto_LUKS", "vfat", ...
+  std::string usage;  ///< USAGE: "filesystem", "raid", "crypto", "other"
+  std::string label;
+  std::string uuid;
+  std::string pttype;  ///< "gpt", "dos", ...
+  std::string ptuuid;
+};
+
+/// Opens what an image names outside of itself (backing file, external data file), under the rules
+/// of design section 6. There is one for each place an image can come from: beneath the directory
+/// of the source that the user named, or the same guest filesystem. Thread-safe.
+class References {
+ public:
+  struct Found {
+    DevicePtr device;
+    /// The same rules seen from that file's directory, for the next link of a backing chain.
+    std::shared_ptr<const References> references;
+    std::string name;  ///< for messages
+  };
+  virtual ~References() = default;
+  /// @throws Error(Fault::denied) when the rules forbid it, Error(Fault::missing) when it is not
+  /// there
+  virtual Found open(std::string_view name) const = 0;
+};
+
+/// "This is mine", as a layer's probe says it. Text is raw, as on the disk.
+struct Claim {
+  std::string format;  ///< as blkid names it where blkid knows it: "LVM2_member", "qcow2", "gpt"
+  std::string label;
+  std::string uuid;
+  /// For a layer of several members (LVM, MD): which group this member belongs to, by UUID, never
+  /// by name. The scanner opens the group once a wave of probing has settled.
+  std::optional<std::string> group;
+  std::string group_name;  ///< for people: "vg volssd10"
+  /// Anything that probe read and open would otherwise read again; private to the layer.
+  std::shared_ptr<const void> state;
+};
+
+/// One device as a layer is given it.
+struct Member {
+  DevicePtr device;
+  const Claim* claim = nullptr;  ///< what this layer's probe said of it; null for a detached header
+  /// What names of devices inside are built on: "os43p2" for a partition. (design section 4)
+  std::string stem;
+  /// The last part of the name, what `_crypt` is put behind: "kvmos" for volssd10-kvmos.
+  std::string tail;
+  /// True when `stem` is free for what an image file unpacks to: "os43" for the file os43.qcow2.
+  bool unpacks_to_stem = false;
+  std::shared_ptr<const References> references;  ///< null: may name nothing outside of itself
+};
+
+/// Limits that the person set, and that layers must keep.
+struct Limits {
+  unsigned search_depth = 3;  ///< image files within image files within ..., 0 = do not search
+  std::size_t search_files = 200'000;          ///< inodes looked at in one filesystem
+  std::size_t devices = 50'000;                ///< in the whole tree
+  unsigned nesting = 32;                       ///< layers below one another
+  std::uint64_t kdf_memory = 4ULL << 30;       ///< bytes that a key derivation may demand
+  std::uint32_t kdf_iterations = 100'000'000;  ///< PBKDF2 iterations that one may demand
+};
+
+/// A trouble that ends or dims a branch: shown by `peelfs ls` as state and reason.
+struct Trouble {
+  /// "locked", "damaged", "unsupported", "missing", "degraded", "denied", "io", or "note"
+  std::string state;
+  std::string reason;
+};
+
+/// Turns what was caught into what is shown.
+Trouble trouble_from(const Error& error);
+
+/// One device inside, as a layer's open returns it.
+struct Inner {
+  std::string kind;  ///< TYPE of lsblk: "part", "lvm", "crypt", "disk", "snapshot", "file"
+  std::string name;  ///< its flat name, raw: "os43p2", "volssd10-kvmos", "kvmos_crypt"
+  std::string stem;  ///< see Member; empty: the same as name
+  std::string tail;  ///< see Member; empty: the same as stem
+  /// Its place below its parent in by-path, raw components: {"p2"}, {"volssd10", "kvmos"}
+  std::vector<std::string> path;
+  /// Never null: a device that cannot be read is make_unreadable().
+  DevicePtr device;
+  std::optional<Trouble> trouble;
+  std::string partuuid, partlabel, parttype;
+  /// Which members (indices) carry it; empty: all of them.
+  std::vector<std::size_t> members;
+  /// False for a part of another device that is shown but not looked into (a RAID leg).
+  bool peel = true;
+  /// True for an image file found in a filesystem: what is in it is unpacked, and counts for
+  /// --depth.
+  bool image_file = false;
+  std::shared_ptr<const References> references;
+};
+
+/// What an open found.
+struct Opened {
+  std::vector<Inner> devices;
+  /// Why the container shows less than it could: locked, a missing member, a damaged primary
+  /// header.
+  std::optional<Trouble> trouble;
+  /// Members that did not know their group (Claim::group is "") and turned out to belong to this
+  /// one.
+  std::vector<std::size_t> adopted = {};
+};
+
+struct ProbeInput {
+  const BlockDevice& device;
+  const Identity& identity;
+};
+
+struct OpenInput {
+  std::span<const Member> members;  ///< one, except for a group
+  const KeyRing& keys;
+  const Limits& limits;
+  DevicePtr detached_header;  ///< LUKS: given by the person; null otherwise
+  unsigned image_depth = 0;   ///< how many image files enclose the members
+};
+
+/// One row of the table of layers.
+struct Layer {
+  std::string_view name;
+  /// Cheap and read-only. @return nullopt when it is not this layer's; an Error means "mine, but so
+  /// damaged that I cannot even say whose" and leaves the device visible with that reason.
+  std::optional<Claim> (*probe)(const ProbeInput&);
+  /// @throws Error when nothing inside can be shown. Otherwise partial results carry Trouble.
+  Opened (*open)(const OpenInput&);
+  /// An image format: it unpacks a file into a disk, which takes the file's place in the tree.
+  bool image_format = false;
+};
+
+/// The ordered table; where the order matters a comment in table.cc says why.
+std::span<const Layer> layer_table();
+
+}  // namespace peelfs

@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <utility>
+
+#include "crypto/sector_cipher.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs {
+namespace {
+
+class CryptDevice final : public BlockDevice {
+ public:
+  CryptDevice(DevicePtr lower, std::uint64_t data_offset, std::uint64_t size,
+              std::shared_ptr<const SectorCipher> cipher, std::uint64_t iv_offset,
+              std::string description)
+      // dm-crypt raises the logical sector to the encryption sector, and never lowers it.
+      : BlockDevice(size, std::max(lower->sector_size(), cipher->sector_size())),
+        lower_(std::move(lower)),
+        data_offset_(data_offset),
+        cipher_(std::move(cipher)),
+        iv_offset_(iv_offset),
+        description_(std::move(description)) {}
+
+  // A hole of the lower device is not zero here: it decrypts to noise, as with dm-crypt.
+  Extent map(std::uint64_t, std::uint64_t length) const override {
+    return Extent::computed(length);
+  }
+
+  void compute(std::uint64_t offset, MutableBytes out) const override {
+    read(*lower_, data_offset_ + offset, out);
+    // Wraps as dm-crypt's sector_t does, for an iv_offset near its end.
+    cipher_->decrypt(out, iv_offset_ + offset / 512);
+  }
+
+  std::uint32_t granule() const noexcept override { return cipher_->sector_size(); }
+  std::uint64_t allocated_bytes() const override {
+    return std::min(size(), lower_->allocated_bytes());
+  }
+  std::string describe() const override { return description_; }
+
+ private:
+  DevicePtr lower_;
+  std::uint64_t data_offset_;
+  std::shared_ptr<const SectorCipher> cipher_;
+  std::uint64_t iv_offset_;
+  std::string description_;
+};
+
+}  // namespace
+
+DevicePtr make_crypt_device(DevicePtr lower, std::uint64_t data_offset, std::uint64_t size,
+                            std::shared_ptr<const SectorCipher> cipher, std::uint64_t iv_offset,
+                            std::string description) {
+  if (size % cipher->sector_size() != 0) {
+    throw Error(Fault::damaged, description + " is not a whole number of encryption sectors")
+        .found(std::to_string(size) + " bytes")
+        .expected("a multiple of " + std::to_string(cipher->sector_size()));
+  }
+  if (checked_add(data_offset, size, "end of the encrypted data") > lower->size()) {
+    throw Error(Fault::damaged, description + " reaches beyond the device that holds it")
+        .found(std::to_string(data_offset) + " + " + std::to_string(size) + " bytes")
+        .expected("at most " + std::to_string(lower->size()));
+  }
+  return std::make_shared<CryptDevice>(std::move(lower), data_offset, size, std::move(cipher),
+                                       iv_offset, std::move(description));
+}
+
+}  // namespace peelfs

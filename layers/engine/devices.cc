@@ -1,0 +1,123 @@
+#include "peelfs/devices.h"
+
+#include <algorithm>
+#include <set>
+
+namespace peelfs {
+
+namespace {
+
+class Slice : public BlockDevice {
+ public:
+  Slice(DevicePtr lower, std::uint64_t begin, std::uint64_t length, std::string description)
+      : BlockDevice(length, lower->sector_size()),
+        lower_(std::move(lower)),
+        begin_(begin),
+        description_(std::move(description)) {}
+
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    return Extent::in_device(*lower_, begin_ + offset, length);
+  }
+  std::uint64_t allocated_bytes() const override {
+    return std::min(size(), lower_->allocated_bytes());
+  }
+  std::string describe() const override { return description_; }
+
+ private:
+  const DevicePtr lower_;
+  const std::uint64_t begin_;
+  const std::string description_;
+};
+
+class Concat : public BlockDevice {
+ public:
+  Concat(std::vector<Piece> pieces, std::vector<std::uint64_t> ends, Error missing,
+         std::string description, std::uint32_t sector_size)
+      : BlockDevice(ends.empty() ? 0 : ends.back(), sector_size),
+        pieces_(std::move(pieces)),
+        ends_(std::move(ends)),
+        missing_(std::move(missing)),
+        description_(std::move(description)) {
+    std::set<const BlockDevice*> distinct;
+    for (const Piece& piece : pieces_) {
+      if (piece.device && distinct.insert(piece.device.get()).second)
+        carriers_.push_back(piece.device);
+    }
+  }
+
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    const auto end = std::upper_bound(ends_.begin(), ends_.end(), offset);
+    const Piece& piece = pieces_[static_cast<std::size_t>(end - ends_.begin())];
+    if (!piece.device) throw Error(missing_);
+    const std::uint64_t skip = offset - (*end - piece.length);
+    return Extent::in_device(*piece.device, piece.offset + skip, std::min(length, *end - offset));
+  }
+
+  std::uint64_t allocated_bytes() const override {
+    std::uint64_t sum = 0;
+    for (const DevicePtr& carrier : carriers_) {
+      sum += std::min(carrier->allocated_bytes(), size());
+      if (sum >= size()) return size();
+    }
+    return sum;
+  }
+  std::string describe() const override { return description_; }
+
+ private:
+  const std::vector<Piece> pieces_;
+  const std::vector<std::uint64_t> ends_;  ///< the offset behind each piece
+  const Error missing_;
+  const std::string description_;
+  std::vector<DevicePtr> carriers_;
+};
+
+class Unreadable : public BlockDevice {
+ public:
+  Unreadable(std::uint64_t size, Error why, std::string description)
+      : BlockDevice(size), why_(std::move(why)), description_(std::move(description)) {}
+
+  Extent map(std::uint64_t, std::uint64_t) const override { throw Error(why_); }
+  std::string describe() const override { return description_; }
+
+ private:
+  const Error why_;
+  const std::string description_;
+};
+
+void check_inside(const BlockDevice& lower, std::uint64_t offset, std::uint64_t length,
+                  const std::string& description) {
+  if (offset <= lower.size() && length <= lower.size() - offset) return;
+  throw Error(Fault::damaged, description + " lies outside of " + lower.describe())
+      .found(std::to_string(length) + " bytes at offset " + std::to_string(offset))
+      .expected("an end within its " + std::to_string(lower.size()) + " bytes")
+      .advice("the image may be truncated: compare its size with the original's");
+}
+
+}  // namespace
+
+DevicePtr make_slice(DevicePtr lower, std::uint64_t offset, std::uint64_t length,
+                     std::string description) {
+  check_inside(*lower, offset, length, description);
+  return std::make_shared<Slice>(std::move(lower), offset, length, std::move(description));
+}
+
+DevicePtr make_concat(std::vector<Piece> pieces, Error missing, std::string description,
+                      std::uint32_t sector_size) {
+  std::erase_if(pieces, [](const Piece& piece) { return piece.length == 0; });
+  std::vector<std::uint64_t> ends;
+  ends.reserve(pieces.size());
+  std::uint64_t end = 0;
+  for (const Piece& piece : pieces) {
+    if (piece.device) check_inside(*piece.device, piece.offset, piece.length, description);
+    end = checked_add(end, piece.length, "size of " + description);
+    ends.push_back(end);
+  }
+  return std::make_shared<Concat>(std::move(pieces), std::move(ends), std::move(missing),
+                                  std::move(description), sector_size);
+}
+
+DevicePtr make_unreadable(std::uint64_t size, Error why, std::string description) {
+  return std::make_shared<Unreadable>(size, std::move(why), std::move(description));
+}
+
+}  // namespace peelfs

@@ -1,0 +1,107 @@
+#include "ext/image_magic.h"
+
+#include <array>
+
+#include "ext/ext_disk.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::ext {
+
+namespace {
+
+using namespace std::string_view_literals;
+
+// Holds the last of what is looked at: the GPT header of a disk with sectors of 4096 bytes.
+constexpr std::size_t head_size = 8192;
+constexpr std::uint64_t min_raw_disk = std::uint64_t{1} << 20U;
+constexpr std::uint64_t sector = 512;
+
+struct Magic {
+  std::size_t offset;
+  std::string_view bytes;
+  std::string_view format;
+};
+
+constexpr std::array containers{
+    Magic{0, "QFI\xfb"sv, "qcow2"},
+    Magic{0, "LUKS\xba\xbe"sv, "crypto_LUKS"},
+    Magic{0, "KDMV"sv, "vmdk"},
+    Magic{0, "COWD"sv, "vmdk"},
+    Magic{0, "# Disk DescriptorFile"sv, "vmdk"},
+    Magic{0, "vhdxfile"sv, "vhdx"},
+    Magic{0, "conectix"sv, "vhd"},
+    Magic{0x40, "\x7f\x10\xda\xbe"sv, "vdi"},
+    Magic{0, "QED\0"sv, "qed"},
+    Magic{0, "WithoutFreeSpace"sv, "parallels"},
+    Magic{0, "WithouFreSpacExt"sv, "parallels"},
+    Magic{0, "EVF\x09\x0d\x0a\xff\0"sv, "ewf"},
+};
+
+constexpr std::array raw_disks{
+    Magic{512, "EFI PART"sv, "gpt"},     Magic{4096, "EFI PART"sv, "gpt"},
+    Magic{0, "XFSB"sv, "xfs"},           Magic{3, "NTFS    "sv, "ntfs"},
+    Magic{54, "FAT16   "sv, "vfat"},     Magic{82, "FAT32   "sv, "vfat"},
+    Magic{4086, "SWAPSPACE2"sv, "swap"},
+};
+
+template <std::size_t count>
+std::optional<std::string_view> find(const std::array<Magic, count>& magics,
+                                     const ByteReader& reader) {
+  for (const Magic& magic : magics) {
+    if (reader.has(magic.offset, magic.bytes)) return magic.format;
+  }
+  return std::nullopt;
+}
+
+bool is_lvm_member(const ByteReader& reader) {
+  for (std::size_t at = 0; at < 4 * sector; at += sector) {  // the label is in one of four sectors
+    if (reader.has(at, "LABELONE") && reader.has(at + 24, "LVM2 001")) return true;
+  }
+  return false;
+}
+
+/// 0x55 0xaa alone means nothing: a boot loader's files end their sectors like that, too.
+bool is_partitioned(const ByteReader& reader, std::uint64_t size) {
+  if (!reader.has(510, "\x55\xaa")) return false;
+  bool any = false;
+  for (std::size_t at = 446; at < 510; at += 16) {
+    const std::uint8_t status = reader.u8(at);
+    const std::uint8_t type = reader.u8(at + 4);
+    const std::uint64_t start = reader.le32(at + 8);
+    const std::uint64_t count = reader.le32(at + 12);
+    if (status != 0x00 && status != 0x80) return false;
+    if (type == 0) continue;
+    if (start == 0 || count == 0 || (start + count) * sector > size) return false;
+    any = true;
+  }
+  return any;
+}
+
+bool is_ext_filesystem(Bytes head) {
+  try {
+    const auto super = decode_super_block(head.subspan(super_block_offset, super_block_size));
+    return super.has_value() && !super->has_incompat(incompat_journal_dev);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+std::optional<std::string_view> image_magic(const BlockDevice& file) {
+  const Buffer head = read_up_to(file, 0, head_size);
+  const ByteReader reader(head, "beginning of a file");
+  if (const auto format = find(containers, reader)) return format;
+  if (file.size() < min_raw_disk || file.size() % sector != 0) return std::nullopt;
+  if (const auto format = find(raw_disks, reader)) return format;
+  if (is_lvm_member(reader)) return "LVM2_member";
+  if (is_partitioned(reader, file.size())) return "dos";
+  if (is_ext_filesystem(head)) return "ext";
+  // A VHD of fixed size has its footer at the end only.
+  const Buffer footer = read_bytes(file, file.size() - sector, sector);
+  if (ByteReader(footer, "last sector of a file").has(0, "conectix")) return "vhd";
+  return std::nullopt;
+}
+
+}  // namespace peelfs::ext

@@ -1,0 +1,93 @@
+#include <array>
+
+#include "ext/block_map.h"
+#include "peelfs/error.h"
+
+namespace peelfs::ext {
+
+namespace {
+
+constexpr std::size_t direct_blocks = 12;  // EXT4_NDIR_BLOCKS
+constexpr unsigned indirect_levels = 3;    // i_block[12] to i_block[14]
+
+class IndirectMap : public BlockMap {
+ public:
+  IndirectMap(std::shared_ptr<const Volume> volume, const Inode& inode)
+      : volume_(std::move(volume)), inode_(inode.number), fan_out_(volume_->block_size() / 4) {
+    const ByteReader reader(inode.block, "i_block");
+    for (std::size_t i = 0; i < roots_.size(); ++i) roots_.at(i) = reader.le32(4 * i);
+  }
+
+  BlockRun at(std::uint64_t logical) const override {
+    if (logical < direct_blocks) {
+      return run(std::span(roots_).first(direct_blocks), logical);
+    }
+    std::uint64_t rest = logical - direct_blocks;
+    std::uint64_t covered = fan_out_;  // blocks below one root of this level; at most 2^42
+    for (unsigned level = 0; level < indirect_levels; ++level, covered *= fan_out_) {
+      if (rest < covered) return descend(roots_.at(direct_blocks + level), level, rest, covered);
+      rest -= covered;
+    }
+    throw Error(Fault::damaged, "the file is longer than its indirect blocks can map")
+        .found("block " + std::to_string(logical))
+        .expected("below " + std::to_string(logical - rest));
+  }
+
+ private:
+  /// @param level how many levels of indirect blocks are below `block` itself
+  /// @param covered blocks of the file that hang below `block`
+  BlockRun descend(std::uint32_t block, unsigned level, std::uint64_t rest,
+                   std::uint64_t covered) const {
+    while (block != 0) {
+      const std::shared_ptr<const MapNode> node = load(block);
+      if (level == 0) return run(node->pointers, rest);
+      --level;
+      covered /= fan_out_;
+      block = node->pointers.at(rest / covered);
+      rest %= covered;
+    }
+    return {covered - rest, std::nullopt};
+  }
+
+  /// The neighbours that continue what stands at `index`.
+  BlockRun run(std::span<const std::uint32_t> pointers, std::size_t index) const {
+    const std::uint64_t first = pointers[index];
+    const bool hole = first == 0;
+    std::uint64_t count = 1;
+    while (index + count < pointers.size() &&
+           pointers[index + count] == (hole ? 0 : first + count)) {
+      ++count;
+    }
+    if (hole) return {count, std::nullopt};
+    volume_->check_blocks(first, 1, "a block of the file");
+    // Of a run that leaves the filesystem the part inside is good.
+    return {std::min(count, volume_->super().blocks_count - first), first};
+  }
+
+  std::shared_ptr<const MapNode> load(std::uint32_t block) const {
+    const NodeCache::Key key{volume_->id(), inode_, block};
+    if (std::shared_ptr<const MapNode> node = node_cache().find(key)) return node;
+    volume_->check_blocks(block, 1, "an indirect block");
+    const Buffer bytes = volume_->read_block(block);
+    const ByteReader reader(bytes, "indirect block");
+    auto node = std::make_shared<MapNode>();
+    node->pointers.reserve(fan_out_);
+    for (std::size_t i = 0; i < fan_out_; ++i) node->pointers.push_back(reader.le32(4 * i));
+    node_cache().insert(key, node);
+    return node;
+  }
+
+  const std::shared_ptr<const Volume> volume_;
+  const std::uint32_t inode_;
+  const std::uint64_t fan_out_;  ///< block numbers in one block
+  std::array<std::uint32_t, direct_blocks + indirect_levels> roots_{};
+};
+
+}  // namespace
+
+std::unique_ptr<BlockMap> make_indirect_map(std::shared_ptr<const Volume> volume,
+                                            const Inode& inode) {
+  return std::make_unique<IndirectMap>(std::move(volume), inode);
+}
+
+}  // namespace peelfs::ext

@@ -1,0 +1,158 @@
+#include "ext/library.h"
+
+#include <et/com_err.h>
+
+#include <cstring>
+#include <mutex>
+
+#include "ext/channel.h"
+#include "peelfs/error.h"
+
+namespace peelfs::ext {
+
+namespace {
+
+// The library keeps all group descriptors in memory: enough for 128 TiB in blocks of 4 KiB.
+constexpr std::uint64_t max_descriptor_bytes = std::uint64_t{64} << 20U;
+
+constexpr std::uint16_t mode_type_mask = 0xf000;
+constexpr std::uint16_t mode_directory = 0x4000;
+constexpr std::uint16_t mode_regular = 0x8000;
+constexpr std::uint16_t mode_symbolic_link = 0xa000;
+
+std::string inode_name(std::uint32_t number) {
+  return "inode " + std::to_string(number);
+}
+
+}  // namespace
+
+Library::Library(std::shared_ptr<const Volume> volume)
+    : volume_(std::move(volume)), channel_(std::make_unique<DeviceChannel>(volume_->device())) {
+  static std::once_flag messages;
+  std::call_once(messages, initialize_ext2_error_table);
+  const SuperBlock& super = volume_->super();
+  const std::uint64_t descriptors = super.group_count() * super.descriptor_size;
+  if (descriptors > max_descriptor_bytes) {
+    throw Error(Fault::unsupported, "the filesystem has too many block groups to be searched")
+        .found(std::to_string(super.group_count()) + " groups")
+        .expected("at most " + std::to_string(max_descriptor_bytes / super.descriptor_size))
+        .advice("its device file can still be mounted and read");
+  }
+  int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_SKIP_MMP;
+  if (super.checksum_wrong) flags |= EXT2_FLAG_IGNORE_CSUM_ERRORS;
+  if (const errcode_t code = channel_->open(flags, &handle_)) {
+    fail(code, "libext2fs cannot open the filesystem");
+  }
+  // From here on checksums count again, also where that of the super block is known to be wrong.
+  handle_->flags &= ~EXT2_FLAG_IGNORE_CSUM_ERRORS;
+}
+
+Library::~Library() {
+  if (handle_ != nullptr) ext2fs_free(handle_);
+}
+
+Inode Library::inode(std::uint32_t number) {
+  const SuperBlock& super = volume_->super();
+  if (number == 0 || number > super.inodes_count) {
+    throw Error(Fault::damaged, inode_name(number) + " does not exist")
+        .expected("1 to " + std::to_string(super.inodes_count));
+  }
+  check_group((number - 1) / super.inodes_per_group);
+  ext2_inode raw{};
+  if (const errcode_t code = ext2fs_read_inode2(handle_, number, &raw, sizeof raw, 0)) {
+    fail(code, inode_name(number) + " cannot be read");
+  }
+  if (raw.i_links_count == 0 || raw.i_mode == 0) {
+    throw Error(Fault::damaged, inode_name(number) + " is not in use")
+        .found("mode " + hex(raw.i_mode) + ", " + std::to_string(raw.i_links_count) + " links")
+        .expected("an inode in use, because a directory names it");
+  }
+  Inode inode;
+  inode.number = number;
+  inode.flags = raw.i_flags;
+  inode.generation = raw.i_generation;
+  const std::uint16_t type = raw.i_mode & mode_type_mask;
+  inode.type = type == mode_regular         ? Inode::Type::regular
+               : type == mode_directory     ? Inode::Type::directory
+               : type == mode_symbolic_link ? Inode::Type::symbolic_link
+                                            : Inode::Type::other;
+  inode.size = raw.i_size;
+  // Of a directory this was i_dir_acl once, and of revision 0 it was reserved.
+  if (super.revision > 0 &&
+      (inode.type == Inode::Type::regular || super.has_incompat(incompat_largedir))) {
+    inode.size |= static_cast<std::uint64_t>(raw.i_size_high) << 32U;
+  }
+  if (inode.size >> 63U != 0) {
+    throw Error(Fault::damaged, inode_name(number) + " has an impossible size")
+        .found(std::to_string(inode.size))
+        .expected("less than 2^63 bytes");
+  }
+  std::uint64_t blocks = raw.i_blocks;
+  if (super.has_ro_compat(ro_compat_huge_file)) {
+    blocks |= static_cast<std::uint64_t>(raw.osd2.linux2.l_i_blocks_hi) << 32U;
+  }
+  // Below 2^48 units of at most 64 KiB.
+  inode.allocated_bytes = blocks * (inode.has(flag_huge_file) ? super.block_size : 512U);
+  static_assert(sizeof raw.i_block == sizeof inode.block);
+  if (inode.has(flag_extents | flag_inline_data) || inode.is_fast_link()) {
+    std::memcpy(inode.block.data(), &raw.i_block, inode.block.size());
+  } else {
+    // The library gave numbers in the order of this machine.
+    for (std::size_t i = 0; i < EXT2_N_BLOCKS; ++i) {
+      for (std::size_t byte = 0; byte < 4; ++byte) {
+        inode.block.at(4 * i + byte) = static_cast<std::byte>(raw.i_block[i] >> (8 * byte));
+      }
+    }
+  }
+  return inode;
+}
+
+Buffer Library::inline_data(const Inode& inode) {
+  // What an inode of at most one block can hold; the library's own answer is not trusted blindly.
+  const std::size_t most = volume_->super().inode_size;
+  std::size_t size = 0;
+  if (const errcode_t code = ext2fs_inline_data_size(handle_, inode.number, &size)) {
+    fail(code, inode_name(inode.number) + ": its inline data cannot be read");
+  }
+  if (size > most || inode.size > most) {
+    throw Error(Fault::damaged, inode_name(inode.number) + " has more inline data than it can hold")
+        .found(std::to_string(std::max<std::uint64_t>(size, inode.size)) + " bytes")
+        .expected("at most " + std::to_string(most));
+  }
+  Buffer bytes(std::max<std::size_t>(size, inode.block.size()));
+  if (const errcode_t code =
+          ext2fs_inline_data_get(handle_, inode.number, nullptr, bytes.data(), &size)) {
+    fail(code, inode_name(inode.number) + ": its inline data cannot be read");
+  }
+  bytes.resize(inode.size);  // what i_size has beyond the stored bytes is a hole
+  return bytes;
+}
+
+void Library::check_group(std::uint32_t group) {
+  const SuperBlock& super = volume_->super();
+  if (group >= handle_->group_desc_count) {
+    throw Error(Fault::damaged, "block group " + std::to_string(group) + " does not exist")
+        .expected("below " + std::to_string(handle_->group_desc_count))
+        .advice("s_inodes_count and s_blocks_count contradict each other");
+  }
+  const bool checked =
+      super.has_ro_compat(ro_compat_gdt_csum) || super.has_ro_compat(ro_compat_metadata_csum);
+  if (!checked || ext2fs_group_desc_csum_verify(handle_, group) != 0) return;
+  throw Error(Fault::damaged,
+              "the descriptor of block group " + std::to_string(group) + " fails its checksum")
+      .found(hex(ext2fs_bg_checksum(handle_, group)))
+      .expected(hex(ext2fs_group_desc_csum(handle_, group)))
+      .advice("its inodes cannot be found; run e2fsck on a writable copy");
+}
+
+void Library::fail(errcode_t code, const std::string& what) {
+  if (const std::exception_ptr failure = channel_->take_failure()) {
+    std::rethrow_exception(failure);
+  }
+  if (code == EXT2_ET_NO_MEMORY) throw std::bad_alloc();
+  throw Error(Fault::damaged, what)
+      .found(error_message(code))
+      .advice("run e2fsck on a writable copy");
+}
+
+}  // namespace peelfs::ext

@@ -1,0 +1,269 @@
+#include "ext/search.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "ext/directory.h"
+#include "ext/file_device.h"
+#include "ext/image_magic.h"
+#include "ext/references.h"
+#include "host/source.h"
+#include "peelfs/devices.h"
+#include "peelfs/error.h"
+
+namespace peelfs::ext {
+
+namespace {
+
+constexpr std::uint64_t min_image_size = std::uint64_t{64} << 10U;
+constexpr std::size_t max_depth = 255;              // directories below one another
+constexpr std::size_t max_path_bytes = 64U << 20U;  // of all paths returned
+constexpr std::size_t max_damage_shown = 4;
+constexpr std::size_t batch_size = 4096;  // files whose first sectors are read in one go
+
+// i-node types of directory entries
+constexpr std::uint8_t type_unknown = 0;
+constexpr std::uint8_t type_regular = 1;
+constexpr std::uint8_t type_directory = 2;
+
+struct Directory {
+  std::uint32_t inode;
+  std::size_t parent;  ///< index in the list; the root is its own
+  std::size_t depth;
+  std::string name;
+  std::shared_ptr<const References> references;  ///< made for the first image in it
+};
+
+struct Entry {
+  std::uint32_t inode;
+  std::string name;
+};
+
+/// A file that only its contents can tell to be an image.
+struct Candidate {
+  std::size_t directory;
+  std::string name;
+  Inode inode;
+  DevicePtr file;
+  std::uint64_t position;
+};
+
+class Search {
+ public:
+  Search(Library& library, const Limits& limits) : library_(library), limits_(limits) {
+    // Enough for that many names of usual length, and for a good part of them at 255 bytes.
+    budget_.blocks = std::max<std::uint64_t>(budget_.blocks, limits.search_files);
+  }
+
+  SearchResult run() {
+    directories_.push_back({root_inode, 0, 0, "", nullptr});
+    seen_.insert(root_inode);
+    const Inode root = library_.inode(root_inode);
+    if (root.type != Inode::Type::directory) {
+      throw Error(Fault::damaged, "the root of the filesystem is no directory")
+          .advice("run e2fsck on a writable copy");
+    }
+    // directories_ grows while it is walked: nearest first.
+    for (std::size_t i = 0; i < directories_.size() && !ended_; ++i) look_into(i);
+    look_at_candidates();
+    std::sort(result_.images.begin(), result_.images.end(),
+              [](const FoundImage& a, const FoundImage& b) { return a.path < b.path; });
+    return std::move(result_);
+  }
+
+ private:
+  void look_into(std::size_t index) {
+    std::vector<Entry> entries;
+    bool complete = true;
+    try {
+      const Inode inode = library_.inode(directories_[index].inode);
+      const auto damage =
+          read_directory(library_, inode, budget_, [&](const DirectoryEntry& entry) {
+            const bool wanted = entry.file_type == type_unknown ||
+                                entry.file_type == type_regular ||
+                                entry.file_type == type_directory;
+            if (wanted) entries.push_back({entry.inode, std::string(entry.name)});
+            complete = entries.size() <= limits_.search_files - looked_at_;
+            return complete;
+          });
+      if (damage) note_damage(index, "", *damage);
+    } catch (const Error& error) {
+      note_damage(index, "", error.what());
+    }
+    // In the order of the inode tables, which are then read once from front to back.
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return a.inode < b.inode; });
+    for (Entry& entry : entries) {
+      if (seen_.contains(entry.inode)) continue;  // a hard link, or a loop
+      if (looked_at_ == limits_.search_files) complete = false;
+      if (looked_at_ == limits_.search_files || ended_) break;
+      ++looked_at_;
+      seen_.insert(entry.inode);
+      look_at(index, std::move(entry));
+    }
+    if (budget_.blocks == 0) {
+      end_search("the directories are too large: only the first part of them was searched");
+    }
+    if (!complete) {
+      end_search("only the first " + std::to_string(limits_.search_files) +
+                 " files were searched for disk images");
+    }
+  }
+
+  void look_at(std::size_t directory, Entry entry) {
+    Inode inode;
+    try {
+      inode = library_.inode(entry.inode);
+    } catch (const Error& error) {
+      note_damage(directory, entry.name, error.what());
+      if (has_image_suffix(entry.name)) add_unreadable(directory, entry.name, 0, error);
+      return;
+    }
+    if (inode.type == Inode::Type::directory) {
+      if (directories_[directory].depth == max_depth) {
+        note_limit("directories deeper than " + std::to_string(max_depth) +
+                   " levels were not searched");
+        return;
+      }
+      directories_.push_back({entry.inode, directory, directories_[directory].depth + 1,
+                              std::move(entry.name), nullptr});
+    } else if (inode.type == Inode::Type::regular && inode.size > 0) {
+      look_at_file(directory, std::move(entry.name), inode);
+    }
+  }
+
+  void look_at_file(std::size_t directory, std::string name, const Inode& inode) {
+    const bool suffix = has_image_suffix(name);
+    const bool large = inode.size >= min_image_size;
+    if (!suffix && !large) return;
+    if (suffix && large) {
+      add(directory, std::move(name), inode);
+      return;
+    }
+    try {
+      DevicePtr file = make_file(library_, inode, "file " + name);
+      const std::uint64_t position = first_byte_on_disk(*file);
+      candidates_.push_back({directory, std::move(name), inode, std::move(file), position});
+    } catch (const Error& error) {
+      if (suffix) add_unreadable(directory, std::move(name), inode.size, error);
+      return;
+    }
+    if (candidates_.size() == batch_size) look_at_candidates();
+  }
+
+  void look_at_candidates() {
+    std::sort(candidates_.begin(), candidates_.end(),
+              [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
+    for (Candidate& candidate : candidates_) {
+      try {
+        if (!image_magic(*candidate.file)) continue;
+      } catch (const Error& error) {
+        note_damage(candidate.directory, candidate.name, error.what());
+        continue;
+      }
+      add(candidate.directory, std::move(candidate.name), candidate.inode);
+    }
+    candidates_.clear();
+  }
+
+  void add(std::size_t directory, std::string name, const Inode& inode) {
+    try {
+      // Only what is shown is called by its whole path: paths can be as long as a disk likes.
+      DevicePtr file = make_file(library_, inode, "file " + path_text(directory, name));
+      add(directory, std::move(name), std::move(file), std::nullopt);
+    } catch (const Error& error) {
+      add_unreadable(directory, std::move(name), inode.size, error);
+    }
+  }
+
+  void add_unreadable(std::size_t directory, std::string name, std::uint64_t size,
+                      const Error& error) {
+    DevicePtr file = make_unreadable(size, error, "file " + path_text(directory, name));
+    add(directory, std::move(name), std::move(file), trouble_from(error));
+  }
+
+  void add(std::size_t directory, std::string name, DevicePtr device,
+           std::optional<Trouble> trouble) {
+    FoundImage image;
+    image.path = components(directory);
+    image.path.push_back(std::move(name));
+    for (const std::string& component : image.path) {
+      path_bytes_ += sizeof component + 2 * component.size();  // the description has it once more
+    }
+    if (path_bytes_ > max_path_bytes || result_.images.size() == limits_.devices) {
+      end_search("only the first " + std::to_string(result_.images.size()) +
+                 " images are shown: there are too many");
+      return;
+    }
+    Directory& where = directories_[directory];
+    if (!where.references) {
+      where.references = make_references(library_.volume(), lineage(directory));
+    }
+    image.device = std::move(device);
+    image.trouble = std::move(trouble);
+    image.references = where.references;
+    result_.images.push_back(std::move(image));
+  }
+
+  std::vector<std::string> components(std::size_t directory) const {
+    std::vector<std::string> result;
+    for (; directory != 0; directory = directories_[directory].parent) {
+      result.push_back(directories_[directory].name);
+    }
+    std::reverse(result.begin(), result.end());
+    return result;
+  }
+
+  /// Inodes from the root down to a directory.
+  std::vector<std::uint32_t> lineage(std::size_t directory) const {
+    std::vector<std::uint32_t> result;
+    for (; directory != 0; directory = directories_[directory].parent) {
+      result.push_back(directories_[directory].inode);
+    }
+    result.push_back(root_inode);
+    std::reverse(result.begin(), result.end());
+    return result;
+  }
+
+  std::string path_text(std::size_t directory, const std::string& name = {}) const {
+    std::string text;
+    for (const std::string& component : components(directory)) text += "/" + component;
+    if (!name.empty() || text.empty()) text += "/" + name;  // "/" alone is the root
+    return text;
+  }
+
+  void note_damage(std::size_t directory, const std::string& name, const std::string& what) {
+    if (++result_.damage_count > max_damage_shown) return;
+    result_.damage.push_back(path_text(directory, name) + ": " + what);
+  }
+
+  void note_limit(std::string text) {
+    if (std::find(result_.limits.begin(), result_.limits.end(), text) == result_.limits.end()) {
+      result_.limits.push_back(std::move(text));
+    }
+  }
+
+  void end_search(std::string why) {
+    if (!ended_) note_limit(std::move(why));
+    ended_ = true;
+  }
+
+  Library& library_;
+  const Limits& limits_;
+  DirectoryBudget budget_;
+  std::vector<Directory> directories_;
+  std::unordered_set<std::uint32_t> seen_;
+  std::size_t looked_at_ = 0;
+  std::vector<Candidate> candidates_;
+  std::size_t path_bytes_ = 0;
+  bool ended_ = false;
+  SearchResult result_;
+};
+
+}  // namespace
+
+SearchResult search_images(Library& library, const Limits& limits) {
+  return Search(library, limits).run();
+}
+
+}  // namespace peelfs::ext

@@ -1,0 +1,71 @@
+#include "ext/volume.h"
+
+#include <atomic>
+
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::ext {
+
+namespace {
+
+std::atomic<std::uint64_t> volumes_made = 0;
+
+constexpr std::size_t node_cache_bytes = std::size_t{16} << 20U;
+
+}  // namespace
+
+std::shared_ptr<const MapNode> NodeCache::find(const Key& key) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = index_.find(key);
+  if (found == index_.end()) return nullptr;
+  items_.splice(items_.begin(), items_, found->second);
+  return found->second->node;
+}
+
+void NodeCache::insert(const Key& key, std::shared_ptr<const MapNode> node) {
+  const std::scoped_lock lock(mutex_);
+  if (index_.contains(key)) return;  // another thread was quicker
+  bytes_ += node->memory();
+  items_.push_front({key, std::move(node)});
+  index_.emplace(key, items_.begin());
+  while (bytes_ > max_bytes_ && items_.size() > 1) {
+    bytes_ -= items_.back().node->memory();
+    index_.erase(items_.back().key);
+    items_.pop_back();
+  }
+}
+
+NodeCache& node_cache() {
+  static NodeCache cache(node_cache_bytes);
+  return cache;
+}
+
+Volume::Volume(DevicePtr device, SuperBlock super)
+    : device_(std::move(device)), super_(std::move(super)), id_(++volumes_made) {}
+
+void Volume::check_blocks(std::uint64_t block, std::uint64_t count, std::string_view what) const {
+  // Everything up to s_first_data_block is the boot sector's and the primary super block's.
+  if (block > super_.first_data_block && block < super_.blocks_count &&
+      count <= super_.blocks_count - block) {
+    return;
+  }
+  throw Error(Fault::damaged, std::string(what) + " lies outside of the filesystem")
+      .found("blocks " + std::to_string(block) + " to " + std::to_string(block + count))
+      .expected("blocks " + std::to_string(super_.first_data_block + 1) + " to " +
+                std::to_string(super_.blocks_count))
+      .advice("run e2fsck on a writable copy");
+}
+
+Buffer Volume::read_block(std::uint64_t block) const {
+  const std::uint64_t offset = block * block_size();
+  if (offset >= device_->size() || block_size() > device_->size() - offset) {
+    throw Error(Fault::damaged, "a block of metadata lies beyond the end of the device")
+        .found("block " + std::to_string(block) + " at byte " + std::to_string(offset))
+        .expected("an end by byte " + std::to_string(device_->size()))
+        .advice("the filesystem is larger than its device: is this a truncated copy?");
+  }
+  return read_bytes(*device_, offset, block_size());
+}
+
+}  // namespace peelfs::ext

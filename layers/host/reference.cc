@@ -1,0 +1,160 @@
+// What an image on the host may name besides itself: design section 6.
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "host/source.h"
+
+namespace peelfs {
+
+namespace {
+
+/// The directory that the source lies in, held open: what its name means later does not matter.
+class Root {
+ public:
+  explicit Root(const std::string& directory) {
+    if (directory.empty()) return;
+    fd_ = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    std::error_code ignored;
+    path_ = std::filesystem::canonical(directory, ignored);
+  }
+  ~Root() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Root(const Root&) = delete;
+  Root& operator=(const Root&) = delete;
+
+  bool usable() const { return fd_ >= 0; }
+  const std::filesystem::path& path() const { return path_; }
+
+  /// @return a descriptor, or -1 with errno
+  int open_beneath(const std::string& relative) const {
+    open_how how{};
+    how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOATIME;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    long fd = syscall(SYS_openat2, fd_, relative.c_str(), &how, sizeof how);
+    if (fd < 0 && errno == EPERM) {
+      how.flags &= ~static_cast<std::uint64_t>(O_NOATIME);
+      fd = syscall(SYS_openat2, fd_, relative.c_str(), &how, sizeof how);
+    }
+    return static_cast<int>(fd);
+  }
+
+ private:
+  int fd_ = -1;
+  std::filesystem::path path_;
+};
+
+struct Rules {
+  Root root;
+  std::vector<std::filesystem::path> allowed;  ///< canonical
+  explicit Rules(const std::string& directory) : root(directory) {}
+};
+
+bool lies_beneath(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  const std::filesystem::path relative = path.lexically_relative(directory);
+  return !relative.empty() && *relative.begin() != ".." && !relative.is_absolute();
+}
+
+class HostReferences : public References {
+ public:
+  HostReferences(std::shared_ptr<const Rules> rules, std::filesystem::path subdirectory)
+      : rules_(std::move(rules)), subdirectory_(std::move(subdirectory)) {}
+
+  Found open(std::string_view name) const override {
+    if (name.empty() || name.find('\0') != std::string_view::npos) {
+      throw Error(Fault::damaged, "the image names a file without a valid name");
+    }
+    const std::filesystem::path named(name);
+    if (auto found = open_allowed(named)) return std::move(*found);
+    if (!rules_->root.usable()) {
+      throw refused(named, "an image on a block device may name no host file");
+    }
+    std::filesystem::path relative = subdirectory_ / named;
+    if (named.is_absolute()) {
+      // qemu-img writes absolute names often; they are fine where the relative name would be.
+      std::error_code ignored;
+      const auto directory = std::filesystem::canonical(named.parent_path(), ignored);
+      relative = (directory / named.filename()).lexically_relative(rules_->root.path());
+      if (directory.empty() || relative.empty() || *relative.begin() == "..") {
+        throw refused(named, "it does not lie beneath the directory of the source, " +
+                                 rules_->root.path().string());
+      }
+    }
+    const int fd = rules_->root.open_beneath(relative.string());
+    if (fd < 0) {
+      const int error_number = errno;
+      if (error_number == EXDEV || error_number == ELOOP) {
+        throw refused(
+            named, "it leads out of the directory of the source, " + rules_->root.path().string());
+      }
+      throw Error::system(error_number, "cannot open " + (rules_->root.path() / relative).string() +
+                                            ", which the image names");
+    }
+    return accept(fd, rules_->root.path() / relative, relative.parent_path());
+  }
+
+ private:
+  static Error refused(const std::filesystem::path& name, std::string why) {
+    return Error(Fault::denied,
+                 "the image names the file " + name.string() + "; refused, because " + why)
+        .advice("if you trust the image, allow it with --allow-reference PATH");
+  }
+
+  /// What the person allowed by name: the file itself, or a directory above it.
+  std::optional<Found> open_allowed(const std::filesystem::path& named) const {
+    if (rules_->allowed.empty()) return std::nullopt;
+    std::error_code failed;
+    const auto path = std::filesystem::canonical(
+        named.is_absolute() ? named : rules_->root.path() / subdirectory_ / named, failed);
+    if (failed) return std::nullopt;
+    for (const std::filesystem::path& allowed : rules_->allowed) {
+      if (path != allowed && !lies_beneath(path, allowed)) continue;
+      const auto file = HostFile::open(path);
+      // Its own references count from where it lies.
+      auto rules = std::make_shared<Rules>(path.parent_path().string());
+      rules->allowed = rules_->allowed;
+      return Found{make_file_device(file), std::make_shared<HostReferences>(std::move(rules), ""),
+                   path.string()};
+    }
+    return std::nullopt;
+  }
+
+  Found accept(int fd, const std::filesystem::path& path,
+               std::filesystem::path subdirectory) const {
+    struct stat status {};
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+      ::close(fd);
+      throw Error(Fault::denied, "the image names " + path.string() + ", which is no regular file")
+          .advice("if you trust the image, allow it with --allow-reference PATH");
+    }
+    return Found{make_file_device(HostFile::adopt(fd, path.string())),
+                 std::make_shared<HostReferences>(rules_, std::move(subdirectory)), path.string()};
+  }
+
+  const std::shared_ptr<const Rules> rules_;
+  const std::filesystem::path subdirectory_;  ///< below the root: where the naming image lies
+};
+
+}  // namespace
+
+std::shared_ptr<const References> make_host_references(const std::string& directory,
+                                                       std::span<const std::string> allowed) {
+  auto rules = std::make_shared<Rules>(directory);
+  for (const std::string& path : allowed) {
+    std::error_code failed;
+    const auto canonical = std::filesystem::canonical(path, failed);
+    if (failed) {
+      throw Error(Fault::usage, "--allow-reference " + path + ": " + failed.message());
+    }
+    rules->allowed.push_back(canonical);
+  }
+  return std::make_shared<HostReferences>(std::move(rules), "");
+}
+
+}  // namespace peelfs

@@ -1,0 +1,158 @@
+#include "identify/identify.h"
+
+#include <blkid/blkid.h>
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <string_view>
+
+#include "identify/regions.h"
+#include "identify/sparse_copy.h"
+
+namespace peelfs {
+
+namespace {
+
+using ProbePtr = std::unique_ptr<blkid_struct_probe, decltype(&blkid_free_probe)>;
+
+// The metadata of firmware RAIDs: libblkid looks for it on whole disks only, and cannot tell that
+// from a regular file, which the copy is.
+constexpr std::array<const char*, 10> kFirmwareRaids = {
+    "adaptec_raid_member",        "hpt37x_raid_member",
+    "hpt45x_raid_member",         "isw_raid_member",
+    "jmicron_raid_member",        "lsi_mega_raid_member",
+    "nvidia_raid_member",         "promise_fasttrack_raid_member",
+    "silicon_medley_raid_member", "via_raid_member"};
+
+ProbePtr make_probe(int fd, std::uint32_t sector_size) {
+  // Initialises debugging from the environment, which is not thread-safe the first time.
+  static std::once_flag once;
+  std::call_once(once, [] { blkid_init_debug(0); });
+  ProbePtr probe(blkid_new_probe(), &blkid_free_probe);
+  if (!probe || blkid_probe_set_device(probe.get(), fd, 0, 0) != 0) {
+    return {nullptr, &blkid_free_probe};
+  }
+  blkid_probe_set_sectorsize(probe.get(), sector_size);
+  return probe;
+}
+
+std::string value(blkid_probe probe, const char* name) {
+  const char* data = nullptr;
+  size_t length = 0;
+  if (blkid_probe_lookup_value(probe, name, &data, &length) != 0 || data == nullptr) return {};
+  const std::string_view text(data, length);  // the length counts the NUL at the end
+  return std::string(text.substr(0, text.find('\0')));
+}
+
+// Runs the chains that are switched on. Of several superblocks on one device (an old one was not
+// wiped) libblkid's order decides, always in the same way, where `blkid -p` would answer nothing.
+bool run(blkid_probe probe) {
+  if (const int result = blkid_do_safeprobe(probe); result >= 0) return result == 0;
+  blkid_reset_probe(probe);
+  return blkid_do_fullprobe(probe) == 0;
+}
+
+void probe_superblocks(blkid_probe probe, Identity& identity) {
+  identity.type = value(probe, "TYPE");
+  identity.usage = value(probe, "USAGE");
+  identity.label = value(probe, "LABEL");
+  identity.uuid = value(probe, "UUID");
+}
+
+Identity probe_all(int fd, std::uint32_t sector_size, bool firmware_raids) {
+  Identity identity;
+  const ProbePtr probe = make_probe(fd, sector_size);
+  if (!probe) return identity;
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(
+      probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID);
+  if (!firmware_raids) {
+    std::array<char*, kFirmwareRaids.size() + 1> names{};
+    for (std::size_t i = 0; i < kFirmwareRaids.size(); ++i) {
+      names.at(i) =
+          const_cast<char*>(kFirmwareRaids.at(i));  // the interface of C does not write there
+    }
+    blkid_probe_filter_superblocks_type(probe.get(), BLKID_FLTR_NOTIN, names.data());
+  }
+  blkid_probe_enable_partitions(probe.get(), 1);
+  if (!run(probe.get())) return identity;
+  probe_superblocks(probe.get(), identity);
+  identity.pttype = value(probe.get(), "PTTYPE");
+  identity.ptuuid = value(probe.get(), "PTUUID");
+  return identity;
+}
+
+// Only for a GPT: with the block size given, and without asking for a protective MBR if `force`.
+bool probe_gpt(int fd, std::uint32_t sector_size, bool force, Identity& identity) {
+  const ProbePtr probe = make_probe(fd, sector_size);
+  if (!probe) return false;
+  std::array<char, 4> gpt = {'g', 'p', 't', '\0'};
+  std::array<char*, 2> names = {gpt.data(), nullptr};
+  blkid_probe_enable_superblocks(probe.get(), 0);
+  blkid_probe_enable_partitions(probe.get(), 1);
+  blkid_probe_filter_partitions_type(probe.get(), BLKID_FLTR_ONLYIN, names.data());
+  if (force) blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_FORCE_GPT);
+  if (!run(probe.get())) return false;
+  identity.pttype = value(probe.get(), "PTTYPE");
+  identity.ptuuid = value(probe.get(), "PTUUID");
+  return true;
+}
+
+bool gpt_signature_at(SparseCopy& copy, std::uint64_t block) {
+  const std::uint64_t size = copy.device().size();
+  if (size < 2 * block) return false;
+  for (const std::uint64_t lba : {std::uint64_t{1}, size / block - 1}) {
+    const Buffer bytes = copy.look(lba * block, 8);
+    if (as_text(bytes) == "EFI PART") return true;
+  }
+  return false;
+}
+
+// An image file does not know the block size of the disk that it was: a GPT shows it by where it
+// stands.
+void find_gpt_of_any_block_size(SparseCopy& copy, int fd, std::uint32_t known, Identity& identity) {
+  if (!identity.pttype.empty() && identity.pttype != "PMBR") return;
+  for (const bool force : {false, true}) {
+    // Without a protective MBR only where nothing else claims the device.
+    if (force && !(identity.type.empty() && identity.pttype.empty())) return;
+    for (const std::uint32_t block : {512U, 4096U, 1024U, 2048U}) {
+      if (block == known && !force) continue;
+      if (gpt_signature_at(copy, block) && probe_gpt(fd, block, force, identity)) return;
+    }
+  }
+}
+
+bool is_firmware_raid(std::string_view type) {
+  for (const char* name : kFirmwareRaids) {
+    if (type == name) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Identity identify(const BlockDevice& device) {
+  SparseCopy copy(device);
+  fill_fixed_regions(copy);
+  if (!copy.usable()) return {};
+  for (const auto fill : {&fill_ntfs, &fill_fat, &fill_exfat, &fill_bitlocker, &fill_hfsplus,
+                          &fill_udf, &fill_ddf, &fill_befs, &fill_zfs, &fill_gpt, &fill_mbr}) {
+    fill(copy);
+  }
+  const int fd = copy.seal();
+  if (fd < 0) return {};
+
+  const std::uint32_t sector_size = device.sector_size();
+  Identity identity = probe_all(fd, sector_size, true);
+  if (is_firmware_raid(identity.type)) {
+    // Metadata at the end of a disk lies in its last partition, too. A filesystem there counts for
+    // more; a partition table does not: that is how an array's first disk looks.
+    const Identity without = probe_all(fd, sector_size, false);
+    if (!without.type.empty()) identity = without;
+  }
+  find_gpt_of_any_block_size(copy, fd, sector_size, identity);
+  return identity;
+}
+
+}  // namespace peelfs

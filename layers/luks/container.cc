@@ -1,0 +1,83 @@
+#include "luks/container.h"
+
+#include "peelfs/error.h"
+
+namespace peelfs::luks {
+namespace {
+
+// Larger keys than any cipher has would only make libcryptsetup allocate 4000 times as much.
+constexpr std::uint32_t greatest_luks1_key = 512;
+
+void check_luks1_key(const HeaderCopy& copy) {
+  if (copy.version != 1) return;
+  const Phdr header = Phdr::decode(copy.bytes);
+  if (header.key_bytes >= 1 && header.key_bytes <= greatest_luks1_key) return;
+  throw Error(Fault::damaged, "LUKS1 header: key-bytes is out of range")
+      .found(std::to_string(header.key_bytes))
+      .expected("1 to " + std::to_string(greatest_luks1_key));
+}
+
+std::string join(const std::string& a, const std::string& b) {
+  return a.empty() || b.empty() ? a + b : a + "; " + b;
+}
+
+}  // namespace
+
+Container::Container(const BlockDevice& header) : lock_(lock_cryptsetup()), header_(header) {
+  HeaderCopies copies = find_headers(header);
+  const HeaderCopy* loaded = nullptr;
+  std::string refused, last;
+  for (const HeaderCopy& copy : copies.usable) {
+    check_luks1_key(copy);
+    const std::string why = load(copy);
+    if (why.empty()) {
+      loaded = &copy;
+      break;
+    }
+    // Mostly both copies say the same; said once.
+    if (why != last)
+      refused = join(refused, (copy.name.empty() ? "" : copy.name + " header: ") + why);
+    last = why;
+  }
+  if (loaded == nullptr) {
+    throw Error(Fault::damaged, "LUKS header is not valid: " + join(refused, copies.trouble))
+        .advice("if there is a backup of the header, give it with --header NAME=PATH");
+  }
+  description_.uuid = loaded->uuid;
+  description_.label = loaded->label;
+  description_.note = join(refused, copies.trouble);
+  if (!description_.note.empty()) {
+    description_.note +=
+        "; the " + loaded->name + " header is used, nothing was repaired on the disk";
+  }
+  if (loaded->version == 1) {
+    description_.segment = segment_of(Phdr::decode(loaded->bytes));
+  } else {
+    const char* json = nullptr;
+    const int code = crypt_dump_json(context_->get(), &json, 0);
+    if (code < 0 || json == nullptr) {
+      throw Error(Fault::damaged, "LUKS2 metadata cannot be read").found(context_->complaint(code));
+    }
+    description_.segment = segment_of(json, loaded->bytes.size());
+  }
+  description_.note = join(description_.note, description_.segment.note);
+}
+
+std::string Container::load(const HeaderCopy& copy) {
+  context_.reset();
+  image_ = std::make_unique<HeaderImage>(make_header_image(copy));
+  context_ = std::make_unique<CryptContext>(image_->path());
+  const int code = context_->load(copy.version == 1 ? CRYPT_LUKS1 : CRYPT_LUKS2);
+  return code < 0 ? context_->complaint(code) : "";
+}
+
+Secret Container::unlock(const std::vector<std::shared_ptr<const Secret>>& keys,
+                         const Limits& limits) {
+  check_digest_cost(description_.segment, limits);
+  const std::vector<Keyslot> slots =
+      survey_keyslots(*context_, description_.segment, limits, header_, *image_);
+  image_->seal();
+  return try_keys(*context_, slots, keys);
+}
+
+}  // namespace peelfs::luks

@@ -1,0 +1,49 @@
+// One context of libcryptsetup, closed when it goes, with what it says kept for error messages.
+#pragma once
+
+#include <libcryptsetup.h>
+
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace peelfs::luks {
+
+/// Held while libcryptsetup works: its contexts share global state, and two key derivations at once
+/// would need twice the memory.
+std::unique_lock<std::mutex> lock_cryptsetup();
+
+/// Not thread-safe.
+class CryptContext {
+ public:
+  /// @param path of the header; it is not read yet
+  /// @throws Error(Fault::io)
+  explicit CryptContext(const std::string& path);
+  ~CryptContext();
+  CryptContext(const CryptContext&) = delete;
+  CryptContext& operator=(const CryptContext&) = delete;
+
+  crypt_device* get() const noexcept { return device_; }
+
+  /// crypt_load(), with what it dislikes kept for complaint().
+  /// @param type CRYPT_LUKS1 or CRYPT_LUKS2
+  /// @return 0 or a negative errno
+  int load(const char* type);
+
+  /// What libcryptsetup said since the last call, on one line, or the text of `code` if it said
+  /// nothing.
+  /// @param code a negative errno
+  std::string complaint(int code);
+
+ private:
+  static void keep(int level, const char* text, void* context);
+
+  void keep_detail(std::string_view line);
+
+  crypt_device* device_ = nullptr;
+  std::string path_;
+  std::string said_, detail_;
+  bool listening_ = false;
+};
+
+}  // namespace peelfs::luks

@@ -1,0 +1,220 @@
+#include "luks/keyslot.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+
+#include "crypto/cipher_spec.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::luks {
+namespace {
+
+// A volume key of two 256-bit halves and an integrity key has 128 bytes; the AF splitter makes each
+// byte into 4000.
+constexpr std::size_t greatest_key = 512;
+// cryptsetup never asks for more than 4; Argon2 starts a thread for each.
+constexpr std::uint32_t greatest_threads = 64;
+
+std::string kibibytes(std::uint64_t number) {
+  return std::to_string(number) + " KiB";
+}
+
+/// Why the key derivation of a slot is too dear, or nothing. An Argon2 pass over one KiB is counted
+/// as one iteration: both are a few hundred nanoseconds.
+std::string cost_refusal(const crypt_pbkdf_type& kdf, const Limits& limits) {
+  const std::string type = kdf.type != nullptr ? kdf.type : "?";
+  const std::string raise_iterations = "; raise it with --kdf-iterations";
+  if (type == CRYPT_KDF_PBKDF2) {
+    if (kdf.iterations <= limits.kdf_iterations) return "";
+    return "it demands " + std::to_string(kdf.iterations) + " PBKDF2 iterations, the limit is " +
+           std::to_string(limits.kdf_iterations) + raise_iterations;
+  }
+  if (type != CRYPT_KDF_ARGON2I && type != CRYPT_KDF_ARGON2ID) {
+    return "its key derivation " + type + " is not known";
+  }
+  const std::uint64_t memory = kdf.max_memory_kb;
+  if (memory * 1024 > limits.kdf_memory) {  // 32 bits times 2^10
+    return "it demands " + kibibytes(memory) + " of memory for " + type + ", the limit is " +
+           kibibytes(limits.kdf_memory / 1024) + "; raise it with --kdf-memory";
+  }
+  const std::uint64_t work = memory * kdf.iterations;  // two numbers of 32 bits
+  if (work > limits.kdf_iterations) {
+    return "it demands " + std::to_string(kdf.iterations) + " " + type + " passes over " +
+           kibibytes(memory) + ", " + std::to_string(work) + " block iterations, the limit is " +
+           std::to_string(limits.kdf_iterations) + raise_iterations;
+  }
+  if (kdf.parallel_threads > greatest_threads) {
+    return "it demands " + std::to_string(kdf.parallel_threads) + " threads, at most " +
+           std::to_string(greatest_threads) + " are expected; this cannot be raised";
+  }
+  return "";
+}
+
+/// Why the slot's own encryption cannot be undone, or nothing.
+std::string cipher_refusal(const char* cipher, std::size_t key_bytes) {
+  if (cipher == nullptr) return "its encryption is not named";
+  const std::string name = cipher;
+  if (key_bytes == 0 || key_bytes > greatest_key) {
+    return "its key of " + std::to_string(key_bytes) + " bytes is out of range (at most " +
+           std::to_string(greatest_key) + ")";
+  }
+  // Anything else makes libcryptsetup turn to the kernel's device-mapper, which needs root.
+  const bool by_libcryptsetup = name.rfind("aes-xts-", 0) == 0 || name.rfind("aes-cbc-", 0) == 0;
+  if (!by_libcryptsetup) {
+    return "cipher " + name +
+           " of the keyslot cannot be decrypted yet; it comes in a later release";
+  }
+  try {
+    (void)parse_cipher_spec(name, key_bytes);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// Copies what lies in the slot's area. @return why that cannot be done, or nothing
+std::string copy_area(CryptContext& context, int slot, std::size_t key_bytes,
+                      const BlockDevice& header, HeaderImage& image) {
+  std::uint64_t offset = 0, length = 0;
+  if (crypt_keyslot_area(context.get(), slot, &offset, &length) != 0)
+    return "its area is not named";
+  // libcryptsetup proved that the area lies in the header; a header cut off is our business.
+  length = std::min<std::uint64_t>(length, round_up(key_bytes * Phdr::stripes, 4096));
+  if (offset > header.size() || length > header.size() - offset) {
+    return "its area is cut off (found a device of " + std::to_string(header.size()) +
+           " bytes, expected at least " + std::to_string(offset) + " + " + std::to_string(length) +
+           ")";
+  }
+  try {
+    image.write(offset, read_bytes(header, offset, static_cast<std::size_t>(length)));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+Keyslot survey_slot(CryptContext& context, int number, const std::string& type,
+                    const Limits& limits, const BlockDevice& header, HeaderImage& image) {
+  Keyslot slot;
+  slot.number = number;
+  slot.preferred = crypt_keyslot_get_priority(context.get(), number) == CRYPT_SLOT_PRIORITY_PREFER;
+  std::size_t key_bytes = 0;
+  const char* cipher = crypt_keyslot_get_encryption(context.get(), number, &key_bytes);
+  if (type != "luks1" && type != "luks2") {
+    slot.refusal = "its type " + type + " is not known";
+    return slot;
+  }
+  slot.refusal = cipher_refusal(cipher, key_bytes);
+  const int stored = crypt_keyslot_get_key_size(context.get(), number);
+  if (slot.refusal.empty() && (stored <= 0 || static_cast<std::size_t>(stored) > greatest_key)) {
+    slot.refusal = "its volume key of " + std::to_string(stored) + " bytes is out of range (1 to " +
+                   std::to_string(greatest_key) + ")";
+  }
+  if (slot.refusal.empty()) {
+    crypt_pbkdf_type kdf{};
+    if (crypt_keyslot_get_pbkdf(context.get(), number, &kdf) != 0) {
+      slot.refusal = "its key derivation is not named";
+    } else {
+      slot.refusal = cost_refusal(kdf, limits);
+      slot.over_limit = !slot.refusal.empty();
+    }
+  }
+  if (slot.refusal.empty()) {
+    slot.refusal = copy_area(context, number, static_cast<std::size_t>(stored), header, image);
+  }
+  return slot;
+}
+
+std::string refusals(const std::vector<Keyslot>& slots) {
+  std::string text;
+  for (const Keyslot& slot : slots) {
+    if (slot.refusal.empty()) continue;
+    if (!text.empty()) text += "; ";
+    text += "keyslot " + std::to_string(slot.number) + " is not tried: " + slot.refusal;
+  }
+  return text;
+}
+
+/// One key on one slot. @return the volume key; nothing when it does not fit
+std::optional<Secret> try_key(CryptContext& context, int slot, const Secret& key,
+                              std::string& trouble) {
+  Secret buffer(greatest_key);
+  std::size_t size = buffer.size();
+  const std::string_view passphrase = as_text(key.bytes());
+  const int code =
+      crypt_volume_key_get(context.get(), slot, reinterpret_cast<char*>(buffer.writable().data()),
+                           &size, passphrase.empty() ? "" : passphrase.data(), passphrase.size());
+  if (code >= 0) {
+    (void)context.complaint(0);
+    return Secret(buffer.bytes().first(std::min(size, buffer.size())));
+  }
+  const std::string complaint = context.complaint(code);
+  // -EPERM is the one answer that means "wrong key".
+  if (code != -EPERM) trouble = "keyslot " + std::to_string(slot) + " failed: " + complaint;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void check_digest_cost(const Segment& segment, const Limits& limits) {
+  if (segment.digest_iterations <= limits.kdf_iterations) return;
+  throw Error(Fault::unsupported, "checking a key of this LUKS header demands too many iterations")
+      .found(std::to_string(segment.digest_iterations) + " PBKDF2 iterations")
+      .expected("at most " + std::to_string(limits.kdf_iterations))
+      .advice("raise it with --kdf-iterations");
+}
+
+std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segment,
+                                     const Limits& limits, const BlockDevice& header,
+                                     HeaderImage& image) {
+  std::vector<Keyslot> slots;
+  for (const auto& [number, type] : segment.slots) {
+    const crypt_keyslot_info status = crypt_keyslot_status(context.get(), number);
+    if (status != CRYPT_SLOT_ACTIVE && status != CRYPT_SLOT_ACTIVE_LAST) continue;
+    // Before anybody is asked for a key that would be of no use.
+    const int stored = crypt_keyslot_get_key_size(context.get(), number);
+    if (stored > 0) (void)parse_cipher_spec(segment.cipher, static_cast<std::size_t>(stored));
+    slots.push_back(survey_slot(context, number, type, limits, header, image));
+  }
+  std::stable_sort(slots.begin(), slots.end(),
+                   [](const Keyslot& a, const Keyslot& b) { return a.preferred && !b.preferred; });
+  if (slots.empty()) {
+    throw Error(Fault::locked, "no keyslot of this LUKS header is in use: its key cannot be had")
+        .advice("if there is a backup of the header, give it with --header NAME=PATH");
+  }
+  if (std::all_of(slots.begin(), slots.end(),
+                  [](const Keyslot& slot) { return !slot.refusal.empty(); })) {
+    const bool limit = std::any_of(slots.begin(), slots.end(),
+                                   [](const Keyslot& slot) { return slot.over_limit; });
+    throw Error(limit ? Fault::locked : Fault::unsupported, refusals(slots));
+  }
+  return slots;
+}
+
+Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
+                const std::vector<std::shared_ptr<const Secret>>& keys) {
+  const std::string not_tried = refusals(slots);
+  const std::string suffix = not_tried.empty() ? "" : " (" + not_tried + ")";
+  if (keys.empty()) {
+    throw Error(Fault::locked, "no key given" + suffix)
+        .advice("try --key NAME=file:PATH, --key-file PATH, or peelfs unlock MOUNTPOINT NAME");
+  }
+  std::string trouble;
+  for (const std::shared_ptr<const Secret>& key : keys) {
+    for (const Keyslot& slot : slots) {
+      if (!slot.refusal.empty()) continue;
+      if (std::optional<Secret> found = try_key(context, slot.number, *key, trouble)) {
+        return std::move(*found);
+      }
+    }
+  }
+  const std::string count =
+      keys.size() == 1 ? "the key given does not open it"
+                       : "none of the " + std::to_string(keys.size()) + " keys given opens it";
+  throw Error(Fault::locked, count + (trouble.empty() ? "" : "; " + trouble) + suffix)
+      .advice("try --key NAME=file:PATH, --key-file PATH, or peelfs unlock MOUNTPOINT NAME");
+}
+
+}  // namespace peelfs::luks

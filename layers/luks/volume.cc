@@ -1,0 +1,27 @@
+#include "luks/volume.h"
+
+#include <utility>
+
+#include "luks/container.h"
+
+namespace peelfs {
+
+LuksVolume unlock_luks(const BlockDevice& header,
+                       const std::vector<std::shared_ptr<const Secret>>& keys,
+                       const Limits& limits) {
+  luks::Container container(header);
+  LuksVolume volume;
+  volume.key = container.unlock(keys, limits);
+  const luks::Description& description = container.description();
+  volume.cipher = description.segment.cipher;
+  volume.data_offset = description.segment.offset;
+  volume.size = description.segment.size;
+  volume.sector_size = description.segment.sector_size;
+  volume.iv_offset = description.segment.iv_offset;
+  volume.uuid = description.uuid;
+  volume.label = description.label;
+  volume.note = description.note;
+  return volume;
+}
+
+}  // namespace peelfs

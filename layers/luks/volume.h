@@ -1,0 +1,35 @@
+// A LUKS header and what it takes to read the volume behind it, by libcryptsetup.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "peelfs/block_device.h"
+#include "peelfs/keys.h"
+#include "peelfs/layer.h"
+
+namespace peelfs {
+
+/// An unlocked volume.
+struct LuksVolume {
+  std::string cipher;  ///< "aes-xts-plain64"
+  Secret key;
+  std::uint64_t data_offset = 0;  ///< bytes, in the data device
+  std::uint64_t size = 0;         ///< bytes; 0: to the end of the data device
+  std::uint32_t sector_size = 512;
+  std::uint64_t iv_offset = 0;  ///< in 512-byte units
+  std::string uuid, label;
+  std::string note;  ///< "primary header damaged, secondary used"; empty: nothing to say
+};
+
+/// Reads the header from a sealed copy in memory (nothing is ever repaired on the disk) and tries
+/// the keys in order.
+/// @param header the device or file that begins with a LUKS1 or LUKS2 header
+/// @throws Error: locked when no key fits (or there is none), damaged, unsupported
+LuksVolume unlock_luks(const BlockDevice& header,
+                       const std::vector<std::shared_ptr<const Secret>>& keys,
+                       const Limits& limits);
+
+}  // namespace peelfs

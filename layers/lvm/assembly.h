@@ -1,0 +1,43 @@
+// From members to a volume group: whose metadata counts, and which device is which physical volume.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lvm/metadata.h"
+#include "lvm/troubles.h"
+#include "peelfs/layer.h"
+
+namespace peelfs::lvm {
+
+/// What stands for one physical volume of the group.
+struct Carrier {
+  DevicePtr device;        ///< null: it is not here
+  std::size_t member = 0;  ///< its index in OpenInput.members
+  std::string missing;     ///< why it is not here, for messages
+};
+
+struct Assembly {
+  VolumeGroup group;
+  std::vector<Carrier> carriers;  ///< one for each of group.members
+  Troubles troubles;
+};
+
+/// The metadata with the highest seqno counts, from whichever member has it. Members that it does
+/// not name are left out, and said unless their own metadata never told the group. Of several
+/// devices with one UUID the one with the newest metadata is taken, then one that is large enough,
+/// then the first.
+/// @throws Error(Fault::damaged) when no member's metadata can be parsed
+Assembly assemble(std::span<const Member> members);
+
+/// What there is to say of physical volumes when none of them knows its group.
+Trouble explain_without_group(std::span<const Member> members);
+
+/// "UUID (last seen as /dev/sdb)"
+std::string name_member(const GroupMember& member);
+/// What there is to say of a member that is here, and that LVM2 has marked as missing.
+std::string marked_missing(const GroupMember& member);
+
+}  // namespace peelfs::lvm

@@ -1,0 +1,176 @@
+#include "lvm/legs.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "lvm/mirror_disk.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::lvm {
+
+namespace {
+
+constexpr std::uint64_t kEverything = std::numeric_limits<std::uint64_t>::max();
+
+bool is_failed(const RaidSuperblock& freshest, std::uint32_t position) {
+  const std::size_t word = position / 64;
+  return word < freshest.failed_devices.size() &&
+         ((freshest.failed_devices[word] >> (position % 64)) & 1U) != 0;
+}
+
+/// With no superblock anywhere the array is a new one.
+RaidSync judge_new_leg(const RaidSuperblock& leg) {
+  if (leg.state == RaidSuperblock::State::unreadable) {
+    return {0, "its superblock cannot be read, so it is not known whether it is in sync"};
+  }
+  return {kEverything, ""};
+}
+
+RaidSync judge_leg(const RaidSuperblock& leg, const RaidSuperblock& freshest) {
+  switch (leg.state) {
+    case RaidSuperblock::State::none:
+    case RaidSuperblock::State::unreadable:
+      return {0, "its superblock cannot be read, so it is not known whether it is in sync"};
+    case RaidSuperblock::State::blank:
+      return {0, "it has no superblock: it was added and not yet filled"};
+    case RaidSuperblock::State::valid:
+      break;
+  }
+  if (is_failed(freshest, leg.array_position)) return {0, "the array has it as failed"};
+  // A power cut while superblocks are written leaves a difference of one.
+  if (freshest.events - leg.events > 1) {
+    return {0, "its event count is old: found " + std::to_string(leg.events) + ", the newest is " +
+                   std::to_string(freshest.events)};
+  }
+  if (leg.disk_recovery_offset != kEverything) {
+    return {leg.disk_recovery_offset,
+            "it is filled only to sector " + std::to_string(leg.disk_recovery_offset)};
+  }
+  return {kEverything, ""};
+}
+
+}  // namespace
+
+Choice choose_legs(const std::vector<Leg>& legs, std::uint64_t length, const DevicePtr& nobody) {
+  Choice choice;
+  std::vector<std::size_t> next(legs.size(), 0);
+  for (std::uint64_t at = 0; at < length;) {
+    const Leg* chosen = nullptr;
+    std::uint64_t end = length;
+    for (std::size_t i = 0; i < legs.size() && chosen == nullptr; ++i) {
+      const Ranges& good = legs[i].good;
+      while (next[i] < good.size() && good[next[i]].end <= at) ++next[i];
+      if (next[i] == good.size()) continue;
+      if (good[next[i]].begin <= at) {
+        chosen = &legs[i];
+        end = std::min(end, good[next[i]].end);
+      } else {
+        // From there on an earlier leg has it: the kernel prefers the earlier one, too.
+        end = std::min(end, good[next[i]].begin);
+      }
+    }
+    if (chosen != nullptr) {
+      choice.pieces.push_back({chosen->device, chosen->offset + at, end - at});
+    } else {
+      choice.pieces.push_back({nobody, 0, end - at});
+      append(choice.gaps, {at, end});
+    }
+    at = end;
+  }
+  return choice;
+}
+
+Ranges read_mirror_log(const BlockDevice& log, std::uint64_t region_size, std::uint64_t length) {
+  constexpr std::uint64_t most_regions = 1U << 26U;
+  if (region_size == 0 || length / region_size > most_regions) {
+    throw Error(Fault::damaged, "region size of the mirror log is not valid")
+        .found(std::to_string(region_size) + " bytes")
+        .expected("at least " + std::to_string(length / most_regions + 1));
+  }
+  const std::uint64_t regions = div_round_up(length, region_size);
+  const Buffer buffer = read_up_to(log, 0, MirrorLogDisk::kBits + div_round_up(regions, 8));
+  const ByteReader reader(buffer, "mirror log");
+  if (reader.le32(MirrorLogDisk::kMagic) != MirrorLogDisk::kMagicNumber) {
+    throw Error(Fault::damaged, "mirror log has no header")
+        .found("magic " + hex(reader.le32(MirrorLogDisk::kMagic)))
+        .expected(hex(MirrorLogDisk::kMagicNumber));
+  }
+  if (const std::uint32_t version = reader.le32(MirrorLogDisk::kVersion);
+      version != 1 && version != 2) {
+    throw Error(Fault::unsupported, "mirror log has an unknown version")
+        .found(std::to_string(version))
+        .expected("1 or 2");
+  }
+  // Regions that the mirror has grown by since the log was written are not in sync.
+  const std::uint64_t known = std::min(reader.le64(MirrorLogDisk::kNrRegions), regions);
+  Ranges clean;
+  for (std::uint64_t region = 0; region < known; ++region) {
+    const std::uint8_t byte = reader.u8(MirrorLogDisk::kBits + region / 8);
+    if (((byte >> (region % 8)) & 1U) == 0) continue;
+    const std::uint64_t begin = region * region_size;  // below length
+    append(clean, {begin, begin + std::min(region_size, length - begin)});
+  }
+  return clean;
+}
+
+RaidSuperblock read_raid_superblock(const BlockDevice& metadata) {
+  using Disk = RaidSuperblockDisk;
+  const Buffer buffer = read_up_to(metadata, 0, Disk::kSize);
+  const ByteReader reader(buffer, "dm_raid_superblock");
+  RaidSuperblock superblock;
+  if (reader.le32(Disk::kMagic) != Disk::kMagicNumber) {
+    superblock.state = RaidSuperblock::State::blank;
+    return superblock;
+  }
+  superblock.state = RaidSuperblock::State::valid;
+  superblock.array_position = reader.le32(Disk::kArrayPosition);
+  superblock.events = reader.le64(Disk::kEvents);
+  superblock.failed_devices.push_back(reader.le64(Disk::kFailedDevices));
+  superblock.disk_recovery_offset = reader.le64(Disk::kDiskRecoveryOffset);
+  const std::uint32_t features = reader.le32(Disk::kCompatFeatures);
+  if ((features & ~Disk::kSupportsV190) != 0) {
+    superblock.unsupported = "unknown features " + hex(features);
+  }
+  if (const std::uint32_t level = reader.le32(Disk::kLevel); level != 1) {
+    superblock.unsupported =
+        "RAID level " + std::to_string(level) + " in the superblock of a raid1";
+  }
+  if ((features & Disk::kSupportsV190) == 0) return superblock;
+  for (std::size_t i = 0; i < Disk::kExtendedWords; ++i) {
+    superblock.failed_devices.push_back(reader.le64(Disk::kExtendedFailedDevices + 8 * i));
+  }
+  if (const std::uint32_t incompatible = reader.le32(Disk::kIncompatFeatures); incompatible != 0) {
+    superblock.unsupported = "incompatible features " + hex(incompatible);
+  }
+  if ((reader.le32(Disk::kFlags) & Disk::kReshapeActive) != 0) {
+    superblock.unsupported = "a reshape in progress";
+  }
+  if (reader.le64(Disk::kDataOffset) != 0 || reader.le64(Disk::kNewDataOffset) != 0) {
+    superblock.unsupported = "a data offset";
+  }
+  return superblock;
+}
+
+// As dm-raid does (super_load, super_validate): the superblock with the highest event count is the
+// one that counts. The devices that it has as failed, and those without a superblock, are filled
+// again from the others before they are read; a device that is being filled is read as far as it
+// has come. array_resync_offset says how far the first synchronisation of the whole array has come;
+// behind it the kernel reads the first leg that is in sync, and that leg is taken here everywhere.
+// Beyond that, a leg whose event count is older by more than one is left out: the kernel never
+// writes such sets, so a part of it comes from a copy that was made at another time.
+std::vector<RaidSync> judge_raid_legs(const std::vector<RaidSuperblock>& superblocks) {
+  const RaidSuperblock* freshest = nullptr;
+  for (const RaidSuperblock& one : superblocks) {
+    if (one.state != RaidSuperblock::State::valid) continue;
+    if (freshest == nullptr || one.events > freshest->events) freshest = &one;
+  }
+  std::vector<RaidSync> verdicts;
+  for (const RaidSuperblock& one : superblocks) {
+    verdicts.push_back(freshest != nullptr ? judge_leg(one, *freshest) : judge_new_leg(one));
+  }
+  return verdicts;
+}
+
+}  // namespace peelfs::lvm

@@ -1,0 +1,66 @@
+// Mirrors: which leg a read goes to.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lvm/ranges.h"
+#include "peelfs/block_device.h"
+#include "peelfs/devices.h"
+
+namespace peelfs::lvm {
+
+/// Most legs that a mirror can have: md's limit for a device-mapper array (MAX_RAID_DEVICES).
+inline constexpr std::size_t kMaxLegs = 253;
+
+/// One copy of a mirror's bytes.
+struct Leg {
+  DevicePtr device;
+  std::uint64_t offset = 0;  ///< bytes in `device`, where the copy begins
+  Ranges good;               ///< what of it is in sync and can be read
+};
+
+struct Choice {
+  std::vector<Piece> pieces;  ///< one behind the other, the whole length
+  Ranges gaps;                ///< what no leg has
+};
+
+/// Takes each byte from the first leg that has it.
+/// @param nobody the device whose bytes stand for those that no leg has: it fails with the reason
+Choice choose_legs(const std::vector<Leg>& legs, std::uint64_t length, const DevicePtr& nobody);
+
+/// Which regions of a "mirror" segment are the same on all legs, from its log on disk (dm-log.c).
+/// @param log the log's device
+/// @param region_size bytes
+/// @param length bytes of the segment
+/// @throws Error when the log is damaged or cannot be read
+Ranges read_mirror_log(const BlockDevice& log, std::uint64_t region_size, std::uint64_t length);
+
+/// What the superblock of one leg of an array says (dm-raid.c).
+struct RaidSuperblock {
+  enum class State {
+    none,        ///< the leg has no metadata volume
+    unreadable,  ///< it cannot be read
+    blank,       ///< there is no superblock: the leg was never in use
+    valid,
+  };
+  State state = State::none;
+  std::uint32_t array_position = 0;
+  std::uint64_t events = 0;
+  std::vector<std::uint64_t> failed_devices;  ///< bit n: the device at position n has failed
+  std::uint64_t disk_recovery_offset = 0;     ///< sectors; all ones: in sync
+  std::string unsupported;                    ///< not empty: what of it is beyond a plain mirror
+};
+
+/// @throws Error when it cannot be read
+RaidSuperblock read_raid_superblock(const BlockDevice& metadata);
+
+/// How much of each leg of a raid1 array may be read.
+struct RaidSync {
+  std::uint64_t in_sync = 0;  ///< sectors from the start; all ones: everything
+  std::string reason;         ///< not empty: why the leg is not in sync, or not wholly
+};
+std::vector<RaidSync> judge_raid_legs(const std::vector<RaidSuperblock>& superblocks);
+
+}  // namespace peelfs::lvm

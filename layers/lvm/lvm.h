@@ -1,0 +1,22 @@
+// LVM2: physical volumes are put together to volume groups, whose logical volumes are shown.
+#pragma once
+
+#include "peelfs/layer.h"
+
+namespace peelfs {
+
+/// Claims LVM2's physical volumes (and LVM1's, to say that they cannot be read), by their labels.
+/// Claim.group is the UUID of the volume group. It is "" for a physical volume whose own metadata
+/// does not tell (it has none, was told to ignore it, it is damaged, or it was never put into a
+/// group): such members belong to any group of this layer whose metadata names their UUID, so the
+/// scanner gives them to every one of them. MD members are left to whoever assembles them: what is
+/// on one leg need not be what is on the array.
+std::optional<Claim> lvm_probe(const ProbeInput& input);
+
+/// Opens one volume group, or says why members without one show nothing. Members that its metadata
+/// does not name are passed over. Logical volumes are named as device-mapper does; parts of others
+/// (legs, pool data) are shown with peel = false.
+/// @throws Error(Fault::damaged) when nobody's metadata can be parsed
+Opened lvm_open(const OpenInput& input);
+
+}  // namespace peelfs

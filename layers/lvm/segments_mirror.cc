@@ -1,0 +1,151 @@
+// Segments with several copies of their bytes.
+#include "lvm/segments.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "peelfs/error.h"
+
+namespace peelfs::lvm {
+
+namespace {
+
+void check_legs(std::size_t legs) {
+  if (legs <= kMaxLegs) return;
+  throw Error(Fault::damaged, "mirror has more legs than there can be")
+      .found(std::to_string(legs))
+      .expected("at most " + std::to_string(kMaxLegs));
+}
+
+}  // namespace
+
+Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
+  Ranges good = complement(span.gaps, length);
+  if (span.pieces.size() == 1) {
+    return {span.pieces.front().device, span.pieces.front().offset, std::move(good)};
+  }
+  DevicePtr device =
+      make_concat(std::move(span.pieces), Error(Fault::io, "no device"), "leg of a mirror");
+  return {std::move(device), 0, std::move(good)};
+}
+
+Span SegmentMapper::choose(std::vector<Leg> legs, std::uint64_t length, Volume& into,
+                           const Troubles& troubles, const std::string& reason) const {
+  Error why = Error(Fault::missing, "no leg of the mirror that is in sync can be read")
+                  .found(reason.empty() ? "none" : reason)
+                  .advice("the legs are shown as devices of their own; what they hold may be old")
+                  .with_errno(EIO);
+  const std::string text = why.what();
+  Choice choice = choose_legs(
+      legs, length, make_unreadable(kPlaceholderSize, std::move(why), "mirror without a leg"));
+  if (choice.gaps.empty()) {
+    into.troubles.add_degraded(troubles);
+  } else {
+    into.troubles.add("degraded", text);
+    into.troubles.add(troubles);
+  }
+  return {std::move(choice.pieces), std::move(choice.gaps)};
+}
+
+// dm-raid1.c: the first leg is the default mirror. Regions that are not in sync are read from it
+// and written to it only, and are then copied from it to the others, so whatever the log says the
+// first leg is right; another may stand in for it where the log on disk has a region as clean. A
+// log in memory is lost with the machine: then nothing but the first leg can be trusted. (The
+// kernel makes another leg the default one when a write to the first fails, but keeps that in
+// memory only, and holds writes until LVM has taken the failed leg out of the metadata.)
+Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
+  check_legs(segment.areas.size());
+  const std::uint64_t length = bytes(segment.extent_count);
+  if (segment.extents_moved) {
+    // pvmove works on one segment after another. One that is done is written to its new place only;
+    // until then the old place holds everything.
+    const bool done = *segment.extents_moved >= segment.extent_count && segment.areas.size() > 1;
+    return map_area(segment.areas[done ? 1 : 0], segment.extent_count, into);
+  }
+  std::vector<Leg> legs;
+  Troubles troubles;
+  for (const Area& area : segment.areas) {
+    Volume part;
+    legs.push_back(leg_of(map_area(area, segment.extent_count, part), length));
+    into.carry(part.members);
+    troubles.add(part.troubles);
+  }
+  std::string reason;
+  if (total(legs.front().good) != length && legs.size() > 1) {
+    Ranges clean;
+    if (segment.mirror_log.empty()) {
+      reason = "the mirror's log was in memory only, so the other legs may be old";
+    } else {
+      try {
+        const Volume& log = built(segment.mirror_log);
+        clean = read_mirror_log(*log.device, std::uint64_t{segment.region_size} * 512, length);
+        if (total(clean) != length) reason = "regions that were not in sync";
+      } catch (const Error& error) {
+        reason = "log " + segment.mirror_log + ": " + error.what();
+      }
+    }
+    for (std::size_t i = 1; i < legs.size(); ++i) legs[i].good = intersection(legs[i].good, clean);
+  }
+  return choose(std::move(legs), length, into, troubles, reason);
+}
+
+RaidSuperblock SegmentMapper::superblock_of(const RaidLeg& leg, Troubles& troubles) const {
+  RaidSuperblock superblock;
+  if (leg.metadata.empty()) return superblock;
+  try {
+    return read_raid_superblock(*built(leg.metadata).device);
+  } catch (const Error& error) {
+    superblock.state = RaidSuperblock::State::unreadable;
+    // A missing physical volume is said once already, with the leg's data.
+    if (error.fault() != Fault::missing) {
+      troubles.add("degraded", "superblock " + leg.metadata + ": " + error.what());
+    }
+    return superblock;
+  }
+}
+
+Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
+  check_legs(segment.legs.size());
+  const std::uint64_t length = bytes(segment.extent_count);
+  Troubles troubles;
+  std::vector<RaidSuperblock> superblocks;
+  for (const RaidLeg& leg : segment.legs) {
+    superblocks.push_back(superblock_of(leg, troubles));
+    if (superblocks.back().unsupported.empty()) continue;
+    Error why = Error(Fault::unsupported, "raid1 in a state that cannot be read yet")
+                    .found(superblocks.back().unsupported + " in " + leg.metadata)
+                    .expected("a plain mirror");
+    into.troubles.add(trouble_from(why));
+    Span span;
+    span.pieces.push_back({make_unreadable(length, std::move(why), "raid1 segment"), 0, length});
+    append(span.gaps, {0, length});
+    return span;
+  }
+  const std::vector<RaidSync> sync = judge_raid_legs(superblocks);
+  std::vector<Leg> legs, last_resort;
+  std::string reason;
+  for (std::size_t i = 0; i < segment.legs.size(); ++i) {
+    const LogicalVolume& described_leg = described(segment.legs[i].data);
+    Volume part;
+    const auto index = static_cast<std::size_t>(&described_leg - assembly_.group.volumes.data());
+    Leg leg = leg_of(map_volume(index, 0, length, part), length);
+    into.carry(part.members);
+    troubles.add(part.troubles);
+    RaidSync verdict = sync[i];
+    // Split off with --trackchanges: the kernel is given the array without that leg.
+    if (described_leg.visible && !described_leg.writable) verdict = {0, "it is split off"};
+    if (described_leg.rebuild) verdict = {0, "it is marked for a rebuild"};
+    if (!verdict.reason.empty()) {
+      const std::string text = "leg " + described_leg.name + " is not in sync: " + verdict.reason;
+      troubles.add("degraded", text);
+      reason += (reason.empty() ? "" : "; ") + text;
+    }
+    const std::uint64_t sectors = std::min(verdict.in_sync, length / 512);
+    leg.good = intersection(leg.good, sectors != 0 ? Ranges{{0, sectors * 512}} : Ranges{});
+    (described_leg.write_mostly ? last_resort : legs).push_back(std::move(leg));
+  }
+  for (Leg& leg : last_resort) legs.push_back(std::move(leg));
+  return choose(std::move(legs), length, into, troubles, reason);
+}
+
+}  // namespace peelfs::lvm

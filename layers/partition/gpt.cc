@@ -1,0 +1,145 @@
+// The row "gpt": a disk with a GUID partition table.
+#include <memory>
+
+#include "partition/boot_sector.h"
+#include "partition/gpt_table.h"
+#include "partition/mbr_disk.h"
+#include "partition/partition.h"
+#include "partition/raid_member.h"
+#include "peelfs/io.h"
+
+namespace peelfs {
+
+namespace {
+
+/// What the probe hands to open.
+struct GptState {
+  GptTable table;
+  bool protective = false;  ///< an MBR entry of type 0xEE guards the table
+  std::string raid_type;    ///< set: the disk is a RAID member, and the table is the array's
+};
+
+/// What sector 0 says about who owns the disk.
+enum class Sector0 {
+  protective,  ///< an MBR with an entry of type 0xEE, perhaps among others (hybrid)
+  vacant,      ///< no MBR, or one without any entry
+  other,       ///< an MBR with partitions of its own, or a filesystem's boot sector
+};
+
+Sector0 judge_sector0(const ProbeInput& input) {
+  const Buffer sector = read_up_to(input.device, 0, MbrSector::kSize);
+  if (sector.size() < MbrSector::kSize) return Sector0::vacant;
+  const MbrSector mbr = MbrSector::decode(sector);
+  if (!mbr.signed_as_mbr()) return Sector0::vacant;
+  if (mbr.has_protective()) return Sector0::protective;
+  if (is_filesystem_boot_sector(sector, input.identity)) return Sector0::other;
+  for (const MbrEntry& entry : mbr.entries) {
+    if (entry.os_type != 0 && entry.size_in_lba != 0) return Sector0::other;
+  }
+  return Sector0::vacant;
+}
+
+Inner open_partition(const Member& member, const GptTable& table, std::size_t index,
+                     const PartRange& range, std::optional<std::size_t> overlap) {
+  const GptTable::Partition& partition = table.partitions.at(index);
+  const std::string number = std::to_string(partition.number);
+  Findings findings;
+  Inner inner;
+  inner.kind = "part";
+  inner.name = member.stem + "p" + number;
+  inner.path = {"p" + number};
+  inner.partuuid = partition.entry.unique_guid;
+  inner.partlabel = partition.entry.name;
+  inner.parttype = partition.entry.type_guid;
+  inner.device = make_part_device(member.device, range, table.sector_size,
+                                  "partition " + number + " of " + member.stem, findings);
+  if (range.count != 0 && (range.start < table.header.first_usable_lba ||
+                           partition.entry.ending_lba > table.header.last_usable_lba)) {
+    findings.damage(
+        Error(Fault::damaged, "the partition leaves the blocks that the GPT calls usable")
+            .found(lba_range(range))
+            .expected("LBA " + std::to_string(table.header.first_usable_lba) + " to " +
+                      std::to_string(table.header.last_usable_lba)));
+  }
+  if (overlap) {
+    findings.damage(Error(Fault::damaged, "the partition overlaps partition " +
+                                              std::to_string(table.partitions.at(*overlap).number))
+                        .found(lba_range(range))
+                        .expected("blocks that no other partition has"));
+  }
+  // A partition that begins where the disk does holds its table again: looking inside would not
+  // end.
+  inner.peel = inner.device->size() != 0 && range.start != 0 &&
+               range.start < member.device->size() / table.sector_size;
+  inner.trouble = findings.trouble();
+  return inner;
+}
+
+}  // namespace
+
+std::optional<Claim> gpt_probe(const ProbeInput& input) {
+  GptSearch search = find_gpt(input.device);
+  if (!search.table && !search.signature_seen) return std::nullopt;
+
+  const Sector0 sector0 = judge_sector0(input);
+  // As Linux does: an MBR without an entry of type 0xEE means that the disk was partitioned anew
+  // and the GPT is stale.
+  if (sector0 == Sector0::other) return std::nullopt;
+  // Nothing guards the table: whatever else is on the disk has overwritten sector 0 and is newer.
+  if (sector0 == Sector0::vacant && !input.identity.type.empty()) return std::nullopt;
+  if (!search.table) {
+    if (sector0 == Sector0::protective) return std::nullopt;  // the MBR row says what is wrong
+    throw Error(Fault::damaged, "the disk has a GPT header, but neither copy is valid: " +
+                                    std::string(search.primary->what()) + "; " +
+                                    search.backup->what())
+        .advice("repair the table on a copy of the image (gdisk, testdisk)");
+  }
+
+  auto state = std::make_shared<GptState>();
+  state->protective = sector0 == Sector0::protective;
+  // Both copies are on this member only if the member holds all that the array holds (a mirror).
+  if (is_raid_member(input.identity) && !search.table->both_copies) {
+    state->raid_type = input.identity.type;
+  }
+  state->table = std::move(*search.table);
+
+  Claim claim;
+  claim.format = "gpt";
+  claim.uuid = state->table.header.disk_guid;
+  claim.state = std::move(state);
+  return claim;
+}
+
+Opened gpt_open(const OpenInput& input) {
+  const Member& member = input.members.front();
+  const auto* state = static_cast<const GptState*>(member.claim->state.get());
+  Opened opened;
+  if (!state->raid_type.empty()) {
+    opened.trouble = raid_member_trouble("GPT", state->raid_type);
+    return opened;
+  }
+  const GptTable& table = state->table;
+  Findings findings = table.findings;
+  if (!state->protective) {
+    findings.note(
+        "no protective MBR guards the GPT: Linux sees these partitions only with its boot "
+        "option \"gpt\"");
+  }
+  std::vector<PartRange> ranges;
+  ranges.reserve(table.partitions.size());
+  for (const GptTable::Partition& partition : table.partitions) {
+    const std::uint64_t start = partition.entry.starting_lba;
+    const std::uint64_t end = partition.entry.ending_lba;
+    // 0 to 2^64 - 1 counts as no range: its number of blocks is no 64-bit number.
+    ranges.push_back({start, end < start ? 0 : end - start + 1});
+  }
+  const std::vector<std::optional<std::size_t>> overlaps = find_overlaps(ranges);
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    opened.devices.push_back(open_partition(member, table, i, ranges[i], overlaps[i]));
+  }
+  if (opened.devices.empty()) findings.note("the partition table is empty");
+  opened.trouble = findings.trouble();
+  return opened;
+}
+
+}  // namespace peelfs

@@ -1,0 +1,45 @@
+// Finds the GUID partition table of a disk, whatever its logical blocks, and proves it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "partition/gpt_disk.h"
+#include "partition/part_device.h"
+#include "peelfs/block_device.h"
+#include "peelfs/error.h"
+
+namespace peelfs {
+
+/// A table whose header and entries both have the right checksum.
+struct GptTable {
+  struct Partition {
+    std::uint32_t number = 0;  ///< from 1; the place in the array, so gaps stay
+    GptEntry entry;
+  };
+  std::uint32_t sector_size = 512;  ///< bytes of one logical block, as the table's place proves it
+  bool from_backup = false;         ///< the primary is damaged
+  bool both_copies = false;         ///< primary and backup are valid
+  GptHeader header;
+  std::vector<Partition> partitions;  ///< the used entries, by number
+  Findings findings;                  ///< of the table as a whole
+};
+
+struct GptSearch {
+  std::optional<GptTable> table;
+  /// Without a table: what is wrong with the primary and with the backup header.
+  std::optional<Error> primary, backup;
+  /// Whether "EFI PART" stands where a header would be.
+  bool signature_seen = false;
+};
+
+/// Looks for the primary header at LBA 1 and then for the backup (at the last LBA, where the
+/// damaged primary says, where the protective MBR says), with the device's own logical block size
+/// first, then 512, 4096, 1024 and 2048 bytes: an image file does not know what its disk had. Bytes
+/// that cannot be read count as a damaged copy. What is held in memory is below 16 MiB, and what is
+/// read below 64 MiB, whatever the headers say. Thread-safe.
+GptSearch find_gpt(const BlockDevice& device);
+
+}  // namespace peelfs

@@ -1,0 +1,77 @@
+// Bounded memory for what was read or computed from images: table slices, decompressed clusters.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "peelfs/bytes.h"
+
+namespace peelfs::qcow2 {
+
+/// A least-recently-used cache of byte blocks, in shards so that readers rarely meet: a lookup
+/// takes one shard's lock for the time of a hash lookup, and nobody reads a disk or decompresses
+/// under a lock. Blocks are immutable and stay alive for whoever holds them. Thread-safe.
+class BlockCache {
+ public:
+  using Block = std::shared_ptr<const Buffer>;
+
+  /// What a block is: `owner` tells images apart (see new_owner), `id` the block in its image.
+  struct Key {
+    std::uint64_t owner = 0;
+    std::uint64_t id = 0;
+    bool operator==(const Key&) const = default;
+  };
+
+  /// @param capacity bytes in all, shared evenly by the shards; a block larger than a shard's part
+  /// is
+  ///   not kept
+  /// @param shards a power of two
+  BlockCache(std::size_t capacity, std::size_t shards);
+
+  /// @return null when it is not here
+  Block find(const Key& key);
+  /// Keeps the block. When two threads insert the same key, one of the (equal) blocks stays.
+  void insert(const Key& key, Block block);
+  /// Bytes kept now, in all shards, with what keeping them costs.
+  std::size_t used() const;
+
+  /// An owner's number that nobody had before in this process.
+  static std::uint64_t new_owner() noexcept;
+
+ private:
+  struct Hash {
+    std::size_t operator()(const Key& key) const noexcept;
+  };
+  struct Entry {
+    Key key;
+    std::size_t cost = 0;
+    Block block;
+  };
+  struct Shard {
+    mutable std::mutex mutex;
+    std::list<Entry> by_use;  ///< most recently used first
+    std::unordered_map<Key, std::list<Entry>::iterator, Hash> index;
+    std::size_t used = 0;
+  };
+  Shard& shard_of(const Key& key);
+
+  const std::size_t shard_capacity_;
+  std::vector<Shard> shards_;
+};
+
+/// The caches that images share.
+struct Caches {
+  BlockCache tables;
+  BlockCache clusters;
+};
+
+/// One pair for the process, so that memory stays bounded whatever the number of images and the
+/// length of backing chains: 32 MiB of table slices (at 64 KiB clusters they describe 256 GiB of
+/// disk) and 32 MiB of decompressed clusters.
+Caches& process_caches();
+
+}  // namespace peelfs::qcow2

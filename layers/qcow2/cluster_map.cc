@@ -1,0 +1,383 @@
+#include "qcow2/cluster_map.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "peelfs/io.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+/// Bytes of a table that are read and cached at once: 2048 entries, which at 64 KiB clusters map
+/// 128 MiB of disk. Small enough that random reads over a huge disk do not read whole 2 MiB tables.
+constexpr std::uint64_t slice_size = 16 * 1024;
+
+/// Table blocks that one answer looks at. It bounds the time that map() of a huge empty disk takes;
+/// at 64 KiB clusters an answer still covers up to 14 TiB of a hole.
+constexpr unsigned max_blocks = 16;
+
+bool all_zero(Bytes bytes) {
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+enum class Defect : std::uint8_t {
+  none,
+  l1_too_short,
+  l1_truncated,
+  l1_reserved,
+  l2_unaligned,
+  l2_outside,
+  l2_on_metadata,
+  l2_truncated,
+  l2_reserved,
+  zero_in_version_2,
+  unaligned,
+  copied_without_offset,
+  data_file_mismatch,
+  outside,
+  on_metadata,
+  compressed_in_data_file,
+  compressed_reserved,
+  compressed_outside,
+  subcluster_conflict,
+  subcluster_without_cluster,
+};
+
+}  // namespace
+
+/// The smallest thing that tables talk about: a cluster, a run of like subclusters, or all that a
+/// missing L2 table would describe.
+struct ClusterMap::Unit {
+  ClusterKind kind = ClusterKind::unallocated;
+  Defect defect = Defect::none;
+  std::uint64_t length = 0;  ///< from the offset asked for to the unit's end
+  std::uint64_t host = 0;
+  std::uint32_t compressed_length = 0;
+  std::uint64_t l1_entry = 0;
+  L2Entry entry;
+  std::uint64_t bitmap = 0;
+
+  Unit with(Defect what) const {
+    Unit copy = *this;
+    copy.defect = what;
+    return copy;
+  }
+  Unit as(ClusterKind what) const {
+    Unit copy = *this;
+    copy.kind = what;
+    return copy;
+  }
+};
+
+/// The blocks that a walk over neighbouring entries stays in, so that it asks the cache once a
+/// block.
+struct ClusterMap::Cursor {
+  struct Place {
+    BlockCache::Block block;
+    std::uint64_t offset = 0;
+  };
+  std::array<Place, 2> places;
+  unsigned blocks = 0;  ///< how many were fetched
+};
+
+ClusterMap::ClusterMap(const BlockDevice& file, const Header& header, std::uint64_t data_size,
+                       const Settings& settings, BlockCache& cache, std::uint64_t cache_owner)
+    : file_(file),
+      header_(header),
+      data_size_(data_size),
+      settings_(settings),
+      cache_(cache),
+      cache_owner_(cache_owner),
+      l2_slice_size_(std::min(slice_size, header.cluster_size())) {}
+
+const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& cursor) const {
+  Cursor::Place& place = cursor.places.at(table == Table::l1 ? 0 : 1);
+  if (place.block && place.offset == offset) return *place.block;
+  ++cursor.blocks;
+  // Offsets are multiples of 512: the lowest bit is free to tell the tables' blocks apart, which
+  // differ in length.
+  const BlockCache::Key key{cache_owner_, offset | (table == Table::l1 ? 1U : 0U)};
+  BlockCache::Block found = cache_.find(key);
+  if (!found) {
+    found = std::make_shared<const Buffer>(
+        read_up_to(file_, offset, table == Table::l1 ? slice_size : l2_slice_size_));
+    cache_.insert(key, found);
+  }
+  place = {std::move(found), offset};
+  return *place.block;
+}
+
+std::string_view ClusterMap::metadata_at(std::uint64_t begin, std::uint64_t end) const {
+  for (const MetadataRange& range : header_.metadata) {
+    if (begin < range.end && end > range.begin) return range.what;
+  }
+  if (begin < settings_.l1.end() && end > settings_.l1.offset) return "the snapshot's L1 table";
+  return "";
+}
+
+ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
+                                     Cursor& cursor) const {
+  const std::uint32_t reach_bits = header_.l2_reach_bits();
+  const std::uint64_t reach = 1ULL << reach_bits;
+  const std::uint64_t l1_index = offset >> reach_bits;
+  Unit unit;
+  unit.length = reach - (offset & (reach - 1));
+  if (l1_index >= settings_.l1.entries) {
+    return settings_.short_l1_is_unallocated ? unit : unit.with(Defect::l1_too_short);
+  }
+
+  const std::uint64_t l1_block = round_down(l1_index * 8, slice_size);
+  const Buffer& l1 = block(Table::l1, settings_.l1.offset + l1_block, cursor);
+  const std::size_t l1_at = l1_index * 8 - l1_block;
+  if (l1_at + 8 > l1.size()) return unit.with(Defect::l1_truncated);
+  const L1Entry l1_entry{ByteReader(l1, "L1 table").be64(l1_at)};
+  unit.l1_entry = l1_entry.raw;
+  if (l1_entry.reserved() != 0) return unit.with(Defect::l1_reserved);
+  const std::uint64_t l2_offset = l1_entry.l2_offset();
+  if (l2_offset == 0) {
+    // Tables of huge empty disks are walked many entries at a time.
+    for (std::size_t next = l1_at + 8;
+         unit.length < wanted && next + 8 <= l1.size() && all_zero(Bytes(l1).subspan(next, 8));
+         next += 8) {
+      unit.length += reach;
+    }
+    return unit;
+  }
+  if (l2_offset % header_.cluster_size() != 0) return unit.with(Defect::l2_unaligned);
+  if (l2_offset >= file_.size()) return unit.with(Defect::l2_outside);
+
+  unit.length = header_.cluster_size() - (offset & (header_.cluster_size() - 1));
+  const std::uint64_t l2_entries = header_.cluster_size() >> header_.l2_entry_bits();
+  const std::uint64_t l2_byte = ((offset >> header_.cluster_bits()) & (l2_entries - 1))
+                                << header_.l2_entry_bits();
+  const std::uint64_t l2_slice = round_down(l2_byte, l2_slice_size_);
+  const unsigned blocks_before = cursor.blocks;
+  const Buffer& l2 = block(Table::l2, l2_offset + l2_slice, cursor);
+  if (cursor.blocks != blocks_before &&
+      !metadata_at(l2_offset, l2_offset + header_.cluster_size()).empty()) {
+    // Forgotten again, so that the next entry of this slice is refused as well.
+    cursor.places.at(1).block.reset();
+    return unit.with(Defect::l2_on_metadata);
+  }
+  const std::size_t l2_at = l2_byte - l2_slice;
+  if (l2_at + (1ULL << header_.l2_entry_bits()) > l2.size()) {
+    return unit.with(Defect::l2_truncated);
+  }
+  const ByteReader entries(l2, "L2 table");
+  unit.entry = L2Entry{entries.be64(l2_at)};
+  if (header_.extended_l2()) unit.bitmap = entries.be64(l2_at + 8);
+  return cluster_unit(offset, unit);
+}
+
+ClusterMap::Unit ClusterMap::cluster_unit(std::uint64_t offset, const Unit& unit) const {
+  const L2Entry entry = unit.entry;
+  if (entry.compressed()) return compressed_unit(unit);
+  const bool extended = header_.extended_l2();
+  if (entry.reserved() != 0 || (extended && entry.zero())) return unit.with(Defect::l2_reserved);
+  if (entry.zero() && header_.disk.version < 3) return unit.with(Defect::zero_in_version_2);
+
+  const std::uint64_t within = offset & (header_.cluster_size() - 1);
+  const std::uint64_t host = entry.host_offset();
+  // With a data file clusters lie where the guest has them, so that offset 0 is an ordinary place.
+  const bool placed = host != 0 || (header_.has_data_file() && entry.copied());
+  if (placed) {
+    if (host % header_.cluster_size() != 0) return unit.with(Defect::unaligned);
+    if (header_.has_data_file() && host != offset - within) {
+      return unit.with(Defect::data_file_mismatch);
+    }
+  }
+  if (extended) return subcluster_unit(within, placed, unit);
+  if (entry.zero()) return unit.as(ClusterKind::zero);
+  if (!placed) {
+    return entry.copied() ? unit.with(Defect::copied_without_offset) : unit;
+  }
+  return standard_unit(within, header_.cluster_size(), unit);
+}
+
+ClusterMap::Unit ClusterMap::standard_unit(std::uint64_t within, std::uint64_t unit_size,
+                                           const Unit& unit) const {
+  const std::uint64_t cluster = unit.entry.host_offset();
+  if (!header_.has_data_file() && !metadata_at(cluster, cluster + header_.cluster_size()).empty()) {
+    return unit.with(Defect::on_metadata);
+  }
+  // A file may end in the middle of its last cluster, whose rest then reads as zero. What would
+  // begin behind the end was never written there, or was cut off.
+  if (cluster + round_down(within, unit_size) >= data_size_) return unit.with(Defect::outside);
+  const std::uint64_t end = settings_.encrypted ? round_down(data_size_, 512) : data_size_;
+  Unit standard = unit.as(ClusterKind::standard);
+  standard.host = cluster + within;
+  if (standard.host >= end) {
+    return settings_.encrypted ? unit.with(Defect::outside) : unit.as(ClusterKind::zero);
+  }
+  standard.length = std::min(standard.length, end - standard.host);
+  return standard;
+}
+
+ClusterMap::Unit ClusterMap::subcluster_unit(std::uint64_t within, bool placed, Unit unit) const {
+  const SubclusterBitmap bitmap{unit.bitmap};
+  if ((bitmap.allocated() & bitmap.zeroes()) != 0) return unit.with(Defect::subcluster_conflict);
+  if (bitmap.allocated() != 0 && !placed) return unit.with(Defect::subcluster_without_cluster);
+
+  const std::uint64_t size = header_.cluster_size() / subclusters_per_cluster;
+  const auto state = [&bitmap](std::uint64_t index) {
+    return std::pair((bitmap.allocated() >> index) & 1U, (bitmap.zeroes() >> index) & 1U);
+  };
+  const std::uint64_t first = within / size;
+  std::uint64_t end = first + 1;
+  while (end < subclusters_per_cluster && state(end) == state(first)) ++end;
+  unit.length = end * size - within;
+  const auto [allocated, zero] = state(first);
+  if (zero != 0) return unit.as(ClusterKind::zero);
+  return allocated != 0 ? standard_unit(within, size, unit) : unit;
+}
+
+ClusterMap::Unit ClusterMap::compressed_unit(const Unit& unit) const {
+  if (header_.has_data_file()) return unit.with(Defect::compressed_in_data_file);
+  const CompressedDescriptor descriptor = decode_compressed(unit.entry.raw, header_.cluster_bits());
+  if ((descriptor.host_offset >> 56U) != 0 || unit.bitmap != 0) {
+    return unit.with(Defect::compressed_reserved);
+  }
+  if (descriptor.host_offset >= file_.size()) return unit.with(Defect::compressed_outside);
+  if (!metadata_at(descriptor.host_offset, descriptor.host_offset + descriptor.length).empty()) {
+    return unit.with(Defect::on_metadata);
+  }
+  Unit compressed = unit.as(ClusterKind::compressed);
+  compressed.host = descriptor.host_offset;
+  compressed.compressed_length = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(descriptor.length, file_.size() - descriptor.host_offset));
+  return compressed;
+}
+
+GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length) const {
+  Cursor cursor;
+  const Unit first = unit_at(offset, length, cursor);
+  if (first.defect != Defect::none) fail(first, offset);
+  GuestRun run;
+  run.kind = first.kind;
+  run.length = std::min(first.length, length);
+  run.host = first.host;
+  if (run.kind == ClusterKind::compressed) {
+    run.compressed_length = first.compressed_length;
+    run.descriptor = first.entry.raw & (L2Entry::compressed_bit - 1);
+    return run;
+  }
+  while (run.length < length && cursor.blocks < max_blocks) {
+    std::optional<Unit> next = peek_unit(offset + run.length, length - run.length, cursor);
+    if (!next || next->defect != Defect::none || next->kind != run.kind) break;
+    if (run.kind == ClusterKind::standard && next->host != run.host + run.length) break;
+    run.length += std::min(next->length, length - run.length);
+  }
+  return run;
+}
+
+std::optional<ClusterMap::Unit> ClusterMap::peek_unit(std::uint64_t offset, std::uint64_t wanted,
+                                                      Cursor& cursor) const {
+  // A table that cannot be read must not take the bytes before it away: whoever wants the ones
+  // behind asks for them and meets the error then.
+  try {
+    return unit_at(offset, wanted, cursor);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t length) const {
+  Cursor cursor;
+  const std::optional<Unit> first = peek_unit(offset, length, cursor);
+  if (!first || first->defect != Defect::none) return std::nullopt;
+  // The tables for the first byte are in the cache now.
+  return run_at(offset, length);
+}
+
+void ClusterMap::fail(const Unit& unit, std::uint64_t offset) const {
+  const std::string cluster_size = std::to_string(header_.cluster_size());
+  const std::string l2_place = "an L2 table at " + hex(L1Entry{unit.l1_entry}.l2_offset());
+  const auto error = [&](std::string what, std::string found, std::string expected) {
+    return Error(Fault::damaged, std::move(what) + " for guest offset " + hex(offset))
+        .found(std::move(found))
+        .expected(std::move(expected))
+        .advice("qemu-img check tells how much of the image is affected");
+  };
+  const auto l1 = [&](std::string what, std::string found, std::string expected) {
+    return error("L1 entry " + std::to_string(offset >> header_.l2_reach_bits()) + " " + what,
+                 std::move(found), std::move(expected));
+  };
+  const auto l2 = [&](std::string what, std::string found, std::string expected) {
+    return error("L2 entry " + hex(unit.entry.raw) + " " + what, std::move(found),
+                 std::move(expected));
+  };
+  const std::string file_end = "a place before the file's end at " + hex(file_.size());
+  const std::uint64_t host = unit.entry.host_offset();
+  switch (unit.defect) {
+    case Defect::none:
+      break;
+    case Defect::l1_too_short:
+      throw l1("does not exist", std::to_string(settings_.l1.entries) + " entries",
+               "as many as the disk's size needs");
+    case Defect::l1_truncated:
+      throw l1("lies beyond the end of the file", "a file of " + std::to_string(file_.size()),
+               "a table that ends at " + hex(settings_.l1.end()));
+    case Defect::l1_reserved:
+      throw l1("has reserved bits set", hex(unit.l1_entry), "only bits 9 to 55 and 63");
+    case Defect::l2_unaligned:
+      throw l1("is not aligned", l2_place, "a multiple of the cluster size " + cluster_size);
+    case Defect::l2_outside:
+      throw l1("leads out of the file", l2_place, file_end);
+    case Defect::l2_on_metadata: {
+      const std::uint64_t at = L1Entry{unit.l1_entry}.l2_offset();
+      throw l1("leads into other metadata", l2_place,
+               "not " + std::string(metadata_at(at, at + header_.cluster_size())));
+    }
+    case Defect::l2_truncated:
+      throw l1("leads to a table that the end of the file cuts off", l2_place,
+               cluster_size + " bytes before " + hex(file_.size()));
+    case Defect::l2_reserved:
+      throw l2("has reserved bits set", hex(unit.entry.raw), "them to be zero");
+    case Defect::zero_in_version_2:
+      throw l2("is a zero cluster", "version 2", "version 3, which has zero clusters");
+    case Defect::unaligned:
+      throw l2("is not aligned", "a cluster at " + hex(host),
+               "a multiple of the cluster size " + cluster_size);
+    case Defect::copied_without_offset:
+      throw l2("is marked as in use but has no place", "offset 0",
+               "an offset, or the mark (bit 63) clear");
+    case Defect::data_file_mismatch:
+      throw l2("is elsewhere than in the guest", "host offset " + hex(host),
+               "the guest's own offset, as always in an external data file");
+    case Defect::outside:
+      throw l2("leads out of the file", "a cluster at " + hex(host),
+               "a place before the data's end at " + hex(data_size_));
+    case Defect::on_metadata: {
+      const CompressedDescriptor packed = decode_compressed(unit.entry.raw, header_.cluster_bits());
+      throw l2("leads into metadata",
+               std::string(unit.entry.compressed()
+                               ? metadata_at(packed.host_offset, packed.host_offset + packed.length)
+                               : metadata_at(host, host + header_.cluster_size())),
+               "a cluster of its own");
+    }
+    case Defect::compressed_in_data_file:
+      throw l2("is a compressed cluster", "an image with an external data file",
+               "standard clusters only");
+    case Defect::compressed_reserved:
+      throw l2("has reserved bits set", "a compressed cluster with bitmap " + hex(unit.bitmap),
+               "offset bits beyond 55 and the subcluster bitmap to be zero");
+    case Defect::compressed_outside:
+      throw l2("leads out of the file",
+               "compressed data at " +
+                   hex(decode_compressed(unit.entry.raw, header_.cluster_bits()).host_offset),
+               file_end);
+    case Defect::subcluster_conflict:
+      throw l2("contradicts itself", "subcluster bitmap " + hex(unit.bitmap),
+               "no subcluster that is both allocated and zero");
+    case Defect::subcluster_without_cluster:
+      throw l2("has subclusters but no place", "subcluster bitmap " + hex(unit.bitmap),
+               "no allocated subclusters where the offset is 0");
+  }
+  throw error("inconsistent lookup", "no defect", "one");
+}
+
+}  // namespace peelfs::qcow2

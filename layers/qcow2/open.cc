@@ -1,0 +1,198 @@
+#include "qcow2/open.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "peelfs/devices.h"
+#include "peelfs/host_file.h"
+#include "peelfs/io.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+/// The size of a file that is not there: larger than any offset that tables can hold.
+constexpr std::uint64_t unknown_size = 1ULL << 62U;
+
+/// Where the first byte of an image lies in the end: the same for two images only if they are one,
+/// whatever their names and however they are opened.
+struct Place {
+  dev_t host_device = 0;
+  ino_t inode = 0;
+  const BlockDevice* device = nullptr;
+  std::uint64_t offset = 0;
+  bool operator==(const Place&) const = default;
+};
+
+Place place_of(const BlockDevice& file) {
+  const Resolved first = resolve(file, 0, 1);
+  if (first.extent.kind == ExtentKind::host_file) {
+    return {first.extent.file->device_number(), first.extent.file->inode(), nullptr,
+            first.extent.offset};
+  }
+  return {0, 0, first.device, first.offset};
+}
+
+using Chain = std::vector<Place>;
+
+std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
+                                 Chain& chain);
+
+References::Found find(const std::string& name,
+                       const std::shared_ptr<const References>& references) {
+  const std::string path = referenced_path(name);
+  if (!references) {
+    throw Error(Fault::denied, "an image that lies inside of another disk may not name host files")
+        .advice("copy the image out of the disk, beside its files, to see all of it");
+  }
+  return references->open(path);
+}
+
+/// Formats that qemu would recognise in a file whose format is not stored; what they unpack to is
+/// not their raw bytes.
+struct Foreign {
+  std::string_view name;
+  std::size_t at;
+  std::string_view magic;
+};
+constexpr std::array<Foreign, 13> foreign_formats{{
+    {"vmdk", 0, "KDMV"},
+    {"vmdk", 0, "COWD"},
+    {"vmdk", 0, "# Disk DescriptorFile"},
+    {"vhdx", 0, "vhdxfile"},
+    {"vpc", 0, "conectix"},
+    {"qed", 0, std::string_view("QED\0", 4)},
+    {"vdi", 0x40, "\x7f\x10\xda\xbe"},
+    {"luks", 0, "LUKS\xba\xbe"},
+    {"parallels", 0, "WithoutFreeSpace"},
+    {"parallels", 0, "WithouFreSpacExt"},
+    {"bochs", 0, "Bochs Virtual HD Image"},
+    {"cloop", 0, "#!/bin/sh\n#V2.0 Format"},
+    {"dmg", 0, "koly"},
+}};
+
+/// @return "qcow2" or "raw"
+std::string probe_format(const BlockDevice& file) {
+  const Buffer start = read_up_to(file, 0, 512);
+  const ByteReader reader(start, "backing file");
+  if (reader.has(0, magic)) return "qcow2";
+  for (const Foreign& foreign : foreign_formats) {
+    if (reader.has(foreign.at, foreign.magic)) return std::string(foreign.name);
+  }
+  return "raw";
+}
+
+/// @return the backing file as a disk
+DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundings& surroundings,
+                       Chain& chain) {
+  References::Found found = find(image.header.backing_file, candidate.references);
+  const std::string format = image.header.backing_format.empty() ? probe_format(*found.device)
+                                                                 : image.header.backing_format;
+  // "file" and "host_device" are what old qemu stored for raw.
+  if (format == "raw" || format == "file" || format == "host_device") return found.device;
+  if (format != "qcow2") {
+    throw Error(Fault::unsupported, "backing files of format '" + format + "' cannot be read")
+        .expected("raw or qcow2")
+        .advice("qemu-img convert makes one image of the whole chain");
+  }
+  std::string file_name = found.name.substr(found.name.rfind('/') + 1);
+  const std::string stem = file_name.substr(0, file_name.rfind('.'));
+  const std::shared_ptr<Image> backing = open_link({std::move(found.device),
+                                                    std::move(found.references),
+                                                    found.name,
+                                                    {std::move(file_name), stem}},
+                                                   surroundings, chain);
+  const std::string prefix = "backing file " + printable(found.name) + ": ";
+  for (const std::string& reason : backing->degraded) image.degraded.push_back(prefix + reason);
+  for (const std::string& note : backing->notes) image.notes.push_back(prefix + note);
+  const std::uint64_t size = backing->header.size();
+  const TableLocation l1 = backing->header.l1();
+  return make_disk(backing, size, l1, false, "backing file " + printable(found.name));
+}
+
+/// A device in the place of a file that cannot be had, and the reason among the image's.
+/// @param what "backing file 'base.qcow2'"
+DevicePtr stand_in(Image& image, const std::string& what, const Error& error) {
+  image.degraded.push_back(what +
+                           " cannot be used, and what it holds cannot be read: " + error.what());
+  return make_unreadable(
+      unknown_size,
+      Error(error.fault(), "these bytes are in " + what + ", which cannot be used: " + error.what())
+          .with_errno(EIO),
+      what);
+}
+
+void open_data_file(Image& image, const Candidate& candidate) {
+  const std::string what = "data file '" + printable(image.header.data_file) + "'";
+  try {
+    if (image.header.data_file.empty()) {
+      throw Error(Fault::missing, "the image needs an external data file but names none")
+          .expected("header extension " + hex(extension_data_file));
+    }
+    image.data = find(image.header.data_file, candidate.references).device;
+  } catch (const Error& error) {
+    image.data = stand_in(image, what, error);
+  }
+}
+
+std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
+                                 Chain& chain) {
+  if (chain.size() >= max_chain) {
+    throw Error(Fault::unsupported, "the backing chain is too long")
+        .found("more than " + std::to_string(max_chain) + " images")
+        .advice("qemu-img rebase or qemu-img convert shortens it");
+  }
+  auto image = std::make_shared<Image>();
+  image->name = candidate.name;
+  image->file = candidate.file;
+  image->header = read_header(*image->file);
+  const Place place = place_of(*image->file);
+  if (std::find(chain.begin(), chain.end(), place) != chain.end()) {
+    throw Error(Fault::damaged, "the backing chain is a loop: it leads back to " + candidate.name);
+  }
+  chain.push_back(place);
+  image->notes = image->header.notes;
+  image->caches = &surroundings.caches;
+  image->cache_owner = BlockCache::new_owner();
+  image->data = image->file;
+  if (image->header.has_data_file()) open_data_file(*image, candidate);
+  if (image->header.disk.crypt_method != crypt_none) {
+    unlock(*image, candidate.key_names, surroundings);
+  }
+  if (image->header.backing_file.empty()) return image;
+  const std::string what = "backing file '" + printable(image->header.backing_file) + "'";
+  try {
+    image->backing = open_backing(*image, candidate, surroundings, chain);
+  } catch (Error& error) {
+    // A key may still come: the whole chain is opened again then.
+    if (error.fault() == Fault::locked) {
+      error.add_context(what);
+      throw;
+    }
+    image->backing = stand_in(*image, what, error);
+  }
+  return image;
+}
+
+}  // namespace
+
+std::string referenced_path(const std::string& name) {
+  // As qemu has it: a colon before the first slash makes the front a protocol.
+  const std::size_t end = name.find_first_of(":/");
+  if (end == std::string::npos || name[end] != ':') return name;
+  const std::string protocol = name.substr(0, end);
+  if (protocol == "file" && end + 1 < name.size()) return name.substr(end + 1);
+  throw Error(Fault::unsupported, "'" + name + "' is not the name of a file")
+      .found("protocol '" + protocol + "'")
+      .expected("a path")
+      .advice("qemu-img rebase -u -b PATH names the file directly");
+}
+
+std::shared_ptr<const Image> open_image(const Candidate& candidate,
+                                        const Surroundings& surroundings) {
+  Chain chain;
+  return open_link(candidate, surroundings, chain);
+}
+
+}  // namespace peelfs::qcow2

@@ -1,0 +1,78 @@
+#include "qcow2/snapshot_table.h"
+
+#include <utility>
+
+#include "peelfs/io.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+/// Reads one entry. @param offset in the table, moved behind it
+Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t& offset) {
+  const std::uint64_t begin = checked_add(header.disk.snapshots_offset, offset, "snapshot table");
+  const Buffer fixed = read_up_to(file, begin, DiskSnapshot::disk_size_end);
+  const DiskSnapshot disk = decode_snapshot(fixed);
+  const std::uint64_t id_at = DiskSnapshot::fixed_size + std::uint64_t{disk.extra_data_size};
+  const std::uint64_t end = id_at + disk.id_size + disk.name_size;
+  if (offset + end > max_snapshot_table) {
+    throw Error(Fault::damaged, "the snapshot table is too large")
+        .found("an entry that ends at byte " + std::to_string(offset + end) + " of it")
+        .expected("at most " + std::to_string(max_snapshot_table) + " bytes");
+  }
+  const std::size_t text_size = std::size_t{disk.id_size} + disk.name_size;
+  const Buffer text_bytes =
+      read_up_to(file, checked_add(begin, id_at, "snapshot table"), text_size);
+  const ByteReader text(text_bytes, "qcow2 snapshot table entry");
+
+  Snapshot snapshot;
+  snapshot.id = text.text(0, disk.id_size);
+  snapshot.name = text.text(disk.id_size, disk.name_size);
+  snapshot.l1 = {disk.l1_table_offset, disk.l1_size};
+  snapshot.has_size = id_at >= DiskSnapshot::disk_size_end;
+  snapshot.size =
+      snapshot.has_size
+          ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::disk_size_at)
+          : header.size();
+  offset += round_up(end, 8);
+  return snapshot;
+}
+
+std::optional<Error> check_table(const BlockDevice& file, const Header& header) {
+  const DiskHeader& disk = header.disk;
+  if (disk.nb_snapshots > max_snapshots) {
+    return Error(Fault::damaged, "too many snapshots")
+        .found(std::to_string(disk.nb_snapshots))
+        .expected("at most " + std::to_string(max_snapshots));
+  }
+  if (disk.snapshots_offset % header.cluster_size() != 0 ||
+      disk.snapshots_offset < header.cluster_size() || disk.snapshots_offset >= file.size()) {
+    return Error(Fault::damaged, "the snapshot table's place is wrong")
+        .found("offset " + hex(disk.snapshots_offset))
+        .expected("a multiple of the cluster size " + std::to_string(header.cluster_size()) +
+                  ", behind the header, in a file of " + std::to_string(file.size()) + " bytes");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+SnapshotTable read_snapshots(const BlockDevice& file, const Header& header) {
+  SnapshotTable table;
+  if (header.disk.nb_snapshots == 0) return table;
+  table.damage = check_table(file, header);
+  if (table.damage) return table;
+  std::uint64_t offset = 0;
+  try {
+    for (std::uint32_t i = 0; i < header.disk.nb_snapshots; ++i) {
+      table.snapshots.push_back(read_entry(file, header, offset));
+    }
+  } catch (const Error& error) {
+    table.damage = error;
+    table.damage->add_context("snapshot " + std::to_string(table.snapshots.size() + 1) + " of " +
+                              std::to_string(header.disk.nb_snapshots));
+  }
+  return table;
+}
+
+}  // namespace peelfs::qcow2

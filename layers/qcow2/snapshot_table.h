@@ -1,0 +1,38 @@
+// The directory of internal snapshots.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "peelfs/block_device.h"
+#include "peelfs/error.h"
+#include "qcow2/header.h"
+
+namespace peelfs::qcow2 {
+
+struct Snapshot {
+  std::string id;          ///< raw, as on the disk
+  std::string name;        ///< raw; may be empty
+  TableLocation l1;        ///< not checked yet: check_l1()
+  std::uint64_t size = 0;  ///< of its disk, bytes
+  /// Whether the entry says its size; else (old images) it is the image's present one.
+  bool has_size = false;
+};
+
+struct SnapshotTable {
+  std::vector<Snapshot> snapshots;
+  /// Why there are fewer than the header says.
+  std::optional<Error> damage;
+};
+
+/// qemu's limits.
+inline constexpr std::uint32_t max_snapshots = 65536;
+inline constexpr std::uint64_t max_snapshot_table = 64ULL << 20U;
+
+/// Reads the table as far as it makes sense: what is wrong behind does not take away what is
+/// before.
+SnapshotTable read_snapshots(const BlockDevice& file, const Header& header);
+
+}  // namespace peelfs::qcow2

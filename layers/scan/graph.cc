@@ -1,0 +1,113 @@
+#include "scan/graph.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+namespace peelfs {
+
+namespace {
+
+int gravity(const std::string& state) {
+  static constexpr std::array<std::string_view, 8> order{
+      "note", "missing", "degraded", "unsupported", "locked", "denied", "io", "damaged"};
+  const auto at = std::find(order.begin(), order.end(), state);
+  return static_cast<int>(at - order.begin());
+}
+
+std::string lineage(const Node& node) {
+  std::string key;
+  for (const std::uint64_t parent : node.parents) key += std::to_string(parent) + ",";
+  return key + node.kind + ":" + node.name;
+}
+
+}  // namespace
+
+Item& Graph::add(Item item) {
+  const std::string key = lineage(item.node);
+  const auto former = former_ids_.find(key);
+  const bool reuse = former != former_ids_.end() && !items_.contains(former->second);
+  const std::uint64_t id = reuse ? former->second : next_id_++;
+  former_ids_.insert_or_assign(key, id);
+  item.node.id = id;
+  if (item.root == 0) item.root = id;
+  for (const std::uint64_t parent : item.node.parents)
+    items_.at(parent).node.children.push_back(id);
+  return items_.insert_or_assign(id, std::move(item)).first->second;
+}
+
+std::vector<std::uint64_t> Graph::remove(std::uint64_t id) {
+  std::vector<std::uint64_t> gone;
+  std::vector<std::uint64_t> pending{id};
+  while (!pending.empty()) {
+    const std::uint64_t current = pending.back();
+    pending.pop_back();
+    const auto found = items_.find(current);
+    if (found == items_.end()) continue;  // reached twice: a group's child has several parents
+    const Node& node = found->second.node;
+    pending.insert(pending.end(), node.children.begin(), node.children.end());
+    for (const std::uint64_t parent : node.parents) {
+      if (const auto above = items_.find(parent); above != items_.end()) {
+        std::erase(above->second.node.children, current);
+      }
+    }
+    items_.erase(found);
+    gone.push_back(current);
+  }
+  return gone;
+}
+
+std::shared_ptr<const Tree> Graph::publish() const {
+  auto tree = std::make_shared<Tree>();
+  for (const auto& [id, item] : items_) {
+    tree->nodes.emplace(id, std::make_shared<const Node>(item.node));
+    if (item.node.parents.empty()) tree->roots.push_back(id);
+  }
+  return tree;
+}
+
+void add_trouble(std::optional<Trouble>& known, const Trouble& more) {
+  if (!known) {
+    known = more;
+    return;
+  }
+  if (known->reason.find(more.reason) == std::string::npos) {
+    known->reason = gravity(more.state) > gravity(known->state)
+                        ? more.reason + "; " + known->reason
+                        : known->reason + "; " + more.reason;
+  }
+  if (gravity(more.state) > gravity(known->state)) known->state = more.state;
+}
+
+std::vector<std::vector<GroupMember>> split_clones(const std::vector<GroupMember>& members) {
+  std::set<std::string> distinct;
+  for (const GroupMember& member : members) distinct.insert(member.uuid);
+  if (distinct.size() == members.size()) return {members};
+
+  std::map<std::uint64_t, std::vector<GroupMember>> by_root;
+  for (const GroupMember& member : members) by_root[member.root].push_back(member);
+  std::vector<std::vector<GroupMember>> instances;
+  std::vector<GroupMember> left;
+  const auto pair_up = [&](const std::vector<GroupMember>& some) {
+    std::map<std::string, std::size_t> seen;
+    const std::size_t first = instances.size();
+    for (const GroupMember& member : some) {
+      const std::size_t nth = first + seen[member.uuid]++;
+      if (nth >= instances.size()) instances.resize(nth + 1);
+      instances[nth].push_back(member);
+    }
+  };
+  for (const auto& [root, some] : by_root) {
+    std::set<std::string> here;
+    for (const GroupMember& member : some) here.insert(member.uuid);
+    if (here == distinct) {
+      pair_up(some);
+    } else {
+      left.insert(left.end(), some.begin(), some.end());
+    }
+  }
+  if (!left.empty()) pair_up(left);
+  return instances;
+}
+
+}  // namespace peelfs

@@ -1,0 +1,67 @@
+// The scanner's own, changing picture of what was found; Tree is the published copy of it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "peelfs/layer.h"
+#include "scan/scanner.h"
+
+namespace peelfs {
+
+/// A device while the scanner works on it.
+struct Item {
+  Node node;
+  std::uint64_t root = 0;  ///< id of the source it comes from (of its first member)
+  unsigned nesting = 0;    ///< layers above it
+  bool image_file = false;
+  bool probe_formats = true;     ///< false: raw, the first layer is no image format
+  bool unpacks_to_stem = false;  ///< see Member
+  const Layer* layer = nullptr;  ///< the row that claimed it
+  std::optional<Claim> claim;
+  DevicePtr detached_header;
+  std::shared_ptr<const References> references;
+};
+
+/// Items and how they hang together. Ids are given out once; a device that is found again under the
+/// same parents and with the same name gets the id it had.
+class Graph {
+ public:
+  Item& add(Item item);
+  Item& at(std::uint64_t id) { return items_.at(id); }
+  const std::map<std::uint64_t, Item>& items() const { return items_; }
+  std::size_t size() const { return items_.size(); }
+
+  /// Removes an item and everything that was peeled from it.
+  /// @return the ids that are gone
+  std::vector<std::uint64_t> remove(std::uint64_t id);
+
+  /// A copy for readers.
+  std::shared_ptr<const Tree> publish() const;
+
+ private:
+  std::uint64_t next_id_ = 1;
+  std::map<std::uint64_t, Item> items_;
+  std::map<std::string, std::uint64_t> former_ids_;
+};
+
+/// Adds a trouble to what is already known about a device: the graver state wins, reasons add up.
+void add_trouble(std::optional<Trouble>& known, const Trouble& more);
+
+/// One member of a group that is to be opened.
+struct GroupMember {
+  std::uint64_t id = 0;
+  std::uint64_t root = 0;
+  std::string uuid;  ///< of the member (PV UUID), which a clone carries, too
+};
+
+/// Splits the members of one group into instances: clones of a group carry the same UUIDs, and must
+/// never be mixed. A source that holds a complete set is an instance of its own; what is left is
+/// paired in the order in which it was found.
+std::vector<std::vector<GroupMember>> split_clones(const std::vector<GroupMember>& members);
+
+}  // namespace peelfs

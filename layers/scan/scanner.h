@@ -1,0 +1,75 @@
+// The scanner peels sources until nothing new appears, and publishes what it found as a tree.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/source.h"
+#include "peelfs/keys.h"
+#include "peelfs/layer.h"
+
+namespace peelfs {
+
+/// One device of a tree. Never changes once published. Text is raw, as on the disks.
+struct Node {
+  std::uint64_t id = 0;  ///< the same device keeps its id in later trees of the same scanner
+  std::string kind;      ///< TYPE: "disk", "part", "lvm", "crypt", "snapshot", "file"
+  std::string name;      ///< what it would like to be called; made unique by the catalogue
+  std::string stem, tail;
+  std::vector<std::string> path;  ///< components below the parent in by-path
+  DevicePtr device;
+  Identity identity;
+  std::string layer;   ///< the row of the table that claimed what is in it; empty: nobody
+  std::string format;  ///< that layer's name for it: "LVM2_member", "qcow2", "gpt"; empty: nobody
+  std::string partuuid, partlabel, parttype;
+  std::string source_path;  ///< of a source (also when it was unpacked from one)
+  std::optional<Trouble> trouble;
+  bool component = false;  ///< a part of another device, shown but not looked into
+  bool hidden = false;     ///< a source's container whose disk took its place: not a device file
+  unsigned image_depth = 0;
+  std::vector<std::uint64_t> parents;   ///< ids; empty for a source
+  std::vector<std::uint64_t> children;  ///< ids, in the order in which the layer gave them
+};
+
+/// A tree as it was at one moment. Immutable, so safe from any thread.
+struct Tree {
+  std::map<std::uint64_t, std::shared_ptr<const Node>> nodes;
+  std::vector<std::uint64_t> roots;  ///< the sources, in the order in which they were named
+  const Node& at(std::uint64_t id) const { return *nodes.at(id); }
+};
+
+/// Not thread-safe but for tree(); the caller serialises the rest.
+class Scanner {
+ public:
+  /// @param headers detached LUKS headers by the name (or stem) of the device they belong to
+  Scanner(Limits limits, std::shared_ptr<const KeyRing> keys,
+          std::map<std::string, DevicePtr> headers);
+  ~Scanner();
+
+  /// Adds a source; it is looked at by the next settle().
+  void add(const Source& source);
+
+  /// Peels until nothing new appears. Failures end up in the nodes; only std::bad_alloc leaves.
+  void settle();
+
+  /// Looks at a locked device again, with these keys, and settles with those of the ring. What a
+  /// group gains by it (a VG's missing PV) replaces what it showed before.
+  /// @return whether it is open now; its reason is in the new tree if not
+  bool retry(std::uint64_t id, const KeyRing& keys);
+
+  std::shared_ptr<const Tree> tree() const;
+
+  /// Names given with `headers` that no device had.
+  std::vector<std::string> unused_headers() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace peelfs

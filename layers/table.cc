@@ -1,0 +1,36 @@
+// The table of layers, in the order in which they are asked. The first that claims a device has it.
+#include <array>
+
+#include "ext/ext.h"
+#include "foreign/foreign.h"
+#include "luks/luks.h"
+#include "lvm/lvm.h"
+#include "partition/partition.h"
+#include "peelfs/layer.h"
+#include "qcow2/qcow2.h"
+
+namespace peelfs {
+
+std::span<const Layer> layer_table() {
+  static const std::array<Layer, 7> table{{
+      // Magic numbers at offset 0, which nothing else may share.
+      {"qcow2", &qcow2_probe, &qcow2_open, true},
+      // Before everything that a RAID member with its superblock at the end would look like.
+      {"foreign", &foreign_probe, &foreign_open, false},
+      {"luks", &luks_probe, &luks_open, false},
+      // An LVM label lies in one of the first four sectors; pvcreate wipes what it finds there, so
+      // a
+      // label is newer than a partition table beside it.
+      {"lvm", &lvm_probe, &lvm_open, false},
+      // Before MBR: every GPT disk has a protective or hybrid MBR.
+      {"gpt", &gpt_probe, &gpt_open, false},
+      // Before ext: mke2fs wipes sector 0, so a partition table there is newer than an ext
+      // superblock
+      // at 1024. MBR itself refuses the boot sectors of filesystems.
+      {"mbr", &mbr_probe, &mbr_open, false},
+      {"ext", &ext_probe, &ext_open, false},
+  }};
+  return table;
+}
+
+}  // namespace peelfs

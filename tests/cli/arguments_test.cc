@@ -1,0 +1,242 @@
+// The form of the command line: what is taken for what, and what is said to those who err.
+#include "cli/arguments.h"
+
+#include <gtest/gtest.h>
+
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+std::string complaint(const std::vector<std::string>& arguments) {
+  try {
+    parse_arguments(arguments);
+  } catch (const Error& error) {
+    EXPECT_EQ(
+        static_cast<int>(error.fault() == Fault::usage || error.fault() == Fault::unsupported), 1)
+        << error.what();
+    return error.what();
+  }
+  return "(nothing)";
+}
+
+using Words = std::vector<std::string>;
+
+TEST(Arguments, MountIsMeantWithoutVerb) {
+  const Command command = parse_arguments({"a.img", "name=b.img", "/mnt"});
+  EXPECT_EQ(command.verb, Verb::mount);
+  EXPECT_EQ(command.from.sources, (Words{"a.img", "name=b.img"}));
+  EXPECT_EQ(command.mount.mountpoint, "/mnt");
+  EXPECT_FALSE(command.mount.foreground);
+  EXPECT_EQ(parse_arguments({"mount", "a.img", "/mnt"}).from.sources, (Words{"a.img"}));
+}
+
+TEST(Arguments, OptionsStandAnywhere) {
+  const Command command = parse_arguments(
+      {"--key-file", "k", "a.img", "-fo", "nodev,allow_other", "--depth=2", "/mnt", "-v"});
+  EXPECT_TRUE(command.mount.foreground);
+  EXPECT_TRUE(command.mount.allow_other);
+  EXPECT_TRUE(command.verbose);
+  EXPECT_EQ(command.mount.kernel_options, (Words{"nodev"}));
+  EXPECT_EQ(command.from.limits.search_depth, 2U);
+  ASSERT_EQ(command.from.keys.size(), 1U);
+  EXPECT_EQ(command.from.keys[0].place, "k");
+  EXPECT_EQ(command.from.sources, (Words{"a.img"}));
+}
+
+TEST(Arguments, VerbBehindOptions) {
+  EXPECT_EQ(parse_arguments({"-v", "ls", "x"}).verb, Verb::ls);
+  EXPECT_EQ(parse_arguments({"--key-file", "ls", "cat", "x", "y"}).verb, Verb::cat);
+  EXPECT_EQ(parse_arguments({"-o", "ro", "ls", "x"}).from.sources, (Words{"x"}));
+}
+
+TEST(Arguments, SourcesNamedLikeVerbsAndOptions) {
+  EXPECT_EQ(parse_arguments({"./ls", "/mnt"}).from.sources, (Words{"./ls"}));
+  const Command command = parse_arguments({"--", "ls", "-f", "/mnt"});
+  EXPECT_EQ(command.verb, Verb::mount);
+  EXPECT_EQ(command.from.sources, (Words{"ls", "-f"}));
+  EXPECT_FALSE(command.mount.foreground);
+  EXPECT_EQ(parse_arguments({"ls", "--", "ls", "--json"}).from.sources, (Words{"ls", "--json"}));
+  EXPECT_EQ(parse_arguments({"ls", "cat"}).from.sources, (Words{"cat"}));
+}
+
+TEST(Arguments, NothingIsTakenApartThatIsAName) {
+  const Words odd{"[a,b]", "{}", "%%", "a,b", "++", "\x01[x]", "=x", "a b", "-"};
+  Words arguments{"ls"};
+  arguments.insert(arguments.end(), odd.begin(), odd.end());
+  EXPECT_EQ(parse_arguments(arguments).from.sources, odd);
+  EXPECT_EQ(parse_arguments({"cat", "--header", "n=[x]", "a", "[n]"}).name, "[n]");
+  EXPECT_EQ(parse_arguments({"cat", "--header", "n=[x]", "a", "[n]"}).from.headers.at("n"), "[x]");
+}
+
+TEST(Arguments, OperandsOfEveryVerb) {
+  EXPECT_EQ(parse_arguments({"cat", "a", "b", "n"}).name, "n");
+  const Command exported = parse_arguments({"export", "a", "n", "f", "--sparse=always"});
+  EXPECT_EQ(exported.name, "n");
+  EXPECT_EQ(exported.output, "f");
+  EXPECT_EQ(exported.sparse, Sparse::always);
+  EXPECT_EQ(parse_arguments({"umount", "/a", "/b"}).mountpoints, (Words{"/a", "/b"}));
+  const Command all = parse_arguments({"unlock", "/a"});
+  EXPECT_EQ(all.mountpoint, "/a");
+  EXPECT_EQ(all.name, "");
+  EXPECT_EQ(parse_arguments({"unlock", "/a", "n"}).name, "n");
+  const Command part = parse_arguments({"cat", "--offset", "64K", "--length=1M", "a", "n"});
+  EXPECT_EQ(part.offset, 65536U);
+  EXPECT_EQ(part.length, 1048576U);
+}
+
+TEST(Arguments, HelpAndVersion) {
+  EXPECT_EQ(parse_arguments({"--help"}).verb, Verb::help);
+  EXPECT_EQ(parse_arguments({"--help"}).help_for, Verb::help);
+  EXPECT_EQ(parse_arguments({"ls", "-h"}).help_for, Verb::ls);
+  EXPECT_EQ(parse_arguments({"help", "export"}).help_for, Verb::export_);
+  EXPECT_EQ(parse_arguments({"--version"}).verb, Verb::version);
+  EXPECT_EQ(parse_arguments({"ls", "--version"}).verb, Verb::version);
+}
+
+TEST(Arguments, Keys) {
+  const Command command = parse_arguments(
+      {"ls", "--key", "root=file:/k=1", "--key", "a=b=fd:7", "--key", "env:PASS", "x"});
+  const auto& keys = command.from.keys;
+  ASSERT_EQ(keys.size(), 3U);
+  EXPECT_EQ(keys[0].whose, "root");
+  EXPECT_EQ(keys[0].place, "/k=1");
+  EXPECT_EQ(keys[1].whose, "a=b");
+  EXPECT_EQ(keys[1].descriptor, 7);
+  EXPECT_EQ(keys[2].whose, "");
+  EXPECT_EQ(keys[2].place, "PASS");
+}
+
+TEST(Arguments, APassphraseWrittenAsKeyIsNotRepeated) {
+  const std::string said = complaint({"ls", "--key", "root=hunter2", "x"});
+  EXPECT_EQ(said.find("hunter2"), std::string::npos) << said;
+  EXPECT_NE(said.find("NAME=file:PATH"), std::string::npos) << said;
+}
+
+struct Wrong {
+  Words arguments;
+  std::string says;
+};
+
+TEST(Arguments, EveryMistakeIsNamed) {
+  const std::vector<Wrong> table{
+      {{}, "nothing to do"},
+      {{"a.img"}, "peelfs ls a.img"},
+      {{"ls"}, "no SOURCE is named"},
+      {{"cat"}, "NAME, the device to read, is missing"},
+      {{"cat", "n"}, "no SOURCE is named before NAME"},
+      {{"export", "n", "f"}, "no SOURCE is named before NAME"},
+      {{"umount"}, "no MOUNTPOINT"},
+      {{"unlock"}, "wrong number"},
+      {{"unlock", "a", "b", "c"}, "wrong number"},
+      {{"mount", "a", ""}, "directory to mount on is empty"},
+      {{"lss", "disk.img"}, "did you mean 'peelfs ls'"},
+      {{"umout", "/mnt"}, "did you mean 'peelfs umount'"},
+      {{"ls", "--jsn", "x"}, "did you mean '--json'"},
+      {{"ls", "-Z", "x"}, "unknown option '-Z'"},
+      {{"ls", "--key-file"}, "key-file"},
+      {{"ls", "--key-file=", "x"}, "--key-file' needs a value"},
+      {{"ls", "--key", "a=pass:b", "x"}, "does not say where the key is"},
+      {{"ls", "--key", "=file:b", "x"}, "before '=' is empty"},
+      {{"ls", "--key", "a=fd:x", "x"}, "no number of a file descriptor"},
+      {{"ls", "--key", "a=fd:-1", "x"}, "no number of a file descriptor"},
+      {{"ls", "--key", "a=fd:99999999999", "x"}, "no number of a file descriptor"},
+      {{"ls", "--key", "a=file:", "x"}, "nothing follows 'file:'"},
+      {{"ls", "--header", "x", "y"}, "not NAME=PATH"},
+      {{"ls", "--header", "x=1", "--header", "x=2", "y"}, "two headers"},
+      {{"ls", "--depth", "many", "x"}, "found 'many'"},
+      {{"ls", "--depth", "-1", "x"}, "--depth"},
+      {{"ls", "--kdf-memory", "4Q", "x"}, "found '4Q'"},
+      {{"ls", "--kdf-memory", "99999999999G", "x"}, "no number of bytes"},
+      {{"cat", "--offset", "", "a", "b"}, "--offset"},
+      {{"export", "--sparse", "maybe", "a", "b", "c"}, "auto, always or never"},
+      {{"export", "--resume", "a", "b", "c"}, "--map-file"},
+      {{"help", "me"}, "no verb 'me'"},
+      {{"-o", "rw", "a", "b"}, "later release"},
+      {{"-o", "overlay=/x", "a", "b"}, "later release"},
+      {{"-o", "ro,allow_othr", "a", "b"}, "did you mean 'allow_other'"},
+      {{"-o", "frobnicate", "a", "b"}, "unknown mount option 'frobnicate'"},
+      {{"-o", "remount", "a", "b"}, "cannot be changed"},
+      {{"-o", "uid=0", "a", "b"}, "allow_other"},
+      {{"-o", "threads=0", "a", "b"}, "1 to 1024"},
+      {{"-o", "depth=x", "a", "b"}, "--depth"},
+  };
+  for (const Wrong& wrong : table) {
+    const std::string said = complaint(wrong.arguments);
+    EXPECT_NE(said.find(wrong.says), std::string::npos)
+        << ::testing::PrintToString(wrong.arguments) << ": " << said;
+    EXPECT_EQ(said.find('\n'), std::string::npos) << said;
+  }
+}
+
+TEST(MountOptions, WhatIsForOthersIsDropped) {
+  Command command;
+  set_mount_options(command,
+                    "defaults,ro,noauto,user,nofail,_netdev,x-systemd.automount,comment=a b,"
+                    "X-mount.mkdir=0755,default_permissions",
+                    false);
+  EXPECT_TRUE(command.mount.kernel_options.empty());
+}
+
+TEST(MountOptions, TheOptionsOfSources) {
+  Command command;
+  set_mount_options(
+      command,
+      "key-file=/a\\,b,key=vm=file:/k,header=vm=/h,depth=0,no-prompt,allow-reference=/r,"
+      "kdf-memory=1G,fsname=x\\\\y,threads=4,log-file=/l,debug,max_read=131072",
+      false);
+  ASSERT_EQ(command.from.keys.size(), 2U);
+  EXPECT_EQ(command.from.keys[0].place, "/a,b");
+  EXPECT_EQ(command.from.keys[1].whose, "vm");
+  EXPECT_EQ(command.from.headers.at("vm"), "/h");
+  EXPECT_EQ(command.from.limits.search_depth, 0U);
+  EXPECT_EQ(command.from.limits.kdf_memory, 1U << 30U);
+  EXPECT_EQ(command.from.allow_references, (Words{"/r"}));
+  EXPECT_FALSE(command.from.prompt);
+  EXPECT_EQ(command.mount.fsname, "x\\y");
+  EXPECT_EQ(command.mount.threads, 4U);
+  EXPECT_EQ(command.mount.log_file, "/l");
+  EXPECT_TRUE(command.mount.debug);
+  EXPECT_EQ(command.mount.kernel_options, (Words{"max_read=131072"}));
+}
+
+TEST(Helper, AsMountCallsIt) {
+  const Command command =
+      parse_helper_arguments({"/srv/a b.img|/srv/c||d.img", "/mnt/p", "-o",
+                              "rw,noauto,user,nodev,allow_other", "-t", "fuse.peelfs"});
+  EXPECT_EQ(command.verb, Verb::mount);
+  EXPECT_EQ(command.from.sources, (Words{"/srv/a b.img", "/srv/c|d.img"}));
+  EXPECT_EQ(command.mount.mountpoint, "/mnt/p");
+  EXPECT_EQ(command.mount.fsname, "/srv/a b.img|/srv/c||d.img");
+  EXPECT_TRUE(command.mount.allow_other);
+  EXPECT_FALSE(command.mount.foreground);
+  EXPECT_TRUE(parse_helper_arguments({"a", "b", "-f"}).fake);
+  EXPECT_TRUE(parse_helper_arguments({"a", "b", "-sfnv"}).verbose);
+  EXPECT_EQ(parse_helper_arguments({"ls", "b"}).from.sources, (Words{"ls"}));
+  EXPECT_THROW(parse_helper_arguments({"a"}), Error);
+  EXPECT_THROW(parse_helper_arguments({"a", "b", "-N", "ns"}), Error);
+  EXPECT_THROW(parse_helper_arguments({"|", "b"}), Error);
+}
+
+TEST(Sizes, AsPeopleWriteThem) {
+  EXPECT_EQ(parse_size("0", "x"), 0U);
+  EXPECT_EQ(parse_size("4096", "x"), 4096U);
+  EXPECT_EQ(parse_size("4096B", "x"), 4096U);
+  EXPECT_EQ(parse_size("1K", "x"), 1024U);
+  EXPECT_EQ(parse_size("1k", "x"), 1024U);
+  EXPECT_EQ(parse_size("1KiB", "x"), 1024U);
+  EXPECT_EQ(parse_size("1KB", "x"), 1000U);
+  EXPECT_EQ(parse_size("3T", "x"), 3ULL << 40U);
+  EXPECT_EQ(parse_size("15E", "x"), 15ULL << 60U);
+  for (const char* wrong : {"", "K", "1KK", "-1", "1.5G", "0x10", "16E", "1 K", " 1"}) {
+    EXPECT_THROW(parse_size(wrong, "x"), Error) << wrong;
+  }
+}
+
+TEST(Closest, OnlyWhatIsClose) {
+  EXPECT_EQ(closest("exprot", {"export", "map"}), "export");
+  EXPECT_EQ(closest("zzz", {"export", "map"}), "");
+}
+
+}  // namespace
+}  // namespace peelfs::cli

@@ -1,0 +1,257 @@
+// identify() against `blkid -p` on the same file, and against what the kernel's tools said of the
+// fixtures.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <map>
+#include <sstream>
+
+#include "identify/identify.h"
+#include "peelfs/devices.h"
+#include "support/support.h"
+
+namespace peelfs::test {
+namespace {
+
+/// What blkid(8) prints about a file, by tag.
+std::map<std::string, std::string> blkid(const std::string& path) {
+  const CommandResult result = run("blkid -p -o export '" + path + "'");
+  std::map<std::string, std::string> tags;
+  std::istringstream lines(result.output);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t equals = line.find('=');
+    if (equals == std::string::npos) continue;
+    std::string value;
+    for (std::size_t i = equals + 1; i < line.size(); ++i) {
+      if (line[i] == '\\' && i + 1 < line.size()) ++i;
+      value += line[i];
+    }
+    tags[line.substr(0, equals)] = value;
+  }
+  if (tags.contains("LABEL")) {  // the export format shows bytes above 127 in caret notation
+    tags["LABEL"] = run("blkid -p -o value -s LABEL '" + path + "'").output;
+    tags["LABEL"].pop_back();
+  }
+  return tags;
+}
+
+void expect_as_blkid(const std::string& path) {
+  const auto tags = blkid(path);
+  const auto tag = [&](const std::string& name) {
+    const auto found = tags.find(name);
+    return found == tags.end() ? std::string() : found->second;
+  };
+  const Identity identity = identify(*file_device(path));
+  EXPECT_EQ(identity.type, tag("TYPE")) << path;
+  EXPECT_EQ(identity.usage, tag("USAGE")) << path;
+  EXPECT_EQ(identity.label, tag("LABEL")) << path;
+  EXPECT_EQ(identity.uuid, tag("UUID")) << path;
+  EXPECT_EQ(identity.pttype, tag("PTTYPE")) << path;
+  EXPECT_EQ(identity.ptuuid, tag("PTUUID")) << path;
+}
+
+struct Recipe {
+  const char* name;
+  const char* program;
+  const char* size;
+  const char* command;  ///< with $F for the file
+  const char* type;
+};
+
+class MadeBy : public testing::TestWithParam<Recipe> {};
+
+TEST_P(MadeBy, IsWhatBlkidSays) {
+  const Recipe& recipe = GetParam();
+  if (!have_program(recipe.program)) GTEST_SKIP() << recipe.program << " is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run(std::string("truncate -s ") + recipe.size + " '" + path + "'");
+  must_run("F='" + path + "'; " + recipe.command);
+  expect_as_blkid(path);
+  // So that agreement on knowing nothing does not pass.
+  const Identity identity = identify(*file_device(path));
+  EXPECT_EQ(identity.type.empty() ? identity.pttype : identity.type, recipe.type);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Tools, MadeBy,
+    testing::Values(
+        Recipe{"ext2", "mke2fs", "8M", "mke2fs -q -t ext2 -L 'two words' $F", "ext2"},
+        Recipe{"ext3", "mke2fs", "64M", "mke2fs -q -t ext3 -L e3 $F", "ext3"},
+        Recipe{"ext4", "mke2fs", "64M", "mke2fs -q -t ext4 -L rööt $F", "ext4"},
+        Recipe{"ext4_large", "mke2fs", "700G",
+               "mke2fs -q -t ext4 -b 4096 -E lazy_itable_init=1,nodiscard -N 65536 -J size=4 -L "
+               "far $F",
+               "ext4"},
+        Recipe{"xfs", "mkfs.xfs", "320M", "mkfs.xfs -q -L x $F", "xfs"},
+        Recipe{"btrfs", "mkfs.btrfs", "128M", "mkfs.btrfs -q -L b $F", "btrfs"},
+        Recipe{"fat12", "mkfs.vfat", "1440K", "mkfs.vfat -F 12 -n FLOPPY $F", "vfat"},
+        Recipe{"fat16", "mkfs.vfat", "32M", "mkfs.vfat -F 16 -n 'A B' $F", "vfat"},
+        Recipe{"fat32", "mkfs.vfat", "128M", "mkfs.vfat -F 32 -n LABEL32 $F", "vfat"},
+        Recipe{"fat32_4k", "mkfs.vfat", "1G", "mkfs.vfat -F 32 -S 4096 -n LABEL4K $F", "vfat"},
+        Recipe{"fat32_large", "mkfs.vfat", "300G", "mkfs.vfat -F 32 -n FARFAT $F", "vfat"},
+        Recipe{"fat32_unlabelled", "mkfs.vfat", "128M", "mkfs.vfat -F 32 $F", "vfat"},
+        Recipe{"exfat", "mkfs.exfat", "64M", "mkfs.exfat -n Größe $F", "exfat"},
+        Recipe{"exfat_large", "mkfs.exfat", "1T", "mkfs.exfat -n far $F", "exfat"},
+        Recipe{"ntfs", "mkntfs", "64M", "mkntfs -Q -F -L 'Größe n' $F", "ntfs"},
+        Recipe{"ntfs_large", "mkntfs", "3T", "mkntfs -Q -F -s 512 -L large $F", "ntfs"},
+        Recipe{"minix", "mkfs.minix", "4M", "mkfs.minix -3 $F", "minix"},
+        Recipe{"minix1", "mkfs.minix", "4M", "mkfs.minix -1 $F", "minix"},
+        Recipe{"swap", "mkswap", "8M", "mkswap -L swp $F", "swap"},
+        Recipe{"swap64k", "mkswap", "8M", "mkswap -p 65536 -L big $F", "swap"},
+        Recipe{"cramfs", "mkfs.cramfs", "0",
+               "d=$(mktemp -d); echo x > $d/x; "
+               "mkfs.cramfs -n crm $d $F; rm -r $d",
+               "cramfs"},
+        Recipe{"bfs", "mkfs.bfs", "1M", "mkfs.bfs -V vol $F", "bfs"},
+        Recipe{"luks2", "cryptsetup", "32M",
+               "echo x | cryptsetup -q luksFormat --pbkdf pbkdf2 "
+               "--pbkdf-force-iterations 1000 --label lk $F -",
+               "crypto_LUKS"},
+        Recipe{"luks1", "cryptsetup", "8M",
+               "echo x | cryptsetup -q luksFormat --type luks1 "
+               "--pbkdf-force-iterations 1000 $F -",
+               "crypto_LUKS"},
+        Recipe{"luks2_secondary", "cryptsetup", "32M",
+               "echo x | cryptsetup -q luksFormat "
+               "--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --luks2-metadata-size 4m $F - && "
+               "dd if=/dev/zero of=$F bs=4096 count=1 conv=notrunc status=none",
+               "crypto_LUKS"},
+        Recipe{"dos", "sfdisk", "16M",
+               "echo 'label: dos\nlabel-id: 0x1234abcd\n,4M\n,,E\n,2M' | "
+               "sfdisk -q $F",
+               "dos"},
+        Recipe{"gpt", "sfdisk", "16M", "printf 'label: gpt\n,4M\n' | sfdisk -q $F", "gpt"},
+        Recipe{"gpt_many_entries", "sgdisk", "64M", "sgdisk -S 4096 -n 1:0:+1M $F >&2", "gpt"},
+        Recipe{"sun", "sfdisk", "64M", "printf 'label: sun\n' | sfdisk -q $F", "sun"},
+        Recipe{"sgi", "sfdisk", "64M", "printf 'label: sgi\n' | sfdisk -q $F", "sgi"},
+        Recipe{"mac", "parted", "64M", "parted -s $F mklabel mac", "mac"}),
+    [](const auto& made) { return std::string(made.param.name); });
+
+TEST(Identify, GptOf4096ByteBlocksInAFile) {
+  if (!have_program("fdisk")) GTEST_SKIP() << "fdisk is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 64M '" + path +
+           "' && printf 'g\\nn\\n1\\n\\n+8M\\nw\\n' | fdisk -b 4096 '" + path + "'");
+  const Identity identity = identify(*file_device(path));
+  EXPECT_EQ(identity.pttype, "gpt");
+  EXPECT_EQ(identity.type, "");
+  std::string shown =
+      must_run("fdisk -b 4096 -l '" + path + "' | sed -n 's/^Disk identifier: //p'");
+  std::transform(shown.begin(), shown.end(), shown.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  EXPECT_EQ(identity.ptuuid + "\n", shown);
+  EXPECT_EQ(identity.ptuuid.size(), 36U);
+}
+
+TEST(Identify, BackupOnlyGpt) {
+  if (!have_program("sfdisk")) GTEST_SKIP() << "sfdisk is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 3G '" + path + "' && printf 'label: gpt\\n,8M\\n' | sfdisk -q '" + path +
+           "'");
+  const std::string before = identify(*file_device(path)).ptuuid;
+  must_run("dd if=/dev/zero of='" + path + "' bs=4096 count=8 conv=notrunc status=none");
+  const Identity identity = identify(*file_device(path));
+  EXPECT_EQ(identity.pttype, "gpt");
+  EXPECT_EQ(identity.ptuuid, before);
+}
+
+// A filesystem that was made over a GPT leaves the backup at the end: the filesystem counts.
+TEST(Identify, FilesystemOverAnOldGpt) {
+  if (!have_program("sfdisk")) GTEST_SKIP() << "sfdisk is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 64M '" + path + "' && printf 'label: gpt\\n,8M\\n' | sfdisk -q '" + path +
+           "' && mke2fs -q -F -t ext4 '" + path + "'");
+  const Identity identity = identify(*file_device(path));
+  EXPECT_EQ(identity.type, "ext4");
+  EXPECT_EQ(identity.pttype, "");
+}
+
+// Two filesystems on one device: blkid answers nothing, we answer one of them, always the same.
+TEST(Identify, AmbivalentIsDeterministic) {
+  if (!have_program("mke2fs")) GTEST_SKIP() << "mke2fs is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 64M '" + path + "' && mkfs.minix -3 '" + path + "' && mke2fs -q -F '" +
+           path + "' && printf 'XFSB' | dd of='" + path + "' conv=notrunc status=none");
+  const Identity first = identify(*file_device(path));
+  EXPECT_FALSE(first.type.empty());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(identify(*file_device(path)).type, first.type);
+}
+
+class Unreadable : public BlockDevice {
+ public:
+  explicit Unreadable(std::uint64_t size) : BlockDevice(size) {}
+  Extent map(std::uint64_t, std::uint64_t) const override {
+    ++reads;
+    throw Error(Fault::io, "bad disk");
+  }
+  std::string describe() const override { return "unreadable"; }
+  mutable int reads = 0;
+};
+
+TEST(Identify, UnreadableDeviceIsNothingQuickly) {
+  const Unreadable device(64ULL << 40U);
+  const Identity identity = identify(device);
+  EXPECT_EQ(identity.type, "");
+  EXPECT_LE(device.reads, 8);
+}
+
+TEST(Identify, BadBlocksCountAsZeroes) {
+  if (!have_program("mke2fs")) GTEST_SKIP() << "mke2fs is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 64M '" + path + "' && mke2fs -q -t ext4 -L half '" + path + "'");
+  const DevicePtr file = file_device(path);
+  // The superblock is in the first page; the pages behind it cannot be read.
+  const DevicePtr device =
+      make_concat({{file, 0, 4096}, {nullptr, 0, 8192}, {file, 12288, file->size() - 12288}},
+                  Error(Fault::io, "bad block"), "half a disk");
+  const Identity identity = identify(*device);
+  EXPECT_EQ(identity.type, "ext4");
+  EXPECT_EQ(identity.label, "half");
+}
+
+TEST(Identify, TinyAndEmptyDevices) {
+  for (const std::size_t size : {0U, 1U, 511U, 512U, 513U, 4095U, 70000U}) {
+    const MemoryDevice device{Buffer(size)};
+    EXPECT_EQ(identify(device).type, "") << size;
+  }
+}
+
+TEST(Identify, HugeSparseDeviceCostsNothing) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 8T '" + path + "'");
+  const DevicePtr file = file_device(path);
+  const DevicePtr huge = make_concat({{file, 0, file->size()}, {nullptr, 0, 1ULL << 60U}},
+                                     Error(Fault::io, "not there"), "huge");
+  EXPECT_EQ(identify(*huge).type, "");
+}
+
+// Numbers that would make libblkid allocate gigabytes.
+TEST(Identify, AbsurdNumbersAreNotBelieved) {
+  Buffer bytes(4U << 20U);
+  const auto put = [&](std::size_t at, std::string_view text) {
+    std::copy_n(as_bytes(text).begin(), text.size(), bytes.begin() + static_cast<long>(at));
+  };
+  put(3, "NTFS    ");
+  put(11, std::string_view("\0\2\1", 3));  // 512-byte sectors, one a cluster
+  bytes[64] = std::byte{0xE1};             // records of 2^31 bytes
+  put(510, "\x55\xAA");
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  write_file(path, bytes);
+  must_run("truncate -s 8T '" + path + "'");
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(identify(*file_device(path)).type, "");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(500));
+}
+
+}  // namespace
+}  // namespace peelfs::test

@@ -1,0 +1,164 @@
+// Encrypted images: with, without and with the wrong key; damaged headers.
+#include <gtest/gtest.h>
+
+#include "image_maker.h"
+#include "qcow2_support.h"
+
+namespace peelfs::test {
+namespace {
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+class UnlockTest : public ::testing::Test {
+ protected:
+  static constexpr const char* key = ImageMaker::passphrase;
+
+  static void SetUpTestSuite() {
+    if (!have_program("qemu-img")) return;
+    maker().emplace();
+    for (const char* method : {"aes", "luks"}) {
+      ImageOptions options{.size = 1U << 20U, .encryption = method, .writes = 8};
+      maker()->make(method, options, 4);
+    }
+  }
+  static void TearDownTestSuite() { maker().reset(); }
+  void SetUp() override { NEED_PROGRAM("qemu-img"); }
+  static std::optional<ImageMaker>& maker() {
+    static std::optional<ImageMaker> made;
+    return made;
+  }
+  /// What opening throws.
+  static std::optional<Error> failure(const DevicePtr& file, const std::vector<std::string>& keys) {
+    try {
+      open_qcow2(file, references_beneath(maker()->directory()), keys);
+    } catch (const Error& error) {
+      return error;
+    }
+    return std::nullopt;
+  }
+};
+
+TEST_F(UnlockTest, WithoutAKeyItIsLocked) {
+  for (const char* method : {"aes", "luks"}) {
+    const auto error = failure(file_device(maker()->path(method)), {});
+    ASSERT_TRUE(error) << method;
+    EXPECT_EQ(error->fault(), Fault::locked) << error->what();
+  }
+}
+
+TEST_F(UnlockTest, WithAWrongKeyLuksIsLocked) {
+  const auto error = failure(file_device(maker()->path("luks")), {"wrong", "also wrong"});
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->fault(), Fault::locked) << error->what();
+}
+
+TEST_F(UnlockTest, OneOfSeveralKeysFits) {
+  EXPECT_FALSE(failure(file_device(maker()->path("luks")), {"wrong", key}));
+}
+
+TEST_F(UnlockTest, OldAesSaysThatItCannotTell) {
+  const OpenedImage image = open_qcow2(maker()->path("aes"), {key});
+  ASSERT_TRUE(image.opened.devices.at(0).trouble);
+  EXPECT_EQ(image.opened.devices[0].trouble->state, "note");
+  EXPECT_TRUE(contains(image.opened.devices[0].trouble->reason, "cannot tell whether"));
+}
+
+TEST_F(UnlockTest, OldAesKeyIsCutAt16BytesAndPadded) {
+  // The passphrase has 21 bytes: qemu uses the first 16.
+  const OpenedImage whole = open_qcow2(maker()->path("aes"), {key});
+  const OpenedImage cut = open_qcow2(maker()->path("aes"), {std::string(key).substr(0, 16)});
+  const OpenedImage shorter = open_qcow2(maker()->path("aes"), {std::string(key).substr(0, 15)});
+  EXPECT_EQ(sha256(whole.disk()), sha256(cut.disk()));
+  EXPECT_NE(sha256(whole.disk()), sha256(shorter.disk()));
+}
+
+TEST_F(UnlockTest, ExtentsAreComputedByWholeSectors) {
+  for (const char* method : {"aes", "luks"}) {
+    const OpenedImage image = open_qcow2(maker()->path(method), {key});
+    EXPECT_EQ(image.disk().granule(), 512U);
+    for (std::uint64_t at = 0; at < image.disk().size();) {
+      const Extent extent = image.disk().map(at, image.disk().size() - at);
+      if (extent.kind == ExtentKind::computed) {
+        EXPECT_EQ(at % 512, 0U);
+        EXPECT_EQ((at + extent.length) % 512, 0U);
+      }
+      EXPECT_NE(extent.kind, ExtentKind::lower);
+      at += extent.length;
+    }
+  }
+}
+
+TEST_F(UnlockTest, DiskWhoseSizeIsNoMultipleOfASector) {
+  for (const char* method : {"aes", "luks"}) {
+    const OpenedImage whole = open_qcow2(maker()->path(method), {key});
+    Spoiled spoiled(maker()->path(method));
+    spoiled.put64(24, (1U << 20U) - 100);
+    const OpenedImage odd = open_qcow2(spoiled.device(), nullptr, {key});
+    Buffer expected = read_bytes(whole.disk(), 0, whole.disk().size());
+    expected.resize(expected.size() - 100);
+    EXPECT_EQ(read_bytes(odd.disk(), 0, odd.disk().size()), expected);
+    check_contract(odd.disk());
+  }
+}
+
+TEST_F(UnlockTest, EncryptedSectorsBehindTheFilesEnd) {
+  // Ciphertext that is not there must not be decrypted from zeroes.
+  Spoiled spoiled(maker()->path("aes"));
+  std::size_t index = 0;
+  while (spoiled.get64(spoiled.l2_entry(0, index)) < 2) ++index;
+  const std::size_t begin = (spoiled.bytes().size() + 65535) / 65536 * 65536;
+  spoiled.bytes().resize(begin + 1000, std::byte{0x55});
+  spoiled.put64(spoiled.l2_entry(0, index), 1ULL << 63U | begin);
+  const OpenedImage image = open_qcow2(spoiled.device(), nullptr, {key});
+  EXPECT_EQ(read_error(image.disk(), index * 65536, 512), "");
+  EXPECT_TRUE(contains(read_error(image.disk(), index * 65536 + 512), "out of the file"));
+}
+
+TEST_F(UnlockTest, LuksHeaderPlace) {
+  const std::size_t extension = 112;
+  {
+    const Spoiled image(maker()->path("luks"));
+    ASSERT_EQ(image.get32(extension), 0x0537be77U);
+  }
+  const auto expect = [&](std::uint64_t offset, std::uint64_t length, const std::string& part) {
+    Spoiled spoiled(maker()->path("luks"));
+    spoiled.put64(extension + 8, offset);
+    spoiled.put64(extension + 16, length);
+    const auto error = failure(spoiled.device(), {key});
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->fault(), Fault::damaged);
+    EXPECT_TRUE(contains(error->what(), part)) << error->what();
+  };
+  const Spoiled image(maker()->path("luks"));
+  const std::uint64_t offset = image.get64(extension + 8);
+  expect(offset + 512, 4096, "LUKS header's place is wrong");
+  expect(0, 4096, "behind the first");
+  expect(1ULL << 40U, 4096, "LUKS header's place is wrong");
+  expect(offset, 1ULL << 40U, "1099511627776 bytes");
+  expect(offset, ~0ULL, "LUKS header's place is wrong");
+  expect(offset, 0, "0 bytes");
+  expect(65536, 4096, "expected LUKS version 1 at offset 0x10000");
+  Spoiled version(maker()->path("luks"));
+  version.put16(offset + 6, 2);
+  const auto error = failure(version.device(), {key});
+  ASSERT_TRUE(error);
+  EXPECT_TRUE(contains(error->what(), "version 2")) << error->what();
+}
+
+TEST_F(UnlockTest, LockedBackingFileLocksTheChain) {
+  must_run("cd '" + maker()->directory() +
+           "' && qemu-img create -q -f qcow2 -u -b luks -F qcow2 top.qcow2 1M");
+  const DevicePtr top = file_device(maker()->path("top.qcow2"));
+  const auto error = failure(top, {});
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->fault(), Fault::locked);
+  EXPECT_TRUE(contains(error->what(), "backing file 'luks'")) << error->what();
+  const OpenedImage image = open_qcow2(top, references_beneath(maker()->directory()), {key});
+  const OpenedImage base = open_qcow2(maker()->path("luks"), {key});
+  EXPECT_EQ(sha256(image.disk()), sha256(base.disk()));
+}
+
+}  // namespace
+}  // namespace peelfs::test

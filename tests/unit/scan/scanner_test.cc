@@ -1,0 +1,413 @@
+// The scanner with layers made for the purpose: this program defines the table of layers itself.
+#include "scan/scanner.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <sstream>
+
+#include "peelfs/devices.h"
+#include "scan/graph.h"
+#include "support/support.h"
+
+namespace peelfs {
+
+namespace {
+
+std::vector<std::string> words_of(const BlockDevice& device) {
+  const Buffer head = read_up_to(device, 0, 64);
+  std::istringstream text(ByteReader(head, "head").text(0, head.size()));
+  std::vector<std::string> words;
+  for (std::string word; text >> word;) words.push_back(word);
+  words.resize(std::max<std::size_t>(words.size(), 4));
+  return words;
+}
+
+/// Layers of these tests begin with a line of words: MAGIC ARGUMENT...
+template <const char* magic>
+std::optional<Claim> probe_magic(const ProbeInput& input) {
+  const auto words = words_of(input.device);
+  if (words[0] != magic) return std::nullopt;
+  Claim claim;
+  claim.format = words[0];
+  return claim;
+}
+
+constexpr char split_magic[] = "SPLIT";
+constexpr char image_magic[] = "IMAGE";
+constexpr char lock_magic[] = "LOCK";
+constexpr char files_magic[] = "FILES";
+constexpr char bomb_magic[] = "BOMB";
+constexpr char refuse_magic[] = "REFUSE";
+
+DevicePtr rest_of(const Member& member) {
+  return make_slice(member.device, 512, member.device->size() - 512, "rest");
+}
+
+Inner inner(std::string kind, std::string name, DevicePtr device) {
+  Inner result;
+  result.kind = std::move(kind);
+  result.name = std::move(name);
+  result.path = {result.name};
+  result.device = std::move(device);
+  return result;
+}
+
+/// Two partitions, of equal size, behind the first 512 bytes.
+Opened open_split(const OpenInput& input) {
+  const Member& member = input.members[0];
+  const std::uint64_t half = (member.device->size() - 512) / 2;
+  Opened opened;
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    opened.devices.push_back(inner("part", member.stem + "p" + std::to_string(i + 1),
+                                   make_slice(member.device, 512 + i * half, half, "half")));
+  }
+  return opened;
+}
+
+Opened open_image(const OpenInput& input) {
+  const Member& member = input.members[0];
+  Opened opened;
+  opened.devices.push_back(inner(
+      "disk", member.unpacks_to_stem ? member.stem : member.stem + "_image", rest_of(member)));
+  opened.trouble = Trouble{"note", "the image was not closed cleanly"};
+  return opened;
+}
+
+Opened open_lock(const OpenInput& input) {
+  const Member& member = input.members[0];
+  const std::string wanted = words_of(*member.device)[1];
+  for (const auto& key : input.keys.candidates({member.stem})) {
+    if (as_text(key->bytes()) != wanted) continue;
+    Opened opened;
+    opened.devices.push_back(inner("crypt", member.tail + "_crypt", rest_of(member)));
+    return opened;
+  }
+  return {{}, Trouble{"locked", "no key fits"}};
+}
+
+Opened open_files(const OpenInput& input) {
+  Opened opened;
+  if (input.image_depth >= input.limits.search_depth) return opened;
+  Inner file = inner("file", "guest.img", rest_of(input.members[0]));
+  file.stem = "guest";
+  file.image_file = true;
+  opened.devices.push_back(std::move(file));
+  return opened;
+}
+
+Opened open_bomb(const OpenInput& input) {
+  Opened opened;
+  opened.devices.push_back(inner("part", "b", input.members[0].device));
+  opened.devices.push_back(inner("part", "c", input.members[0].device));
+  return opened;
+}
+
+Opened open_refuse(const OpenInput&) {
+  throw Error(Fault::damaged, "table is damaged").found("3").expected("4");
+}
+
+/// GROUP name member-uuid count
+std::optional<Claim> probe_group(const ProbeInput& input) {
+  const auto words = words_of(input.device);
+  if (words[0] != "GROUP") return std::nullopt;
+  Claim claim;
+  claim.format = "GROUP";
+  claim.group = words[1] == "?" ? "" : words[1];
+  claim.uuid = words[2];
+  return claim;
+}
+
+Opened open_group(const OpenInput& input) {
+  const std::size_t wanted = std::stoul(words_of(*input.members[0].device)[3]);
+  Opened opened;
+  std::vector<Piece> pieces;
+  for (const Member& member : input.members) {
+    pieces.push_back({member.device, 512, member.device->size() - 512});
+  }
+  opened.devices.push_back(inner("lvm", *input.members[0].claim->group + "-lv",
+                                 make_concat(pieces, Error(Fault::missing, "gone"), "lv")));
+  for (std::size_t i = 0; i < input.members.size(); ++i) {
+    if (input.members[i].claim->group->empty()) opened.adopted.push_back(i);
+  }
+  if (input.members.size() < wanted) opened.trouble = Trouble{"degraded", "a member is missing"};
+  return opened;
+}
+
+std::optional<Claim> probe_throw(const ProbeInput& input) {
+  if (words_of(input.device)[0] == "THROW") throw Error(Fault::damaged, "mine, but unreadable");
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::span<const Layer> layer_table() {
+  static const std::array<Layer, 8> table{{
+      {"image", &probe_magic<image_magic>, &open_image, true},
+      {"throw", &probe_throw, &open_refuse, false},
+      {"luks", &probe_magic<lock_magic>, &open_lock, false},
+      {"group", &probe_group, &open_group, false},
+      {"split", &probe_magic<split_magic>, &open_split, false},
+      {"files", &probe_magic<files_magic>, &open_files, false},
+      {"bomb", &probe_magic<bomb_magic>, &open_bomb, false},
+      {"refuse", &probe_magic<refuse_magic>, &open_refuse, false},
+  }};
+  return table;
+}
+
+namespace {
+
+class ScannerTest : public ::testing::Test {
+ protected:
+  static Buffer block(const std::string& head, const Buffer& content) {
+    Buffer bytes(512);
+    std::copy_n(as_bytes(head).data(), head.size(), bytes.data());
+    bytes.insert(bytes.end(), content.begin(), content.end());
+    return bytes;
+  }
+  static Buffer join(Buffer a, const Buffer& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+  }
+  static Buffer plain(std::uint64_t seed = 1, std::size_t size = 4096) {
+    return test::pattern(size, seed);
+  }
+
+  void add(const std::string& name, const Buffer& bytes, bool raw = false) {
+    const std::string path = directory_ / name;
+    test::write_file(path, bytes);
+    const SourceSpec spec{path, "", raw};
+    OpenedSources opened = open_sources({&spec, 1}, {});
+    ASSERT_TRUE(opened.failures.empty());
+    scanner_.add(opened.sources.front());
+  }
+  /// One line a device, in the order of the tree: "name(kind,state) < parents".
+  std::string tree() {
+    scanner_.settle();
+    return printed();
+  }
+  std::string printed() {
+    std::ostringstream text;
+    const auto tree = scanner_.tree();
+    for (const auto& [id, node] : tree->nodes) {
+      text << node->name << "(" << node->kind;
+      if (node->hidden) text << ",hidden";
+      if (node->trouble) text << "," << node->trouble->state;
+      text << ")";
+      for (const std::uint64_t parent : node->parents) text << " < " << tree->at(parent).name;
+      text << "\n";
+    }
+    return text.str();
+  }
+  const Node& node(const std::string& name) {
+    const auto tree = scanner_.tree();
+    for (const auto& [id, node] : tree->nodes) {
+      if (node->name == name) return *(kept_ = node);
+    }
+    ADD_FAILURE() << "no " << name;
+    return *kept_;
+  }
+
+  test::TemporaryDirectory directory_;
+  Limits limits_;
+  std::shared_ptr<KeyRing> keys_ = std::make_shared<KeyRing>();
+  Scanner scanner_{limits_, keys_, {}};
+  std::shared_ptr<const Node> kept_;
+};
+
+TEST_F(ScannerTest, ARawSourceIsADisk) {
+  add("disk.img", plain());
+  EXPECT_EQ(tree(), "disk(disk)\n");
+}
+
+TEST_F(ScannerTest, PartitionsInPartitions) {
+  add("disk.img", block("SPLIT", join(block("SPLIT", plain()), plain(2, 4608))));
+  EXPECT_EQ(tree(),
+            "disk(disk)\ndiskp1(part) < disk\ndiskp2(part) < disk\n"
+            "diskp1p1(part) < diskp1\ndiskp1p2(part) < diskp1\n");
+}
+
+TEST_F(ScannerTest, AnImageFormatTakesTheSourcesPlaceWithItsTrouble) {
+  add("os43.qcow2", block("IMAGE", block("SPLIT", plain())));
+  EXPECT_EQ(tree(),
+            "os43.qcow2(file,hidden,note)\nos43(disk,note) < os43.qcow2\n"
+            "os43p1(part) < os43\nos43p2(part) < os43\n");
+}
+
+TEST_F(ScannerTest, RawMeansNoImageFormatAtFirst) {
+  add("os43.qcow2", block("IMAGE", plain()), true);
+  EXPECT_EQ(tree(), "os43(disk)\n");
+}
+
+TEST_F(ScannerTest, ImageFilesUnpackToDisksOfTheirStem) {
+  add("host.img", block("FILES", block("SPLIT", plain())));
+  EXPECT_EQ(tree(),
+            "host(disk)\nguest.img(file) < host\nguest(disk) < guest.img\n"
+            "guestp1(part) < guest\nguestp2(part) < guest\n");
+  EXPECT_EQ(node("guestp1").image_depth, 1U);
+}
+
+TEST_F(ScannerTest, AnImageFormatInAFile) {
+  add("host.img", block("FILES", block("IMAGE", plain())));
+  EXPECT_EQ(tree(), "host(disk)\nguest.img(file,note) < host\nguest(disk) < guest.img\n");
+}
+
+TEST_F(ScannerTest, DepthBoundsTheSearch) {
+  Buffer bytes = plain();
+  for (int i = 0; i < 6; ++i) bytes = block("FILES", bytes);
+  add("host.img", bytes);
+  scanner_.settle();
+  unsigned files = 0;
+  for (const auto& [id, node] : scanner_.tree()->nodes) files += node->kind == "file" ? 1 : 0;
+  EXPECT_EQ(files, limits_.search_depth);
+}
+
+TEST_F(ScannerTest, DamageStaysVisibleWithItsReason) {
+  add("a.img", block("REFUSE", plain()));
+  add("b.img", block("THROW", plain()));
+  EXPECT_EQ(tree(), "a(disk,damaged)\nb(disk,damaged)\n");
+  EXPECT_EQ(node("a").trouble->reason, "table is damaged (found 3, expected 4)");
+}
+
+TEST_F(ScannerTest, DamageInAnImageFileIsTheDisks) {
+  add("host.img", block("FILES", block("THROW", plain())));
+  EXPECT_EQ(tree(), "host(disk)\nguest.img(file) < host\nguest(disk,damaged) < guest.img\n");
+}
+
+TEST_F(ScannerTest, BombsAreCapped) {
+  limits_.devices = 2000;
+  Scanner scanner(limits_, keys_, {});
+  test::write_file(directory_ / "a.img", block("BOMB", plain()));
+  const SourceSpec spec{directory_ / "a.img", "", false};
+  scanner.add(open_sources({&spec, 1}, {}).sources.front());
+  scanner.settle();
+  EXPECT_EQ(scanner.tree()->nodes.size(), limits_.devices);
+  bool said = false;
+  for (const auto& [id, node] : scanner.tree()->nodes) said |= node->trouble.has_value();
+  EXPECT_TRUE(said);
+}
+
+TEST_F(ScannerTest, UnlockShowsWhatIsInside) {
+  add("a.img", block("LOCK sesame", block("SPLIT", plain())));
+  EXPECT_EQ(tree(), "a(disk,locked)\n");
+  const std::uint64_t id = node("a").id;
+  KeyRing wrong;
+  wrong.add_for_all(Secret(as_bytes("open")));
+  EXPECT_FALSE(scanner_.retry(id, wrong));
+  EXPECT_EQ(printed(), "a(disk,locked)\n");
+  KeyRing right;
+  right.add_for_all(Secret(as_bytes("sesame")));
+  const auto before = scanner_.tree();
+  EXPECT_TRUE(scanner_.retry(id, right));
+  EXPECT_EQ(printed(),
+            "a(disk)\na_crypt(crypt) < a\na_cryptp1(part) < a_crypt\na_cryptp2(part) < a_crypt\n");
+  EXPECT_EQ(before->nodes.size(), 1U) << "a published tree never changes";
+}
+
+TEST_F(ScannerTest, GroupsAreOpenedOnceAllMembersAreThere) {
+  add("a.img", block("GROUP vg u1 2", plain(1)));
+  add("b.img", block("SPLIT", join(block("GROUP vg u2 2", plain(2, 1536)), plain(3, 2048))));
+  EXPECT_EQ(tree(), "a(disk)\nb(disk)\nbp1(part) < b\nbp2(part) < b\nvg-lv(lvm) < a < bp1\n");
+}
+
+TEST_F(ScannerTest, AMemberThatWasLockedCompletesItsGroup) {
+  add("a.img", block("GROUP vg u1 2", plain(1)));
+  add("b.img", block("LOCK k", block("GROUP vg u2 2", plain(2))));
+  EXPECT_EQ(tree(), "a(disk,degraded)\nb(disk,locked)\nvg-lv(lvm) < a\n");
+  const std::uint64_t lv = node("vg-lv").id;
+  KeyRing ring;
+  ring.add_for_all(Secret(as_bytes("k")));
+  EXPECT_TRUE(scanner_.retry(node("b").id, ring));
+  EXPECT_NE(node("vg-lv").id, lv) << "another device: the old one lacked a part";
+  EXPECT_EQ(node("vg-lv").device->size(), 8192U);
+  EXPECT_FALSE(node("a").trouble);
+}
+
+TEST_F(ScannerTest, ClonesNeverMix) {
+  for (const std::uint64_t i : {1, 2}) {
+    add("vm" + std::to_string(i) + ".img",
+        block("SPLIT", join(block("GROUP vg u1 2", plain(i, 512)),
+                            block("GROUP vg u2 2", plain(10 + i, 512)))));
+  }
+  scanner_.settle();
+  unsigned volumes = 0;
+  const auto tree = scanner_.tree();
+  for (const auto& [id, node] : tree->nodes) {
+    if (node->kind != "lvm") continue;
+    ++volumes;
+    ASSERT_EQ(node->parents.size(), 2U);
+    const Node& first = tree->at(node->parents[0]);
+    const Node& second = tree->at(node->parents[1]);
+    EXPECT_EQ(first.parents, second.parents) << "both from one source";
+    const std::uint64_t which = tree->at(first.parents[0]).name == "vm1" ? 1 : 2;
+    EXPECT_EQ(read_bytes(*node->device, 0, 512), plain(which, 512));
+  }
+  EXPECT_EQ(volumes, 2U);
+}
+
+TEST_F(ScannerTest, HomelessMembersAreOfferedToTheGroup) {
+  add("a.img", block("GROUP vg u1 2", plain(1)));
+  add("b.img", block("GROUP ? u2 2", plain(2)));
+  EXPECT_EQ(tree(), "a(disk)\nb(disk)\nvg-lv(lvm) < a\n");
+  EXPECT_EQ(node("vg-lv").device->size(), 8192U);
+}
+
+TEST_F(ScannerTest, AHomelessMemberAloneSaysSo) {
+  add("b.img", block("GROUP ? u2 2", plain(2)));
+  EXPECT_EQ(tree(), "b(disk,missing)\n");
+}
+
+TEST_F(ScannerTest, DetachedHeaders) {
+  const Buffer header = block("LOCK k", {});
+  keys_->add_for_all(Secret(as_bytes("k")));
+  Scanner scanner(limits_, keys_,
+                  {{"data", std::make_shared<test::MemoryDevice>(header)},
+                   {"nobody", std::make_shared<test::MemoryDevice>(header)}});
+  test::write_file(directory_ / "data.img", block("LOCK k", plain()));
+  const SourceSpec spec{directory_ / "data.img", "", false};
+  scanner.add(open_sources({&spec, 1}, {}).sources.front());
+  scanner.settle();
+  EXPECT_EQ(scanner.tree()->nodes.size(), 2U);
+  EXPECT_EQ(scanner.unused_headers(), std::vector<std::string>{"nobody"});
+}
+
+// --- splitting clones ---
+
+std::string shown(const std::vector<std::vector<GroupMember>>& instances) {
+  std::string text;
+  for (const auto& instance : instances) {
+    for (const GroupMember& member : instance) text += std::to_string(member.id);
+    text += "|";
+  }
+  return text;
+}
+
+TEST(SplitClones, WithoutClonesAllBelongTogether) {
+  EXPECT_EQ(shown(split_clones({{1, 1, "a"}, {2, 2, "b"}, {3, 2, "c"}})), "123|");
+}
+
+TEST(SplitClones, ASourceWithAllIsAnInstance) {
+  EXPECT_EQ(shown(split_clones({{1, 1, "a"}, {2, 2, "a"}, {3, 1, "b"}, {4, 2, "b"}})), "13|24|");
+}
+
+TEST(SplitClones, SpreadClonesArePairedInOrder) {
+  EXPECT_EQ(shown(split_clones({{1, 1, "a"}, {2, 2, "b"}, {3, 3, "a"}, {4, 4, "b"}})), "12|34|");
+}
+
+TEST(SplitClones, AnIncompleteCloneStaysAlone) {
+  EXPECT_EQ(shown(split_clones({{1, 1, "a"}, {2, 1, "b"}, {3, 3, "a"}})), "12|3|");
+}
+
+// --- troubles ---
+
+TEST(AddTrouble, TheGraverStateWinsAndReasonsAddUp) {
+  std::optional<Trouble> trouble;
+  add_trouble(trouble, {"note", "dirty"});
+  add_trouble(trouble, {"damaged", "bad checksum"});
+  add_trouble(trouble, {"note", "dirty"});
+  EXPECT_EQ(trouble->state, "damaged");
+  EXPECT_EQ(trouble->reason, "bad checksum; dirty");
+}
+
+}  // namespace
+}  // namespace peelfs
