@@ -47,23 +47,8 @@ std::uint64_t write_good_part(const BlockDevice& device, std::uint64_t offset, M
   return offset;
 }
 
-}  // namespace
-
-int run_cat(const Command& command) {
-  if (::isatty(STDOUT_FILENO) != 0 && !command.force) {
-    throw Error(Fault::usage, "standard output is a terminal, and a device is not text")
-        .advice("send it into a file or a pipe, or insist with --force");
-  }
-  const auto peeling = open_session(command);
-  report_warnings(command, *peeling);
-  const auto catalog = peeling->catalog();
-  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+int write_device(const Command& command, const Catalog::Entry& entry) {
   const BlockDevice& device = *entry.node->device;
-  if (command.offset > device.size()) {
-    throw Error(Fault::usage, "--offset lies behind the end of " + entry.name)
-        .found(std::to_string(command.offset))
-        .expected("at most " + std::to_string(device.size()));
-  }
   std::uint64_t offset = command.offset;
   const std::uint64_t end = offset + std::min(command.length, device.size() - offset);
   Buffer buffer(std::min<std::uint64_t>(kChunk, std::max<std::uint64_t>(end - offset, 1)));
@@ -90,6 +75,31 @@ int run_cat(const Command& command) {
     offset += chunk.size();
   }
   return exit_code::ok;
+}
+
+}  // namespace
+
+int run_cat(const Command& command) {
+  if (::isatty(STDOUT_FILENO) != 0 && !command.force) {
+    throw Error(Fault::usage, "standard output is a terminal, and a device is not text")
+        .advice("send it into a file or a pipe, or insist with --force");
+  }
+  const auto peeling = open_session(command);
+  report_warnings(command, *peeling);
+  const auto catalog = peeling->catalog();
+  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+  const BlockDevice& device = *entry.node->device;
+  if (command.offset > device.size()) {
+    throw Error(Fault::usage, "--offset lies behind the end of " + entry.name)
+        .found(std::to_string(command.offset))
+        .expected("at most " + std::to_string(device.size()));
+  }
+  try {
+    return write_device(command, entry);
+  } catch (const Error& error) {  // of the output; those of the device are told where they are met
+    warn(error.what());
+    return exit_code::incomplete;
+  }
 }
 
 }  // namespace peelfs::cli

@@ -49,15 +49,27 @@ class Output {
   /// Makes the size right (a hole at the end is not written), and the bytes durable.
   void finish(std::uint64_t size) {
     if (target_.seekable && ::ftruncate(target_.fd, static_cast<off_t>(size)) != 0) fail("extend");
-    sync();
+    sync(size);
     const int fd = target_.fd;
     target_.fd = -1;
     // Some filesystems say only now that the bytes did not fit.
     if (fd > STDERR_FILENO && ::close(fd) != 0) fail("close");
   }
 
-  void sync() {
-    if (target_.seekable && ::fsync(target_.fd) != 0) fail("flush");
+  /// What was copied up to `position` is durable then, and the file at least as long: also where
+  /// holes at its end were not written.
+  void sync(std::uint64_t position) {
+    if (!target_.seekable) return;
+    if (length() < position && ::ftruncate(target_.fd, static_cast<off_t>(position)) != 0) {
+      fail("extend");
+    }
+    if (::fsync(target_.fd) != 0) fail("flush");
+  }
+
+  std::uint64_t length() const {
+    struct stat status {};
+    if (::fstat(target_.fd, &status) != 0) fail("examine");
+    return static_cast<std::uint64_t>(status.st_size);
   }
 
  private:
@@ -65,7 +77,8 @@ class Output {
     const bool reuse = command.force || command.resume;
     // Never O_TRUNC: it may turn out to be one of the sources.
     const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT | (reuse ? 0 : O_EXCL);
-    target_.fd = ::open(command.output.c_str(), flags, 0666);
+    // What lies on a disk, perhaps decrypted, is its owner's business only.
+    target_.fd = ::open(command.output.c_str(), flags, 0600);
     if (target_.fd < 0 && errno == EEXIST) {
       struct stat status {};
       // A FIFO or /dev/null has nothing that could be lost.
@@ -145,9 +158,8 @@ class MapKeeper {
       : path_(command.map_file), output_(output), map_(map) {}
 
   void now(std::uint64_t position) {
-    if (path_.empty()) return;
-    output_.sync();  // first: the map must not run ahead of the data
-    map_.save(path_, position);
+    output_.sync(position);  // first: the map must not run ahead of the data
+    if (!path_.empty()) map_.save(path_, position);
     saved_ = Clock::now();
   }
   void sometimes(std::uint64_t position) {
@@ -171,24 +183,22 @@ std::string how_far(const Command& command, const CopyMap& map, std::uint64_t si
   return text;
 }
 
-}  // namespace
-
-int run_export(const Command& command) {
-  const auto peeling = open_session(command);
-  report_warnings(command, *peeling);
-  const auto catalog = peeling->catalog();
-  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
-  const BlockDevice& device = *entry.node->device;
-
-  // Read before the output is touched: a map of another device must not cost anything.
-  CopyMap map =
-      command.resume ? CopyMap::load(command.map_file, device.size()) : CopyMap(device.size());
-  if (command.resume && ::access(command.output.c_str(), F_OK) != 0) {
-    throw Error(Fault::missing, "--resume: " + printable(command.output) + " is not there any more")
-        .advice("leave --resume out to begin anew");
+/// A file that is shorter than what its map says is there has lost something, or is another file.
+void check_resumed(const Command& command, const Output& output, const CopyMap& map) {
+  std::uint64_t end = 0;
+  for (const CopyMap::Range& range : map.ranges()) {
+    if (range.state != CopyMap::State::untried) end = range.start + range.length;
   }
-  const std::string name = command.output == "-" ? "standard output" : printable(command.output);
-  Output output(command, name);
+  if (output.length() >= end) return;
+  throw Error(Fault::usage, printable(command.output) + " is shorter than its map file says")
+      .found(std::to_string(output.length()) + " bytes")
+      .expected("at least " + std::to_string(end))
+      .advice("leave --resume out to begin anew");
+}
+
+/// The copy itself, once everything is open. @return an exit code
+int copy(const Command& command, const Catalog::Entry& entry, Output& output, CopyMap& map) {
+  const BlockDevice& device = *entry.node->device;
   MapKeeper keeper(command, output, map);
   Progress progress(shown(entry.name), device.size(), !command.quiet);
   const Interruptible interruptible;
@@ -207,22 +217,47 @@ int run_export(const Command& command) {
   } catch (const Error& error) {
     progress.clear();
     if (error.error_number() == EPIPE) reader_is_gone();
-    keeper.now(0);
     warn(error.what());
     warn(how_far(command, map, device.size()));
+    keeper.now(0);
     return exit_code::incomplete;
   }
   progress.clear();
   if (!result.bad.empty()) report_bad(result, command);
-  keeper.now(result.position);
   if (!result.finished) {
-    output.sync();
     warn(how_far(command, map, device.size()));
+    keeper.now(result.position);
     if (Interruptible::signal() != 0) Interruptible::obey();
     return exit_code::incomplete;
   }
+  keeper.now(result.position);
   output.finish(device.size());
   return result.bad.empty() ? exit_code::ok : exit_code::incomplete;
+}
+
+}  // namespace
+
+int run_export(const Command& command) {
+  const auto peeling = open_session(command);
+  report_warnings(command, *peeling);
+  const auto catalog = peeling->catalog();
+  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+  const std::uint64_t size = entry.node->device->size();
+
+  // Read before the output is touched: a map of another device must not cost anything.
+  CopyMap map = command.resume ? CopyMap::load(command.map_file, size) : CopyMap(size);
+  if (command.resume && ::access(command.output.c_str(), F_OK) != 0) {
+    throw Error(Fault::missing, "--resume: " + printable(command.output) + " is not there any more")
+        .advice("leave --resume out to begin anew");
+  }
+  Output output(command, command.output == "-" ? "standard output" : printable(command.output));
+  if (command.resume) check_resumed(command, output, map);
+  try {
+    return copy(command, entry, output, map);
+  } catch (const Error& error) {
+    warn(error.what());
+    return exit_code::incomplete;
+  }
 }
 
 }  // namespace peelfs::cli

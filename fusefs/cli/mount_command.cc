@@ -84,7 +84,9 @@ int run_mount_verb(const Command& command) {
   MountOptions options = command.mount;
   if (options.fsname.empty()) options.fsname = joined(command.from.sources);
   options.debug = options.debug || command.verbose;
-  return run_mount(options, [&command] { return open_session(command); });
+  Command inside = command;
+  take_from_environment(inside.from.keys);
+  return run_mount(options, [&inside] { return open_session(inside); });
 }
 
 int run_umount(const Command& command) {

@@ -32,7 +32,7 @@ constexpr std::array<std::string_view, 27> kDropped{"defaults",      "ro",
                                                     "nonempty"};
 
 /// The same, with a value.
-constexpr std::array<std::string_view, 4> kDroppedWithValue{"comment", "subtype", "helper",
+constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "subtype", "helper",
                                                             "uhelper"};
 
 constexpr std::array<std::string_view, 8> kSource{

@@ -85,7 +85,38 @@ Secret read_origin(const KeyOrigin& origin) {
   return read_path(origin.place);
 }
 
+/// @return the end of a pipe that holds the bytes and then ends
+int in_a_pipe(const Secret& secret) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw Error::system(errno, "cannot make a pipe");
+  // An environment variable is at most 128 KiB long; a pipe holds 64 KiB unless asked for more.
+  ::fcntl(ends[1], F_SETPIPE_SZ, 256 << 10);
+  const ssize_t put = ::write(ends[1], secret.bytes().data(), secret.size());
+  ::close(ends[1]);
+  if (put != static_cast<ssize_t>(secret.size())) {
+    ::close(ends[0]);
+    throw Error(Fault::usage, "a key in an environment variable is too long")
+        .found(std::to_string(secret.size()) + " bytes")
+        .advice("give it with --key NAME=file:PATH");
+  }
+  return ends[0];
+}
+
 }  // namespace
+
+void take_from_environment(std::vector<KeyOrigin>& origins) {
+  std::map<std::string, int> taken;
+  for (KeyOrigin& origin : origins) {
+    if (origin.kind != KeyOrigin::Kind::environment) continue;
+    auto found = taken.find(origin.place);
+    if (found == taken.end()) {
+      found = taken.emplace(origin.place, in_a_pipe(take_variable(origin.place))).first;
+    }
+    origin.kind = KeyOrigin::Kind::descriptor;
+    origin.descriptor = found->second;
+    origin.place = std::to_string(found->second);
+  }
+}
 
 std::vector<NamedKey> read_keys(const std::vector<KeyOrigin>& origins) {
   std::map<std::pair<KeyOrigin::Kind, std::string>, Secret> seen;

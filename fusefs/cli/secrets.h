@@ -24,6 +24,12 @@ struct NamedKey {
 /// @throws Error that names the origin, never its bytes; at most 8 MiB are read of one
 std::vector<NamedKey> read_keys(const std::vector<KeyOrigin>& origins);
 
+/// Moves keys out of the environment before the process forks: into pipes, which are emptied when
+/// the keys are read. A child that was forked earlier would keep showing its copy in
+/// /proc/PID/environ.
+/// @throws Error when there is no such variable
+void take_from_environment(std::vector<KeyOrigin>& origins);
+
 /// The terminal of a person who can be asked. Not thread-safe.
 class Terminal {
  public:

@@ -81,6 +81,19 @@ bool send_all(int socket, std::string_view bytes) noexcept {
   return true;
 }
 
+bool send_answer(int socket, control::Answer answer) noexcept {
+  if (answer.text.size() > control::answer_limit) {
+    answer.text.resize(control::answer_limit);
+  }
+  control::AnswerHeader header;
+  header.outcome = answer.outcome;
+  header.fault = answer.fault;
+  header.error_number = answer.error_number;
+  header.text = static_cast<std::uint32_t>(answer.text.size());
+  const std::string_view head(reinterpret_cast<const char*>(&header), sizeof(header));
+  return send_all(socket, head) && send_all(socket, answer.text);
+}
+
 }  // namespace
 
 /// A client whose request is on its way.
@@ -138,9 +151,9 @@ ControlServer::ControlServer() : stopping_(make_event()), stopped_(make_event())
 }
 
 ControlServer::~ControlServer() {
-  if (thread_.joinable()) {
-    // stop() was not called or has failed, and the caller ends the process: nothing may be joined.
-    thread_.detach();
+  // Its handler uses what is destroyed next; a derivation that cannot be stopped must not see that.
+  if (!stop()) {
+    ::_exit(1);
   }
 }
 
@@ -224,6 +237,9 @@ void ControlServer::accept_all(std::vector<std::unique_ptr<Connection>>& connect
     if (!may_command(socket.get())) {
       log_message(LogLevel::warning,
                   "somebody else's connection to the control socket was refused");
+      send_answer(socket.get(),
+                  {control::Outcome::failed, static_cast<std::uint32_t>(Fault::denied), EACCES,
+                   "only the user who mounted it, and root, may do this"});
       continue;
     }
     auto connection = std::make_unique<Connection>();
@@ -266,16 +282,7 @@ void ControlServer::answer(Connection& connection) {
   } catch (const std::exception& error) {
     answer = {control::Outcome::failed, static_cast<std::uint32_t>(Fault::io), EIO, error.what()};
   }
-  if (answer.text.size() > control::answer_limit) {
-    answer.text.resize(control::answer_limit);
-  }
-  control::AnswerHeader header;
-  header.outcome = answer.outcome;
-  header.fault = answer.fault;
-  header.error_number = answer.error_number;
-  header.text = static_cast<std::uint32_t>(answer.text.size());
-  const std::string_view head(reinterpret_cast<const char*>(&header), sizeof(header));
-  if (send_all(connection.socket.get(), head) && send_all(connection.socket.get(), answer.text) &&
+  if (send_answer(connection.socket.get(), std::move(answer)) &&
       connection.request.verb == control::Verb::unmount) {
     // Those who have gone meanwhile leave a closed socket behind, which costs a descriptor.
     std::erase_if(waiting_, [](const UniqueFd& socket) {

@@ -142,13 +142,15 @@ bool DeviceFile::cache_holds() const noexcept {
   }
 }
 
-void DeviceFile::log_failure(const std::string& what, const char* why) const noexcept {
+void DeviceFile::log_failure(std::uint64_t offset, std::size_t length,
+                             const char* why) const noexcept {
   try {
     std::uint64_t suppressed = 0;
     if (!limiter_.allow(suppressed)) {
       return;
     }
-    std::string line = name_ + ": " + what + " failed: " + why;
+    std::string line = name_ + ": read of " + std::to_string(length) + " bytes at " +
+                       std::to_string(offset) + " failed: " + why;
     if (suppressed > 0) {
       line +=
           " (" + std::to_string(suppressed) + " further failures of this device were not logged)";

@@ -50,8 +50,8 @@ class DeviceFile {
   /// has changed, and never above a block device, whose changes nothing tells.
   bool cache_holds() const noexcept;
 
-  /// Logs a failure of `what` ("read of 4096 bytes at 0"), limited in rate.
-  void log_failure(const std::string& what, const char* why) const noexcept;
+  /// Logs a read that failed, limited in rate.
+  void log_failure(std::uint64_t offset, std::size_t length, const char* why) const noexcept;
 
  private:
   bool may_have_holes() const;

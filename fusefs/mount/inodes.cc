@@ -194,6 +194,7 @@ struct stat InodeTable::attributes(InodeNumber number, mode_t type, std::uint64_
 std::shared_ptr<const InodeView> InodeTable::build(
     const Catalog& catalog, const std::map<std::string, std::shared_ptr<const HostFile>>& files) {
   auto view = std::make_shared<InodeView>();
+  view->inodes_ = inodes_;
   Builder builder(*this, *view);
   const InodeNumber own = builder.directory(".peelfs");
   builder.add_text(own, "status.json", tree_json(catalog));
@@ -213,6 +214,7 @@ std::shared_ptr<const InodeView> InodeTable::build(
   for (const std::uint64_t root : tree.roots) {
     view->source_bytes_ += tree.at(root).device->size();
   }
+  inodes_ = view->inodes_;
   return view;
 }
 
@@ -221,7 +223,7 @@ ViewChanges compare(const InodeView& before, const InodeView& after) {
   for (InodeNumber number = root_inode; number < before.end(); ++number) {
     const Inode* const was = before.find(number);
     const Inode* const is = after.find(number);
-    if (was == nullptr) {
+    if (was == nullptr || was == is) {
       continue;
     }
     if (was->directory) {

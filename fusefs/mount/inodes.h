@@ -119,6 +119,8 @@ class InodeTable {
   std::unordered_map<std::string, InodeNumber> numbers_;
   InodeNumber next_ = root_inode + 1;
   std::unordered_map<std::uint64_t, std::shared_ptr<const DeviceFile>> devices_;  ///< by node id
+  /// Of the view before. What has gone from the tree stays: somebody may have it open.
+  std::vector<std::shared_ptr<const Inode>> inodes_;
 };
 
 }  // namespace peelfs

@@ -155,7 +155,9 @@ int serve(const MountOptions& options, const std::string& mountpoint,
   open_log(options.log_file, !options.foreground, options.debug);
   const std::shared_ptr<Peeling> peeling = open();
   for (const std::string& warning : peeling->warnings()) {
-    say("warning: " + warning);
+    if (!options.quiet) {
+      say("warning: " + printable(warning));
+    }
   }
   const int success = peeling->failed_sources() > 0 ? mount_exit::partial : mount_exit::ok;
 

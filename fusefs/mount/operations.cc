@@ -208,8 +208,7 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
       &why);
   if (failure != 0) {
     fuse_reply_err(req, failure);
-    open.device->log_failure("read of " + std::to_string(size) + " bytes at " + std::to_string(at),
-                             why.c_str());
+    open.device->log_failure(at, size, why.c_str());
   }
 }
 

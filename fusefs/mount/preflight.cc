@@ -75,7 +75,7 @@ void check_fusermount() {
   }
 }
 
-void check_directory(const std::string& path) {
+void check_directory(const std::string& path, const std::optional<MountEntry>& mounted) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOTCONN || errno == ECONNABORTED) {
@@ -91,6 +91,12 @@ void check_directory(const std::string& path) {
         .found(S_ISREG(status.st_mode) ? "a regular file" : "a special file")
         .expected("an existing directory")
         .advice("the mount point is the last argument, behind the sources");
+  }
+  if (mounted && mounted->is_peelfs()) {
+    throw Error(Fault::denied, "there is a mount of peelfs at " + printable(path) + " already")
+        .with_errno(EBUSY)
+        .found(printable(mounted->source))
+        .advice("end it with: peelfs umount " + printable(path) + ", or choose another directory");
   }
   const uid_t user = ::geteuid();
   if (user == 0) {
@@ -156,14 +162,7 @@ std::string check_mount(const MountOptions& options) {
   check_device();
   check_fusermount();
   const std::string path = resolve_mountpoint(options.mountpoint);
-  const auto mounted = find_mount(path);
-  check_directory(path);
-  if (mounted && mounted->is_peelfs()) {
-    throw Error(Fault::denied, "there is a mount of peelfs at " + printable(path) + " already")
-        .with_errno(EBUSY)
-        .found(printable(mounted->source))
-        .advice("end it with: peelfs umount " + printable(path) + ", or choose another directory");
-  }
+  check_directory(path, find_mount(path));
   return path;
 }
 

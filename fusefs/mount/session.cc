@@ -176,10 +176,18 @@ void Session::forget(const ViewChanges& changes) {
   }
 }
 
-void Session::detach() noexcept {
+bool Session::still_mounted() const noexcept {
   try {
     const auto entry = find_mount(mountpoint_);
-    if (entry && entry->device == device_) {
+    return entry && entry->device == device_;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+void Session::detach() noexcept {
+  try {
+    if (still_mounted()) {
       unmount(mountpoint_, true);
     }
   } catch (const std::exception& error) {
@@ -204,9 +212,17 @@ void Session::end() noexcept {
                   "the FUSE session has ended with error " + std::to_string(-loop_result_.load()));
     }
   }
-  fuse_session_unmount(session_);
+  // libfuse unmounts by path, unless the kernel has closed the connection. After a lazy unmount
+  // something else may be mounted there by now: then the connection is only closed.
+  pollfd connection{fuse_session_fd(session_), 0, 0};
+  const bool closed = ::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0;
+  if (closed || still_mounted()) {
+    fuse_session_unmount(session_);
+  }
   fuse_session_destroy(session_);
   session_ = nullptr;
+  // A connection that was aborted (/sys/fs/fuse/connections) leaves its mount behind.
+  detach();
 }
 
 }  // namespace peelfs

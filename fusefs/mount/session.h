@@ -44,6 +44,7 @@ class Session {
 
  private:
   void run();
+  bool still_mounted() const noexcept;
 
   Filesystem& filesystem_;
   std::string mountpoint_;

@@ -89,7 +89,7 @@ class GcryptSectorCipher final : public SectorCipher {
             gcry_cipher_encrypt(lease.worker().essiv.get(), used.data(), used.size(), nullptr, 0));
       }
       for (std::size_t i = 0; i < sectors; ++i) {
-        const gcry_cipher_hd_t handle = lease.worker().data.get();
+        gcry_cipher_hd_t handle = lease.worker().data.get();
         check(gcry_cipher_setiv(handle, used.data() + i * cipher_block_bytes, cipher_block_bytes));
         check(operation(handle, data.data() + i * sector_size(), sector_size(), nullptr, 0));
       }

@@ -1,6 +1,7 @@
 #include "ext/search.h"
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_set>
 
 #include "ext/directory.h"
@@ -19,6 +20,7 @@ constexpr std::uint64_t min_image_size = std::uint64_t{64} << 10U;
 constexpr std::size_t max_depth = 255;              // directories below one another
 constexpr std::size_t max_path_bytes = 64U << 20U;  // of all paths returned
 constexpr std::size_t max_damage_shown = 4;
+constexpr std::size_t max_limits_shown = 4;
 constexpr std::size_t batch_size = 4096;  // files whose first sectors are read in one go
 
 // i-node types of directory entries
@@ -88,11 +90,16 @@ class Search {
           });
       if (damage) note_damage(index, "", *damage);
     } catch (const Error& error) {
-      note_damage(index, "", error.what());
+      if (error.fault() == Fault::unsupported) {
+        note_limit(path_text(index) + " was not searched: " + error.what());
+      } else {
+        note_damage(index, "", error.what());
+      }
     }
     // In the order of the inode tables, which are then read once from front to back.
-    std::sort(entries.begin(), entries.end(),
-              [](const Entry& a, const Entry& b) { return a.inode < b.inode; });
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      return std::tie(a.inode, a.name) < std::tie(b.inode, b.name);
+    });
     for (Entry& entry : entries) {
       if (seen_.contains(entry.inode)) continue;  // a hard link, or a loop
       if (looked_at_ == limits_.search_files) complete = false;
@@ -238,13 +245,14 @@ class Search {
   }
 
   void note_limit(std::string text) {
-    if (std::find(result_.limits.begin(), result_.limits.end(), text) == result_.limits.end()) {
+    const auto known = std::find(result_.limits.begin(), result_.limits.end(), text);
+    if (known == result_.limits.end() && result_.limits.size() < max_limits_shown) {
       result_.limits.push_back(std::move(text));
     }
   }
 
   void end_search(std::string why) {
-    if (!ended_) note_limit(std::move(why));
+    if (!ended_) result_.limits.push_back(std::move(why));
     ended_ = true;
   }
 

@@ -21,7 +21,7 @@ struct FoundImage {
 
 struct SearchResult {
   std::vector<FoundImage> images;   ///< sorted by path
-  std::vector<std::string> limits;  ///< bounds that ended the search early, for people
+  std::vector<std::string> limits;  ///< what was not searched and why, for people
   std::vector<std::string> damage;  ///< the first few things that could not be read
   std::size_t damage_count = 0;     ///< all of them
 };

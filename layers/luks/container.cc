@@ -35,8 +35,11 @@ Container::Container(const BlockDevice& header) : lock_(lock_cryptsetup()), head
       break;
     }
     // Mostly both copies say the same; said once.
-    if (why != last)
-      refused = join(refused, (copy.name.empty() ? "" : copy.name + " header: ") + why);
+    if (why != last) {
+      if (!refused.empty()) refused += "; ";
+      if (!copy.name.empty()) refused += copy.name + " header: ";
+      refused += why;
+    }
     last = why;
   }
   if (loaded == nullptr) {

@@ -17,37 +17,58 @@ constexpr std::size_t greatest_key = 512;
 // cryptsetup never asks for more than 4; Argon2 starts a thread for each.
 constexpr std::uint32_t greatest_threads = 64;
 
+// How many slots may cost as much as the limit allows: enough for 32 that cost what cryptsetup
+// chooses, while a hostile header stays in the range of minutes.
+constexpr std::uint64_t slots_at_the_limit = 4;
+
 std::string kibibytes(std::uint64_t number) {
   return std::to_string(number) + " KiB";
 }
 
-/// Why the key derivation of a slot is too dear, or nothing. An Argon2 pass over one KiB is counted
-/// as one iteration: both are a few hundred nanoseconds.
-std::string cost_refusal(const crypt_pbkdf_type& kdf, const Limits& limits) {
+/// Why the key derivation of a slot cannot be done at all, or nothing.
+std::string kdf_refusal(const crypt_pbkdf_type& kdf) {
   const std::string type = kdf.type != nullptr ? kdf.type : "?";
-  const std::string raise_iterations = "; raise it with --kdf-iterations";
-  if (type == CRYPT_KDF_PBKDF2) {
-    if (kdf.iterations <= limits.kdf_iterations) return "";
-    return "it demands " + std::to_string(kdf.iterations) + " PBKDF2 iterations, the limit is " +
-           std::to_string(limits.kdf_iterations) + raise_iterations;
-  }
+  if (type == CRYPT_KDF_PBKDF2) return "";
   if (type != CRYPT_KDF_ARGON2I && type != CRYPT_KDF_ARGON2ID) {
     return "its key derivation " + type + " is not known";
   }
-  const std::uint64_t memory = kdf.max_memory_kb;
+  if (kdf.parallel_threads > greatest_threads) {
+    return "it demands " + std::to_string(kdf.parallel_threads) + " threads, at most " +
+           std::to_string(greatest_threads) + " are expected";
+  }
+  return "";
+}
+
+/// What trying one key on a slot costs. An Argon2 pass over one KiB counts as one iteration: either
+/// takes less than a microsecond.
+std::uint64_t work_of(const crypt_pbkdf_type& kdf) {
+  const bool argon2 = std::string_view(kdf.type) != CRYPT_KDF_PBKDF2;
+  return argon2 ? std::uint64_t{kdf.max_memory_kb} * kdf.iterations
+                : kdf.iterations;  // 32 bits each
+}
+
+/// Why the key derivation of a slot is too dear, or nothing.
+/// @param before what the slots that are tried before it cost: a header has up to 32
+std::string cost_refusal(const crypt_pbkdf_type& kdf, std::uint64_t before, const Limits& limits) {
+  const std::string type = kdf.type;
+  const std::uint64_t memory = type == CRYPT_KDF_PBKDF2 ? 0 : kdf.max_memory_kb;
   if (memory * 1024 > limits.kdf_memory) {  // 32 bits times 2^10
     return "it demands " + kibibytes(memory) + " of memory for " + type + ", the limit is " +
            kibibytes(limits.kdf_memory / 1024) + "; raise it with --kdf-memory";
   }
-  const std::uint64_t work = memory * kdf.iterations;  // two numbers of 32 bits
-  if (work > limits.kdf_iterations) {
+  const std::uint64_t work = work_of(kdf), limit = limits.kdf_iterations;
+  const std::string end = std::to_string(limit) + "; raise it with --kdf-iterations";
+  if (work > limit && memory == 0) {
+    return "it demands " + std::to_string(work) + " PBKDF2 iterations, the limit is " + end;
+  }
+  if (work > limit) {
     return "it demands " + std::to_string(kdf.iterations) + " " + type + " passes over " +
            kibibytes(memory) + ", " + std::to_string(work) + " block iterations, the limit is " +
-           std::to_string(limits.kdf_iterations) + raise_iterations;
+           end;
   }
-  if (kdf.parallel_threads > greatest_threads) {
-    return "it demands " + std::to_string(kdf.parallel_threads) + " threads, at most " +
-           std::to_string(greatest_threads) + " are expected; this cannot be raised";
+  if (work > slots_at_the_limit * limit - std::min(before, slots_at_the_limit * limit)) {
+    return "with the keyslots before it, it demands " + std::to_string(before + work) +
+           " iterations, the limit is " + std::to_string(slots_at_the_limit) + " times " + end;
   }
   return "";
 }
@@ -96,7 +117,7 @@ std::string copy_area(CryptContext& context, int slot, std::size_t key_bytes,
 }
 
 Keyslot survey_slot(CryptContext& context, int number, const std::string& type,
-                    const Limits& limits, const BlockDevice& header, HeaderImage& image) {
+                    const BlockDevice& header, HeaderImage& image) {
   Keyslot slot;
   slot.number = number;
   slot.preferred = crypt_keyslot_get_priority(context.get(), number) == CRYPT_SLOT_PRIORITY_PREFER;
@@ -113,13 +134,9 @@ Keyslot survey_slot(CryptContext& context, int number, const std::string& type,
                    std::to_string(greatest_key) + ")";
   }
   if (slot.refusal.empty()) {
-    crypt_pbkdf_type kdf{};
-    if (crypt_keyslot_get_pbkdf(context.get(), number, &kdf) != 0) {
-      slot.refusal = "its key derivation is not named";
-    } else {
-      slot.refusal = cost_refusal(kdf, limits);
-      slot.over_limit = !slot.refusal.empty();
-    }
+    slot.refusal = crypt_keyslot_get_pbkdf(context.get(), number, &slot.kdf) == 0
+                       ? kdf_refusal(slot.kdf)
+                       : "its key derivation is not named";
   }
   if (slot.refusal.empty()) {
     slot.refusal = copy_area(context, number, static_cast<std::size_t>(stored), header, image);
@@ -176,10 +193,17 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
     // Before anybody is asked for a key that would be of no use.
     const int stored = crypt_keyslot_get_key_size(context.get(), number);
     if (stored > 0) (void)parse_cipher_spec(segment.cipher, static_cast<std::size_t>(stored));
-    slots.push_back(survey_slot(context, number, type, limits, header, image));
+    slots.push_back(survey_slot(context, number, type, header, image));
   }
   std::stable_sort(slots.begin(), slots.end(),
                    [](const Keyslot& a, const Keyslot& b) { return a.preferred && !b.preferred; });
+  std::uint64_t before = 0;
+  for (Keyslot& slot : slots) {
+    if (!slot.refusal.empty()) continue;
+    slot.refusal = cost_refusal(slot.kdf, before, limits);
+    slot.over_limit = !slot.refusal.empty();
+    if (slot.refusal.empty()) before += work_of(slot.kdf);  // at most slots_at_the_limit limits
+  }
   if (slots.empty()) {
     throw Error(Fault::locked, "no keyslot of this LUKS header is in use: its key cannot be had")
         .advice("if there is a backup of the header, give it with --header NAME=PATH");

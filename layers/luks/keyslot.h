@@ -18,6 +18,7 @@ namespace peelfs::luks {
 struct Keyslot {
   int number = 0;
   bool preferred = false;
+  crypt_pbkdf_type kdf{};  ///< its texts live as long as the context
   /// Why no key is tried on it; empty: they are. Says what to do about it.
   std::string refusal;
   bool over_limit = false;  ///< the refusal is a limit that the person can raise

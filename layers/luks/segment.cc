@@ -78,7 +78,9 @@ void accept_idle_reencryption(const Json& root, Segment& result) {
     const std::string mode = text_of(slot, "mode");
     const std::string resilience = text_of(member(slot, "area"), "type");
     if (mode != "reencrypt" || (resilience != "checksum" && resilience != "journal")) {
-      throw in_progress("mode \"" + mode + "\", resilience \"" + resilience + "\"");
+      throw in_progress(
+          std::string("mode \"").append(mode).append("\", resilience \"").append(resilience) +
+          "\"");
     }
   }
   result.note = "a reencryption was prepared but has not changed any data";

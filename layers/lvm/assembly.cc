@@ -71,7 +71,7 @@ VolumeGroup newest_group(const std::vector<Candidate>& candidates, Troubles& tro
     }
     try {
       const std::string text = read_text(*one->member->device, copy.text);
-      scan_metadata(text);
+      check_metadata(text);
       VolumeGroup group = parse_metadata(text);
       if (group.uuid != copy.summary.vg_uuid || group.seqno != copy.summary.seqno) {
         throw Error(Fault::damaged, "LVM2 metadata names its volume group in two ways")
@@ -158,6 +158,11 @@ void note_peculiarities(const VolumeGroup& group, Troubles& troubles) {
 
 }  // namespace
 
+bool knows_group(const Member& member) {
+  const std::vector<Candidate> one = candidates_of({&member, 1});
+  return !one.empty() && one.front().newest != nullptr;
+}
+
 std::string name_member(const GroupMember& member) {
   std::string name = member.uuid.empty() ? member.name : uuid_with_hyphens(member.uuid);
   if (!member.device_hint.empty()) name += " (last seen as " + member.device_hint + ")";
@@ -196,6 +201,7 @@ Assembly assemble(std::span<const Member> members) {
       }
       continue;
     }
+    if (one.newest == nullptr) assembly.adopted.push_back(one.index);
     const Candidate*& place = chosen[found->second];
     if (place != nullptr) {
       const bool replace = better(one, *place, group.members[found->second]);
@@ -229,25 +235,18 @@ Trouble explain_without_group(std::span<const Member> members) {
   Troubles troubles;
   for (const Candidate& one : candidates_of(members)) {
     const PhysicalVolume& volume = *one.volume;
-    const auto all = [&](MetadataCopy::State state) {
-      return !volume.copies.empty() &&
-             std::ranges::all_of(volume.copies,
-                                 [&](const MetadataCopy& copy) { return copy.state == state; });
-    };
     if (const std::string damage = volume.damage(); !damage.empty()) {
       troubles.add("damaged",
                    called(one) + ": " + damage +
                        "; other physical volumes of its volume group may hold a good copy: "
                        "name them as sources, too");
-    } else if (all(MetadataCopy::State::empty)) {
-      troubles.add("note", called(one) + " is in no volume group");
     } else if (volume.in_use) {
       troubles.add("missing",
                    called(one) +
                        " holds no metadata: its volume group is described on other physical "
                        "volumes; name them as sources, too");
     } else {
-      troubles.add("note", called(one) + " holds no metadata and is in no volume group");
+      troubles.add("note", called(one) + " is in no volume group");
     }
   }
   return troubles.summary().value_or(Trouble{"note", "no physical volume"});

@@ -22,6 +22,8 @@ struct Carrier {
 struct Assembly {
   VolumeGroup group;
   std::vector<Carrier> carriers;  ///< one for each of group.members
+  /// Members whose own metadata did not tell, and that the group names: Opened::adopted.
+  std::vector<std::size_t> adopted;
   Troubles troubles;
 };
 
@@ -31,6 +33,9 @@ struct Assembly {
 /// then the first.
 /// @throws Error(Fault::damaged) when no member's metadata can be parsed
 Assembly assemble(std::span<const Member> members);
+
+/// Whether the member's own metadata tells which group it belongs to.
+bool knows_group(const Member& member);
 
 /// What there is to say of physical volumes when none of them knows its group.
 Trouble explain_without_group(std::span<const Member> members);

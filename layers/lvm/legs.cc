@@ -169,6 +169,7 @@ std::vector<RaidSync> judge_raid_legs(const std::vector<RaidSuperblock>& superbl
   std::vector<RaidSync> verdicts;
   for (const RaidSuperblock& one : superblocks) {
     verdicts.push_back(freshest != nullptr ? judge_leg(one, *freshest) : judge_new_leg(one));
+    verdicts.back().freshest = &one == freshest;
   }
   return verdicts;
 }

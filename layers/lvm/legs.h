@@ -60,6 +60,7 @@ RaidSuperblock read_raid_superblock(const BlockDevice& metadata);
 struct RaidSync {
   std::uint64_t in_sync = 0;  ///< sectors from the start; all ones: everything
   std::string reason;         ///< not empty: why the leg is not in sync, or not wholly
+  bool freshest = false;      ///< its superblock is the one that counts
 };
 std::vector<RaidSync> judge_raid_legs(const std::vector<RaidSuperblock>& superblocks);
 

@@ -58,10 +58,6 @@ struct Snapshots {
   }
 };
 
-bool is_snapshot_link(const LogicalVolume& volume) {
-  return !volume.segments.empty() && volume.segments.front().type == "snapshot";
-}
-
 class Presenter {
  public:
   Presenter(const Assembly& assembly, std::vector<Volume> volumes)
@@ -73,7 +69,7 @@ class Presenter {
     for (const bool hidden : {false, true}) {
       for (std::size_t i = 0; i < volumes_.size(); ++i) {
         const LogicalVolume& volume = group_.volumes[i];
-        if (is_snapshot_link(volume) && volume.problem.empty()) continue;
+        if (is_snapshot_link(volume)) continue;
         const bool is_snapshot = snapshots_.by_store.contains(volume.name);
         if ((volume.visible || is_snapshot) != hidden) inners.push_back(present(i));
         if (is_snapshot && hidden) inners.push_back(present_store(i));
@@ -83,6 +79,13 @@ class Presenter {
   }
 
  private:
+  /// The nameless volume behind a snapshot that is shown.
+  bool is_snapshot_link(const LogicalVolume& volume) const {
+    return volume.problem.empty() && volume.segments.size() == 1 &&
+           volume.segments.front().type == "snapshot" &&
+           group_.volume_index.contains(volume.segments.front().cow_store);
+  }
+
   Inner base(std::size_t index) const {
     const LogicalVolume& volume = group_.volumes[index];
     Inner inner;
@@ -103,6 +106,7 @@ class Presenter {
     const std::uint64_t lost = total(volume.gaps);
     const std::uint64_t size = volume.device->size();
     if (trouble->state == "degraded" && lost == size) trouble->state = "missing";
+    if (trouble->state == "io" && lost != size) trouble->state = "degraded";
     if (trouble->state == "degraded") {
       trouble->reason = "up to " + std::to_string(lost) + " of " + std::to_string(size) +
                         " bytes cannot be read, from byte " +
@@ -164,12 +168,19 @@ class Presenter {
 
 std::optional<Claim> lvm_probe(const ProbeInput& input) {
   if (input.identity.type.ends_with("_raid_member")) return std::nullopt;
-  std::optional<PhysicalVolume> volume = read_physical_volume(input.device);
+  std::optional<PhysicalVolume> volume;
+  try {
+    volume = read_physical_volume(input.device);
+  } catch (const Error&) {
+    // What is left of a label where something else has been made since.
+    if (!input.identity.type.empty() && input.identity.type != kFormat) return std::nullopt;
+    throw;
+  }
   if (!volume) return probe_lvm1(input.device);
   Claim claim;
   claim.format = kFormat;
   claim.uuid = uuid_with_hyphens(volume->uuid);
-  claim.group = "";
+  claim.group = volume->is_orphan() ? "pv:" + claim.uuid : "";
   if (const MetadataCopy* newest = volume->newest()) {
     claim.group = uuid_with_hyphens(newest->summary.vg_uuid);
     claim.group_name = "vg " + newest->summary.vg_name;
@@ -180,7 +191,7 @@ std::optional<Claim> lvm_probe(const ProbeInput& input) {
 
 Opened lvm_open(const OpenInput& input) {
   Opened opened;
-  bool any_group = false;
+  bool knows_group = false;
   for (const Member& member : input.members) {
     if (member.claim != nullptr && member.claim->format == kFormat1) {
       opened.trouble = Trouble{
@@ -189,14 +200,14 @@ Opened lvm_open(const OpenInput& input) {
                              "2.03 converts it, on a copy"};
       return opened;
     }
-    any_group = any_group ||
-                (member.claim != nullptr && member.claim->group && !member.claim->group->empty());
+    knows_group = knows_group || lvm::knows_group(member);
   }
-  if (!any_group) {
+  if (!knows_group) {
     opened.trouble = explain_without_group(input.members);
     return opened;
   }
-  const Assembly assembly = assemble(input.members);
+  Assembly assembly = assemble(input.members);
+  opened.adopted = std::move(assembly.adopted);
   Troubles troubles = assembly.troubles;
   opened.devices = Presenter(assembly, build_volumes(assembly)).run();
   if (opened.devices.size() > input.limits.devices) {

@@ -6,11 +6,14 @@
 namespace peelfs {
 
 /// Claims LVM2's physical volumes (and LVM1's, to say that they cannot be read), by their labels.
+///
 /// Claim.group is the UUID of the volume group. It is "" for a physical volume whose own metadata
-/// does not tell (it has none, was told to ignore it, it is damaged, or it was never put into a
-/// group): such members belong to any group of this layer whose metadata names their UUID, so the
-/// scanner gives them to every one of them. MD members are left to whoever assembles them: what is
-/// on one leg need not be what is on the array.
+/// does not tell (it has none, LVM2 was told to ignore it, it is damaged): such a member belongs to
+/// the group of this layer whose metadata names its UUID, so the scanner gives it to every one of
+/// them. It is "pv:" and the UUID for one that is in no group.
+///
+/// MD members are left to whoever assembles them: what is on one leg need not be what is on the
+/// array.
 std::optional<Claim> lvm_probe(const ProbeInput& input);
 
 /// Opens one volume group, or says why members without one show nothing. Members that its metadata

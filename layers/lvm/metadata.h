@@ -70,7 +70,7 @@ struct VolumeGroup {
   std::unordered_map<std::string, std::size_t> member_index, volume_index;  ///< by name
 };
 
-/// @param text whose checksum has matched, and which scan_metadata() has accepted
+/// @param text whose checksum has matched, and which check_metadata() has accepted
 /// @throws Error(Fault::damaged) when it is no volume group. What is wrong with one volume only is
 ///   said there.
 /// Thread-safe.

@@ -14,7 +14,7 @@ namespace {
 // A volume group needs 5: vg, logical_volumes, LV, segment, policy_settings.
 constexpr unsigned kMaxDepth = 32;
 // Some 60 of them make a logical volume.
-constexpr std::size_t kMaxTokens = 4'000'000;
+constexpr std::size_t kMaxTokens = 2'000'000;
 
 bool is_space(char c) noexcept {
   return c == ' ' || (c >= '\t' && c <= '\r');
@@ -24,20 +24,25 @@ class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
 
-  MetadataSummary run() {
-    while (next()) take();
-    if (depth_ != 0) fail("the text ends inside of a section", "\"}\"");
-    if (!summary_) {
-      fail("no volume group", "a section that holds id and seqno");
-    }
-    if (summary_->vg_uuid.empty())
+  MetadataSummary summarize() {
+    while (!knows_all() && next()) take();
+    if (!summary_) fail("no volume group", "a section that holds id and seqno");
+    if (summary_->vg_uuid.empty()) {
       fail("the volume group has no valid id", "32 letters and digits");
+    }
     if (!has_seqno_) fail("the volume group has no seqno", "a number");
     return *summary_;
   }
 
+  void check() {
+    while (next()) take();
+    if (depth_ != 0) fail("the text ends inside of a section", "\"}\"");
+  }
+
  private:
   enum class Kind { punctuation, string, word };
+
+  bool knows_all() const { return summary_ && has_seqno_ && !summary_->vg_uuid.empty(); }
 
   [[noreturn]] void fail(const std::string& found, const std::string& expected) const {
     throw Error(Fault::damaged, "LVM2 metadata text is damaged in line " + std::to_string(line_))
@@ -142,8 +147,12 @@ class Scanner {
 
 }  // namespace
 
-MetadataSummary scan_metadata(std::string_view text) {
-  return Scanner(text).run();
+MetadataSummary summarize_metadata(std::string_view text) {
+  return Scanner(text).summarize();
+}
+
+void check_metadata(std::string_view text) {
+  Scanner(text).check();
 }
 
 }  // namespace peelfs::lvm

@@ -15,13 +15,17 @@ struct MetadataSummary {
 };
 
 /// Most bytes of metadata text that are read. LVM2 itself is content with 1 MiB areas.
-inline constexpr std::uint64_t kMaxMetadataText = 32U << 20U;
+inline constexpr std::uint64_t kMaxMetadataText = 16U << 20U;
 
-/// Goes through the text once. libdevmapper's parser calls itself for each section within a section
-/// and makes about 100 bytes of each entry, so what is deeper or larger than a volume group can be
-/// is refused here; so are characters at which versions of that parser disagree.
+/// Reads as far as is needed to know which group it is of, and how new.
 /// @param text without its final NUL
 /// @throws Error(Fault::damaged) with the line
-MetadataSummary scan_metadata(std::string_view text);
+MetadataSummary summarize_metadata(std::string_view text);
+
+/// Goes through the whole text. libdevmapper's parser calls itself for each section within a
+/// section and makes about 100 bytes of each entry, so what is deeper or larger than a volume group
+/// can be is refused here; so are characters at which versions of that parser disagree.
+/// @throws Error(Fault::damaged) with the line
+void check_metadata(std::string_view text);
 
 }  // namespace peelfs::lvm

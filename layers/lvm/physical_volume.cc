@@ -1,5 +1,7 @@
 #include "lvm/physical_volume.h"
 
+#include <algorithm>
+
 #include "lvm/crc.h"
 #include "lvm/lvm_disk.h"
 #include "peelfs/error.h"
@@ -90,7 +92,7 @@ MetadataCopy read_copy(const BlockDevice& device, const DiskLocation& area) {
       copy.state = MetadataCopy::State::ignored;
     } else if (header.committed.offset != 0) {
       copy.text = locate_text(header);
-      copy.summary = scan_metadata(read_text(device, copy.text));
+      copy.summary = summarize_metadata(read_text(device, copy.text));
       copy.state = MetadataCopy::State::valid;
     }
   } catch (const Error& error) {
@@ -139,6 +141,13 @@ const MetadataCopy* PhysicalVolume::newest() const noexcept {
     if (best == nullptr || copy.summary.seqno > best->summary.seqno) best = &copy;
   }
   return best;
+}
+
+bool PhysicalVolume::is_orphan() const noexcept {
+  // An area that LVM2 was told to ignore, or that is damaged, may once have told otherwise.
+  return !in_use && std::ranges::all_of(copies, [](const MetadataCopy& copy) {
+    return copy.state == MetadataCopy::State::empty;
+  });
 }
 
 std::string PhysicalVolume::damage() const {

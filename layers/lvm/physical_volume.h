@@ -39,11 +39,13 @@ struct PhysicalVolume {
   std::string uuid;               ///< 32 characters, without hyphens
   std::uint64_t device_size = 0;  ///< bytes, as the label has it
   unsigned label_sector = 0;
-  bool in_use = false;  ///< the label says that it belongs to a volume group (PV_EXT_USED)
+  bool in_use = false;  ///< the label says that it belongs to a volume group, or cannot say
   std::vector<MetadataCopy> copies;
 
   /// The valid copy with the highest seqno, the first of several; null when there is none.
   const MetadataCopy* newest() const noexcept;
+  /// Whether it was never put into a volume group, or was taken out of it.
+  bool is_orphan() const noexcept;
   /// "area at 4096: ...; area at ..." for every damaged copy; empty when none is.
   std::string damage() const;
 };

@@ -75,8 +75,7 @@ Span SegmentMapper::map_other(const Segment& segment, Volume& into) const {
       std::to_string(segment.start_extent + std::uint64_t{segment.extent_count} - 1);
   if (segment.type == "zero") return {{{zeroes_, 0, length}}, {}};
   if (segment.type == "error") {
-    into.troubles.add("degraded",
-                      extents + " are of type error: LVM put that in place of lost ones");
+    into.troubles.add("io", extents + " are of type error: LVM put that in place of lost ones");
     return unreadable(length, Error(Fault::io, extents + " are of type error").with_errno(EIO),
                       "error segment");
   }
@@ -163,7 +162,10 @@ Span SegmentMapper::map_member(std::size_t index, const Area& area, std::uint64_
     return {{{absent_[index], 0, length}}, {{0, length}}};
   }
   into.carry({carrier.member});
-  if (member.missing) into.troubles.add("degraded", marked_missing(member));
+  if (member.missing) {
+    into.doubtful = true;
+    into.troubles.add("degraded", marked_missing(member));
+  }
   const std::uint64_t sector = checked_add(member.first_extent, bytes(area.extent) / 512,
                                            "place of an extent of " + name_member(member));
   const std::uint64_t begin = checked_mul(sector, 512, "place of an extent");
@@ -202,6 +204,7 @@ Span SegmentMapper::map_volume(std::size_t index, std::uint64_t begin, std::uint
         .expected("an end within its " + std::to_string(size) + " bytes");
   }
   into.carry(part.members);
+  into.doubtful = into.doubtful || part.doubtful;
   Span span;
   span.pieces.push_back({part.device, begin, length});
   span.gaps = bounded(clipped(part.gaps, begin, begin + length), length);

@@ -31,8 +31,8 @@ Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
 
 Span SegmentMapper::choose(std::vector<Leg> legs, std::uint64_t length, Volume& into,
                            const Troubles& troubles, const std::string& reason) const {
-  Error why = Error(Fault::missing, "no leg of the mirror that is in sync can be read")
-                  .found(reason.empty() ? "none" : reason)
+  Error why = Error(Fault::missing, "no leg of the mirror that is in sync can be read" +
+                                        (reason.empty() ? "" : " (" + reason + ")"))
                   .advice("the legs are shown as devices of their own; what they hold may be old")
                   .with_errno(EIO);
   const std::string text = why.what();
@@ -52,7 +52,8 @@ Span SegmentMapper::choose(std::vector<Leg> legs, std::uint64_t length, Volume& 
 // first leg is right; another may stand in for it where the log on disk has a region as clean. A
 // log in memory is lost with the machine: then nothing but the first leg can be trusted. (The
 // kernel makes another leg the default one when a write to the first fails, but keeps that in
-// memory only, and holds writes until LVM has taken the failed leg out of the metadata.)
+// memory only, and holds writes until LVM has taken the failed leg out of the metadata. A first leg
+// on a physical volume that LVM went on without is no better than the others, for that reason.)
 Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
   check_legs(segment.areas.size());
   const std::uint64_t length = bytes(segment.extent_count);
@@ -64,17 +65,19 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
   }
   std::vector<Leg> legs;
   Troubles troubles;
+  bool doubtful = false;
   for (const Area& area : segment.areas) {
     Volume part;
     legs.push_back(leg_of(map_area(area, segment.extent_count, part), length));
     into.carry(part.members);
     troubles.add(part.troubles);
+    doubtful = doubtful || (legs.size() == 1 && part.doubtful && segment.areas.size() > 1);
   }
   std::string reason;
-  if (total(legs.front().good) != length && legs.size() > 1) {
+  if ((doubtful || total(legs.front().good) != length) && legs.size() > 1) {
     Ranges clean;
     if (segment.mirror_log.empty()) {
-      reason = "the mirror's log was in memory only, so the other legs may be old";
+      reason = "the mirror's log was in memory only, so what its legs hold may be old";
     } else {
       try {
         const Volume& log = built(segment.mirror_log);
@@ -84,7 +87,9 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
         reason = "log " + segment.mirror_log + ": " + error.what();
       }
     }
-    for (std::size_t i = 1; i < legs.size(); ++i) legs[i].good = intersection(legs[i].good, clean);
+    for (std::size_t i = doubtful ? 0 : 1; i < legs.size(); ++i) {
+      legs[i].good = intersection(legs[i].good, clean);
+    }
   }
   return choose(std::move(legs), length, into, troubles, reason);
 }
@@ -109,11 +114,13 @@ Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
   const std::uint64_t length = bytes(segment.extent_count);
   Troubles troubles;
   std::vector<RaidSuperblock> superblocks;
-  for (const RaidLeg& leg : segment.legs) {
-    superblocks.push_back(superblock_of(leg, troubles));
-    if (superblocks.back().unsupported.empty()) continue;
+  for (const RaidLeg& leg : segment.legs) superblocks.push_back(superblock_of(leg, troubles));
+  const std::vector<RaidSync> sync = judge_raid_legs(superblocks);
+  for (std::size_t i = 0; i < sync.size(); ++i) {
+    // What a leg says that is out of use anyway does not matter.
+    if (superblocks[i].unsupported.empty() || (sync[i].in_sync == 0 && !sync[i].freshest)) continue;
     Error why = Error(Fault::unsupported, "raid1 in a state that cannot be read yet")
-                    .found(superblocks.back().unsupported + " in " + leg.metadata)
+                    .found(superblocks[i].unsupported + " in " + segment.legs[i].metadata)
                     .expected("a plain mirror");
     into.troubles.add(trouble_from(why));
     Span span;
@@ -121,7 +128,6 @@ Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
     append(span.gaps, {0, length});
     return span;
   }
-  const std::vector<RaidSync> sync = judge_raid_legs(superblocks);
   std::vector<Leg> legs, last_resort;
   std::string reason;
   for (std::size_t i = 0; i < segment.legs.size(); ++i) {

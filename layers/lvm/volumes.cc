@@ -27,10 +27,7 @@ std::string doubled(std::string_view name) {
 class Builder {
  public:
   explicit Builder(const Assembly& assembly)
-      : assembly_(assembly),
-        group_(assembly.group),
-        volumes_(group_.volumes.size()),
-        mapper_(assembly, volumes_) {
+      : group_(assembly.group), volumes_(group_.volumes.size()), mapper_(assembly, volumes_) {
     for (const Carrier& carrier : assembly.carriers) {
       if (carrier.device) sector_sizes_[carrier.member] = carrier.device->sector_size();
     }
@@ -194,7 +191,6 @@ class Builder {
                        (volume == other ? "it twice" : group_.volumes[other].name + ", too"));
   }
 
-  const Assembly& assembly_;
   const VolumeGroup& group_;
   std::vector<Volume> volumes_;
   SegmentMapper mapper_;

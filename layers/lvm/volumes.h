@@ -18,6 +18,7 @@ struct Volume {
   Ranges gaps;
   std::vector<std::size_t> members;  ///< indices of OpenInput.members that carry it, sorted
   Troubles troubles;                 ///< causes; also those of volumes that it is made of
+  bool doubtful = false;  ///< a part of it lies where LVM2 went on without: it may be old
 
   /// Adds to `members`.
   void carry(const std::vector<std::size_t>& more);

@@ -22,7 +22,7 @@ struct GptState {
 /// What sector 0 says about who owns the disk.
 enum class Sector0 {
   protective,  ///< an MBR with an entry of type 0xEE, perhaps among others (hybrid)
-  vacant,      ///< no MBR, or one without any entry
+  vacant,      ///< no table there, or one without any entry
   other,       ///< an MBR with partitions of its own, or a filesystem's boot sector
 };
 
@@ -30,7 +30,7 @@ Sector0 judge_sector0(const ProbeInput& input) {
   const Buffer sector = read_up_to(input.device, 0, MbrSector::kSize);
   if (sector.size() < MbrSector::kSize) return Sector0::vacant;
   const MbrSector mbr = MbrSector::decode(sector);
-  if (!mbr.signed_as_mbr()) return Sector0::vacant;
+  if (!mbr.signed_as_mbr() || !mbr.plausible()) return Sector0::vacant;
   if (mbr.has_protective()) return Sector0::protective;
   if (is_filesystem_boot_sector(sector, input.identity)) return Sector0::other;
   for (const MbrEntry& entry : mbr.entries) {
@@ -67,8 +67,7 @@ Inner open_partition(const Member& member, const GptTable& table, std::size_t in
                         .found(lba_range(range))
                         .expected("blocks that no other partition has"));
   }
-  // A partition that begins where the disk does holds its table again: looking inside would not
-  // end.
+  // One that begins where the disk does has the table in it again: looking inside would not end.
   inner.peel = inner.device->size() != 0 && range.start != 0 &&
                range.start < member.device->size() / table.sector_size;
   inner.trouble = findings.trouble();

@@ -184,7 +184,10 @@ class Finder {
       }
       return table;
     }
-    std::optional<Copy> backup = try_copy(sector_size, header.alternate_lba, backup_);
+    std::optional<Copy> backup;
+    if (header.alternate_lba > kPrimaryLba) {  // else it would be its own backup
+      backup = try_copy(sector_size, header.alternate_lba, backup_);
+    }
     if (!backup && header.alternate_lba != last_lba) {
       backup = try_copy(sector_size, last_lba, backup_);
     }
@@ -218,6 +221,11 @@ class Finder {
                             " is used: " + primary_.error->what());
         return table;
       }
+    }
+    if (!backup_.error) {
+      backup_.error = Error(Fault::damaged, "there is no room for a backup GPT header")
+                          .found("a disk of " + std::to_string(device_.size()) + " bytes")
+                          .expected("at least three blocks of 512 bytes");
     }
     return std::nullopt;
   }

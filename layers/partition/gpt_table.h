@@ -29,7 +29,8 @@ struct GptTable {
 
 struct GptSearch {
   std::optional<GptTable> table;
-  /// Without a table: what is wrong with the primary and with the backup header.
+  /// What is wrong with the primary and with the backup header; both are set when there is no
+  /// table.
   std::optional<Error> primary, backup;
   /// Whether "EFI PART" stands where a header would be.
   bool signature_seen = false;

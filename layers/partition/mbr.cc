@@ -38,22 +38,20 @@ bool is_aix(const BlockDevice& device, Bytes sector, const MbrSector& mbr) {
 }
 
 bool is_table(const ProbeInput& input, const MbrSector& mbr) {
+  if (!mbr.signed_as_mbr() || !mbr.plausible()) return false;
   bool used = false;
   bool reachable = false;
   bool blank = true;
   for (const MbrEntry& entry : mbr.entries) {
-    if (entry.boot_indicator != 0 && entry.boot_indicator != 0x80) return false;
     blank = blank && entry.boot_indicator == 0 && entry.os_type == 0 && entry.starting_lba == 0 &&
             entry.size_in_lba == 0;
     if (entry.os_type == 0 || entry.size_in_lba == 0) continue;
     used = true;
     reachable = reachable || entry.starting_lba < input.device.size() / input.device.sector_size();
   }
-  // A filesystem whose boot code happens to look like entries is likelier than a table that has not
-  // one partition on its disk; and a signature alone is what boot loaders leave in front of a
-  // filesystem.
-  // A protective entry without a valid GPT (that row comes first) is a leftover beside a
-  // filesystem.
+  // Beside a filesystem, entries that reach no block of the disk are likelier boot code; a
+  // signature alone is what boot loaders leave in front of it; and a protective entry without a
+  // valid GPT (that row comes first) is a leftover.
   if (!input.identity.type.empty()) return reachable && !mbr.has_protective();
   return used || (blank && mbr.disk_signature != 0);
 }
@@ -85,9 +83,9 @@ Inner open_partition(const Member& member, const MbrTable& table, const MbrParti
   }
   inner.device = make_part_device(member.device, range, table.sector_size,
                                   "partition " + number + " of " + member.stem, findings);
-  // Nothing to see in an extended partition but its boot record. And a partition that begins where
-  // the disk does holds its table again: looking inside would not end.
-  inner.peel = !partition.extended && range.start != 0 &&
+  // There is nothing to see in an extended partition but its boot record. And in one that begins
+  // where its own table does that table stands again: looking inside would not end.
+  inner.peel = !partition.extended && !partition.begins_with_table &&
                range.start < member.device->size() / table.sector_size;
   inner.trouble = findings.trouble();
   return inner;
@@ -113,11 +111,10 @@ void note_overlaps(MbrTable& table) {
 Trouble protective_trouble(const BlockDevice& device) {
   const GptSearch search = find_gpt(device);
   if (search.table) return {"note", "a protective MBR; the partitions are in the GPT"};
-  return trouble_from(
-      Error(Fault::damaged, "protective MBR, but neither GPT header is valid: " +
-                                std::string(search.primary->what()) +
-                                (search.backup ? "; " + std::string(search.backup->what()) : ""))
-          .advice("repair the table on a copy of the image (gdisk, testdisk)"));
+  return trouble_from(Error(Fault::damaged, "protective MBR, but neither GPT header is valid: " +
+                                                std::string(search.primary->what()) + "; " +
+                                                search.backup->what())
+                          .advice("repair the table on a copy of the image (gdisk, testdisk)"));
 }
 
 }  // namespace
@@ -126,7 +123,7 @@ std::optional<Claim> mbr_probe(const ProbeInput& input) {
   const Buffer sector = read_up_to(input.device, 0, MbrSector::kSize);
   if (sector.size() < MbrSector::kSize) return std::nullopt;
   const MbrSector mbr = MbrSector::decode(sector);
-  if (!mbr.signed_as_mbr() || !is_table(input, mbr)) return std::nullopt;
+  if (!is_table(input, mbr)) return std::nullopt;
   // In this order: a disk with GPT may have a BPB in front of its protective entry.
   if (!mbr.has_protective() && is_filesystem_boot_sector(sector, input.identity))
     return std::nullopt;

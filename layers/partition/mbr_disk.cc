@@ -9,6 +9,12 @@ bool MbrSector::has_protective() const noexcept {
                      [](const MbrEntry& entry) { return entry.protective(); });
 }
 
+bool MbrSector::plausible() const noexcept {
+  return std::all_of(entries.begin(), entries.end(), [](const MbrEntry& entry) {
+    return entry.boot_indicator == 0 || entry.boot_indicator == 0x80;
+  });
+}
+
 MbrSector MbrSector::decode(Bytes sector) {
   const ByteReader reader(sector, "MBR");
   MbrSector mbr;

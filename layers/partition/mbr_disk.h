@@ -35,6 +35,9 @@ struct MbrSector {
 
   bool signed_as_mbr() const noexcept { return signature == kSignature; }
   bool has_protective() const noexcept;
+  /// Whether every BootIndicator is 0x00 or 0x80: in boot code that merely ends in the signature
+  /// they are not, and Linux tells a table by it.
+  bool plausible() const noexcept;
 
   /// @param sector at least kSize bytes
   static MbrSector decode(Bytes sector);

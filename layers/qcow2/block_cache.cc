@@ -68,7 +68,7 @@ std::uint64_t BlockCache::new_owner() noexcept {
 
 Caches& process_caches() {
   // Never destroyed: readers may still be about when the program ends.
-  static Caches& caches = *new Caches{BlockCache(32U << 20U, 16), BlockCache(32U << 20U, 4)};
+  static Caches& caches = *new Caches{BlockCache(32U << 20U, 16), BlockCache(32U << 20U, 4), {}};
   return caches;
 }
 

@@ -1,6 +1,7 @@
 // Bounded memory for what was read or computed from images: table slices, decompressed clusters.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -67,6 +68,12 @@ class BlockCache {
 struct Caches {
   BlockCache tables;
   BlockCache clusters;
+  /// Held while a cluster is unpacked for the cache, so that it is done once. One lock stands for
+  /// many clusters; whoever holds it does nothing but compute.
+  std::mutex& unpacking_of(const BlockCache::Key& key) {
+    return unpacking.at((key.id ^ (key.id >> 9U) ^ key.owner) % unpacking.size());
+  }
+  std::array<std::mutex, 61> unpacking;
 };
 
 /// One pair for the process, so that memory stays bounded whatever the number of images and the

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <string>
 #include <utility>
 
 #include "peelfs/io.h"
+#include "qcow2/cluster_defect.h"
 
 namespace peelfs::qcow2 {
 
@@ -20,32 +20,11 @@ constexpr std::uint64_t slice_size = 16 * 1024;
 constexpr unsigned max_blocks = 16;
 
 bool all_zero(Bytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(),
-                     [](std::byte byte) { return byte == std::byte{0}; });
+  for (const std::byte byte : bytes) {
+    if (byte != std::byte{0}) return false;
+  }
+  return true;
 }
-
-enum class Defect : std::uint8_t {
-  none,
-  l1_too_short,
-  l1_truncated,
-  l1_reserved,
-  l2_unaligned,
-  l2_outside,
-  l2_on_metadata,
-  l2_truncated,
-  l2_reserved,
-  zero_in_version_2,
-  unaligned,
-  copied_without_offset,
-  data_file_mismatch,
-  outside,
-  on_metadata,
-  compressed_in_data_file,
-  compressed_reserved,
-  compressed_outside,
-  subcluster_conflict,
-  subcluster_without_cluster,
-};
 
 }  // namespace
 
@@ -140,8 +119,9 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
   const std::uint64_t l2_offset = l1_entry.l2_offset();
   if (l2_offset == 0) {
     // Tables of huge empty disks are walked many entries at a time.
+    const std::size_t end = std::min(l1.size(), settings_.l1.entries * std::size_t{8} - l1_block);
     for (std::size_t next = l1_at + 8;
-         unit.length < wanted && next + 8 <= l1.size() && all_zero(Bytes(l1).subspan(next, 8));
+         unit.length < wanted && next + 8 <= end && all_zero(Bytes(l1).subspan(next, 8));
          next += 8) {
       unit.length += reach;
     }
@@ -164,8 +144,18 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
     return unit.with(Defect::l2_on_metadata);
   }
   const std::size_t l2_at = l2_byte - l2_slice;
-  if (l2_at + (1ULL << header_.l2_entry_bits()) > l2.size()) {
+  const std::size_t entry_size = 1ULL << header_.l2_entry_bits();
+  if (l2_at + entry_size > l2.size()) {
     return unit.with(Defect::l2_truncated);
+  }
+  if (all_zero(Bytes(l2).subspan(l2_at, entry_size))) {
+    for (std::size_t next = l2_at + entry_size;
+         unit.length < wanted && next + entry_size <= l2.size() &&
+         all_zero(Bytes(l2).subspan(next, entry_size));
+         next += entry_size) {
+      unit.length += header_.cluster_size();
+    }
+    return unit;
   }
   const ByteReader entries(l2, "L2 table");
   unit.entry = L2Entry{entries.be64(l2_at)};
@@ -256,6 +246,18 @@ GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length) const {
   Cursor cursor;
   const Unit first = unit_at(offset, length, cursor);
   if (first.defect != Defect::none) fail(first, offset);
+  return run_from(first, offset, length, cursor);
+}
+
+std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t length) const {
+  Cursor cursor;
+  const std::optional<Unit> first = peek_unit(offset, length, cursor);
+  if (!first || first->defect != Defect::none) return std::nullopt;
+  return run_from(*first, offset, length, cursor);
+}
+
+GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint64_t length,
+                              Cursor& cursor) const {
   GuestRun run;
   run.kind = first.kind;
   run.length = std::min(first.length, length);
@@ -266,7 +268,7 @@ GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length) const {
     return run;
   }
   while (run.length < length && cursor.blocks < max_blocks) {
-    std::optional<Unit> next = peek_unit(offset + run.length, length - run.length, cursor);
+    const std::optional<Unit> next = peek_unit(offset + run.length, length - run.length, cursor);
     if (!next || next->defect != Defect::none || next->kind != run.kind) break;
     if (run.kind == ClusterKind::standard && next->host != run.host + run.length) break;
     run.length += std::min(next->length, length - run.length);
@@ -285,99 +287,19 @@ std::optional<ClusterMap::Unit> ClusterMap::peek_unit(std::uint64_t offset, std:
   }
 }
 
-std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t length) const {
-  Cursor cursor;
-  const std::optional<Unit> first = peek_unit(offset, length, cursor);
-  if (!first || first->defect != Defect::none) return std::nullopt;
-  // The tables for the first byte are in the cache now.
-  return run_at(offset, length);
-}
-
 void ClusterMap::fail(const Unit& unit, std::uint64_t offset) const {
-  const std::string cluster_size = std::to_string(header_.cluster_size());
-  const std::string l2_place = "an L2 table at " + hex(L1Entry{unit.l1_entry}.l2_offset());
-  const auto error = [&](std::string what, std::string found, std::string expected) {
-    return Error(Fault::damaged, std::move(what) + " for guest offset " + hex(offset))
-        .found(std::move(found))
-        .expected(std::move(expected))
-        .advice("qemu-img check tells how much of the image is affected");
+  DefectPlace place;
+  place.offset = offset;
+  place.l1 = settings_.l1;
+  place.l1_entry = L1Entry{unit.l1_entry};
+  place.entry = unit.entry;
+  place.bitmap = unit.bitmap;
+  place.file_size = file_.size();
+  place.data_size = data_size_;
+  place.metadata = [this](std::uint64_t begin, std::uint64_t end) {
+    return std::string(metadata_at(begin, end));
   };
-  const auto l1 = [&](std::string what, std::string found, std::string expected) {
-    return error("L1 entry " + std::to_string(offset >> header_.l2_reach_bits()) + " " + what,
-                 std::move(found), std::move(expected));
-  };
-  const auto l2 = [&](std::string what, std::string found, std::string expected) {
-    return error("L2 entry " + hex(unit.entry.raw) + " " + what, std::move(found),
-                 std::move(expected));
-  };
-  const std::string file_end = "a place before the file's end at " + hex(file_.size());
-  const std::uint64_t host = unit.entry.host_offset();
-  switch (unit.defect) {
-    case Defect::none:
-      break;
-    case Defect::l1_too_short:
-      throw l1("does not exist", std::to_string(settings_.l1.entries) + " entries",
-               "as many as the disk's size needs");
-    case Defect::l1_truncated:
-      throw l1("lies beyond the end of the file", "a file of " + std::to_string(file_.size()),
-               "a table that ends at " + hex(settings_.l1.end()));
-    case Defect::l1_reserved:
-      throw l1("has reserved bits set", hex(unit.l1_entry), "only bits 9 to 55 and 63");
-    case Defect::l2_unaligned:
-      throw l1("is not aligned", l2_place, "a multiple of the cluster size " + cluster_size);
-    case Defect::l2_outside:
-      throw l1("leads out of the file", l2_place, file_end);
-    case Defect::l2_on_metadata: {
-      const std::uint64_t at = L1Entry{unit.l1_entry}.l2_offset();
-      throw l1("leads into other metadata", l2_place,
-               "not " + std::string(metadata_at(at, at + header_.cluster_size())));
-    }
-    case Defect::l2_truncated:
-      throw l1("leads to a table that the end of the file cuts off", l2_place,
-               cluster_size + " bytes before " + hex(file_.size()));
-    case Defect::l2_reserved:
-      throw l2("has reserved bits set", hex(unit.entry.raw), "them to be zero");
-    case Defect::zero_in_version_2:
-      throw l2("is a zero cluster", "version 2", "version 3, which has zero clusters");
-    case Defect::unaligned:
-      throw l2("is not aligned", "a cluster at " + hex(host),
-               "a multiple of the cluster size " + cluster_size);
-    case Defect::copied_without_offset:
-      throw l2("is marked as in use but has no place", "offset 0",
-               "an offset, or the mark (bit 63) clear");
-    case Defect::data_file_mismatch:
-      throw l2("is elsewhere than in the guest", "host offset " + hex(host),
-               "the guest's own offset, as always in an external data file");
-    case Defect::outside:
-      throw l2("leads out of the file", "a cluster at " + hex(host),
-               "a place before the data's end at " + hex(data_size_));
-    case Defect::on_metadata: {
-      const CompressedDescriptor packed = decode_compressed(unit.entry.raw, header_.cluster_bits());
-      throw l2("leads into metadata",
-               std::string(unit.entry.compressed()
-                               ? metadata_at(packed.host_offset, packed.host_offset + packed.length)
-                               : metadata_at(host, host + header_.cluster_size())),
-               "a cluster of its own");
-    }
-    case Defect::compressed_in_data_file:
-      throw l2("is a compressed cluster", "an image with an external data file",
-               "standard clusters only");
-    case Defect::compressed_reserved:
-      throw l2("has reserved bits set", "a compressed cluster with bitmap " + hex(unit.bitmap),
-               "offset bits beyond 55 and the subcluster bitmap to be zero");
-    case Defect::compressed_outside:
-      throw l2("leads out of the file",
-               "compressed data at " +
-                   hex(decode_compressed(unit.entry.raw, header_.cluster_bits()).host_offset),
-               file_end);
-    case Defect::subcluster_conflict:
-      throw l2("contradicts itself", "subcluster bitmap " + hex(unit.bitmap),
-               "no subcluster that is both allocated and zero");
-    case Defect::subcluster_without_cluster:
-      throw l2("has subclusters but no place", "subcluster bitmap " + hex(unit.bitmap),
-               "no allocated subclusters where the offset is 0");
-  }
-  throw error("inconsistent lookup", "no defect", "one");
+  throw defect_error(unit.defect, place, header_);
 }
 
 }  // namespace peelfs::qcow2

@@ -69,6 +69,8 @@ class ClusterMap {
 
   Unit unit_at(std::uint64_t offset, std::uint64_t wanted, Cursor& cursor) const;
   std::optional<Unit> peek_unit(std::uint64_t offset, std::uint64_t wanted, Cursor& cursor) const;
+  GuestRun run_from(const Unit& first, std::uint64_t offset, std::uint64_t length,
+                    Cursor& cursor) const;
   Unit cluster_unit(std::uint64_t offset, const Unit& unit) const;
   Unit standard_unit(std::uint64_t within, std::uint64_t unit_size, const Unit& unit) const;
   Unit subcluster_unit(std::uint64_t within, bool placed, Unit unit) const;

@@ -56,6 +56,7 @@ class Disk : public BlockDevice {
   Extent unallocated(std::uint64_t offset, std::uint64_t length) const;
   void fill(const Placed& part) const;
   void decrypt(const Placed& part) const;
+  bool copy_cached(const Placed& part) const;
   void unpack(std::vector<Placed> parts) const;
   void unpack_one(const Placed& part, Bytes packed) const;
   BlockCache::Key cluster_key(const GuestRun& run) const {
@@ -146,14 +147,16 @@ void Disk::decrypt(const Placed& part) const {
   std::memcpy(rest.data(), last.data(), rest.size());
 }
 
+bool Disk::copy_cached(const Placed& part) const {
+  const BlockCache::Block block = image_->caches->clusters.find(cluster_key(part.run));
+  if (!block) return false;
+  std::memcpy(part.out.data(), block->data() + (part.offset - cluster_of(part.offset)),
+              part.out.size());
+  return true;
+}
+
 void Disk::unpack(std::vector<Placed> parts) const {
-  std::erase_if(parts, [this](const Placed& part) {
-    const BlockCache::Block block = image_->caches->clusters.find(cluster_key(part.run));
-    if (!block) return false;
-    std::memcpy(part.out.data(), block->data() + (part.offset - cluster_of(part.offset)),
-                part.out.size());
-    return true;
-  });
+  std::erase_if(parts, [this](const Placed& part) { return copy_cached(part); });
   for (std::size_t first = 0, next = 0; first < parts.size(); first = next) {
     const std::uint64_t begin = parts[first].run.host;
     std::uint64_t end = begin + parts[first].run.compressed_length;
@@ -178,7 +181,10 @@ void Disk::unpack_one(const Placed& part, Bytes packed) const {
       decompress(type, packed, part.out);
       return;
     }
-    // A part of a cluster: its neighbours are likely to be asked for next.
+    // A part of a cluster: its neighbours are likely to be asked for next, or just now by another
+    // thread that reads ahead, which then finds it here.
+    const std::lock_guard lock(image_->caches->unpacking_of(cluster_key(part.run)));
+    if (copy_cached(part)) return;
     Buffer whole(cluster_size);
     decompress(type, packed, whole);
     std::memcpy(part.out.data(), whole.data() + (part.offset - cluster_of(part.offset)),

@@ -71,7 +71,10 @@ void add_trouble(std::optional<Trouble>& known, const Trouble& more) {
     known = more;
     return;
   }
-  if (known->reason.find(more.reason) == std::string::npos) {
+  const bool said = known->reason.find(more.reason) != std::string::npos;
+  // What a read of the device meets is often what its layer said of it already, with more context.
+  const bool says_again = more.reason.find(known->reason) != std::string::npos;
+  if (!said && !says_again) {
     known->reason = gravity(more.state) > gravity(known->state)
                         ? more.reason + "; " + known->reason
                         : known->reason + "; " + more.reason;

@@ -47,7 +47,7 @@ TEST(Arguments, OptionsStandAnywhere) {
 TEST(Arguments, VerbBehindOptions) {
   EXPECT_EQ(parse_arguments({"-v", "ls", "x"}).verb, Verb::ls);
   EXPECT_EQ(parse_arguments({"--key-file", "ls", "cat", "x", "y"}).verb, Verb::cat);
-  EXPECT_EQ(parse_arguments({"-o", "ro", "ls", "x"}).from.sources, (Words{"x"}));
+  EXPECT_EQ(parse_arguments({"-o", "ro", "mount", "x", "y"}).from.sources, (Words{"x"}));
 }
 
 TEST(Arguments, SourcesNamedLikeVerbsAndOptions) {
@@ -172,7 +172,7 @@ TEST(Arguments, EveryMistakeIsNamed) {
 TEST(MountOptions, WhatIsForOthersIsDropped) {
   Command command;
   set_mount_options(command,
-                    "defaults,ro,noauto,user,nofail,_netdev,x-systemd.automount,comment=a b,"
+                    "defaults,ro,noauto,user,nofail,user=alice,_netdev,x-systemd.automount,comment=a b,"
                     "X-mount.mkdir=0755,default_permissions",
                     false);
   EXPECT_TRUE(command.mount.kernel_options.empty());

@@ -95,7 +95,8 @@ int Terminal::finish(std::chrono::seconds limit) {
       ADD_FAILURE() << "still running; the terminal shows:\n" << screen_;
       return -1;
     }
-    if (!read_some(std::chrono::milliseconds(50))) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (!read_some(std::chrono::milliseconds(50)))
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   process_ = -1;
   while (true) {
@@ -128,8 +129,8 @@ std::string make_disk(const std::string& path) {
   const Buffer second = pattern(4U << 20U, 7);
   write_file(path + ".p2", second);
   must_run("export PATH=$PATH:/usr/sbin:/sbin && mkdir -p " + path + ".d && echo hello >" + path +
-           ".d/greeting && truncate -s 8M " + path + ".p1 && mke2fs -q -F -t ext4 -L cliroot -d " + path +
-           ".d " + path + ".p1 && truncate -s 16M " + path +
+           ".d/greeting && truncate -s 8M " + path + ".p1 && mke2fs -q -F -t ext4 -L cliroot -d " +
+           path + ".d " + path + ".p1 && truncate -s 16M " + path +
            " && printf 'label: dos\\nlabel-id: 0xc11d15c0\\nstart=2048,size=16384,type=83\\n"
            "start=18432,size=8192,type=83\\n' | sfdisk -q " +
            path + " && dd status=none conv=notrunc bs=512 seek=2048 if=" + path + ".p1 of=" + path +

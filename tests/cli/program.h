@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,11 +62,11 @@ void make_luks(const std::string& path, const std::string& plain, const std::str
 
 }  // namespace peelfs::test
 
-#define SKIP_WITHOUT(program)                                    \
-  if (!peelfs::test::have_program(program)) {                    \
-    GTEST_SKIP() << program " is not installed";                 \
+#define SKIP_WITHOUT(program)                    \
+  if (!peelfs::test::have_program(program)) {    \
+    GTEST_SKIP() << program " is not installed"; \
   }
-#define SKIP_IF_CANNOT_MOUNT()                                           \
+#define SKIP_IF_CANNOT_MOUNT()                                       \
   if (const auto why = peelfs::test::cannot_mount(); !why.empty()) { \
-    GTEST_SKIP() << why;                                                 \
+    GTEST_SKIP() << why;                                             \
   }

@@ -41,7 +41,9 @@ TEST_F(Locale, WithUtf8LettersStayAndControlsGo) {
   if (std::setlocale(LC_CTYPE, "C.UTF-8") == nullptr) GTEST_SKIP() << "no locale C.UTF-8";
   EXPECT_TRUE(unicode_output());
   EXPECT_EQ(shown("gr\xc3\xbcn"), "gr\xc3\xbcn");
-  EXPECT_EQ(shown("\xc2\x9b" "31m"), "\\xc2\\x9b31m");  // C1: an escape in one character
+  EXPECT_EQ(shown("\xc2\x9b"
+                  "31m"),
+            "\\xc2\\x9b31m");  // C1: an escape in one character
   EXPECT_EQ(shown("\xff"), "\\xff");
   EXPECT_EQ(display_width("gr\xc3\xbcn"), 4U);
   EXPECT_EQ(display_width("\xe6\xbc\xa2"), 2U);  // one character, two columns

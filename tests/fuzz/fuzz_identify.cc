@@ -1,5 +1,6 @@
 // Fuzzes identify(): what it follows to fill in its copy, and libblkid on that copy. The first two
 // bytes choose the size of the device, beyond what the input holds, and its block size.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,15 +20,23 @@ class Stretched : public peelfs::BlockDevice {
     return peelfs::Extent::computed(length);
   }
   void compute(std::uint64_t offset, peelfs::MutableBytes out) const override {
-    const std::uint64_t tail = size() - std::min<std::uint64_t>(size(), bytes_.size());
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      const std::uint64_t at = offset + i;
-      out[i] = at < bytes_.size() ? bytes_[at] : at >= tail ? bytes_[at - tail] : std::byte{0};
-    }
+    std::fill(out.begin(), out.end(), std::byte{0});
+    place(0, offset, out);
+    place(size() - std::min<std::uint64_t>(size(), bytes_.size()), offset, out);
   }
   std::string describe() const override { return "stretched"; }
 
  private:
+  /// What of the input, put at `start`, falls into `out`.
+  void place(std::uint64_t start, std::uint64_t offset, peelfs::MutableBytes out) const {
+    const std::uint64_t begin = std::max(start, offset);
+    const std::uint64_t end = std::min<std::uint64_t>(start + bytes_.size(), offset + out.size());
+    if (begin >= end) return;
+    const peelfs::Bytes piece = peelfs::Bytes(bytes_).subspan(begin - start, end - begin);
+    std::copy(piece.begin(), piece.end(),
+              out.begin() + static_cast<std::ptrdiff_t>(begin - offset));
+  }
+
   peelfs::Buffer bytes_;
 };
 

@@ -1,6 +1,7 @@
 // The ways in which a mount ends: each leaves no mount, no process and no open source behind.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -183,6 +184,35 @@ TEST_F(Ending, ALazyUmountLetsOpenFilesBe) {
   std::free(memory);
   EXPECT_TRUE(runs(mount_->server()));
   ::close(fd);
+  expect_gone();
+}
+
+TEST_F(Ending, WhatIsMountedAfterALazyUmountIsLeftAlone) {
+  const int fd = ::open((*mount_ / "disk").c_str(), O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(mount_->umount("--lazy").exit_code, 0);
+  must_run(program() + " mount " + sh("raw:" + source_) + " " + sh(mount_->path()));
+  ::kill(mount_->server(), SIGTERM);
+  EXPECT_TRUE(eventually([&] { return !runs(mount_->server()); }));
+  ::close(fd);
+  EXPECT_TRUE(mount_->mounted());
+  must_run("cmp " + sh(*mount_ / "disk") + " " + sh(source_));
+  EXPECT_EQ(mount_->umount().exit_code, 0);
+  expect_gone();
+}
+
+TEST_F(Ending, AnAbortedConnectionLeavesNoDeadMount) {
+  NEED_ROOT();
+  struct stat status {};
+  ASSERT_EQ(::stat(mount_->path().c_str(), &status), 0);
+  const std::string connection =
+      "/sys/fs/fuse/connections/" + std::to_string(minor(status.st_dev)) + "/abort";
+  if (!fs::exists(connection)) {
+    run("mount -t fusectl fusectl /sys/fs/fuse/connections");
+  }
+  if (!fs::exists(connection)) {
+    GTEST_SKIP() << "fusectl cannot be mounted here";
+  }
+  must_run("echo 1 >" + connection);
   expect_gone();
 }
 

@@ -296,7 +296,7 @@ TEST_F(Damage, FilesThatTheFilesystemTransforms) {
   put32(bytes(), flags, before);
 
   put32(bytes(), inode_at("/dir") + 0x20, ext::flag_encrypted | ext::flag_extents);
-  EXPECT_SAYS(see().trouble(), "/dir: ", "names in it are encrypted");
+  EXPECT_SAYS(see().trouble(), "note: /dir was not searched", "names in it are encrypted");
 }
 
 TEST_F(Damage, RootIsNoDirectory) {
@@ -451,6 +451,65 @@ TEST_F(Damage, IndirectBlocksThatLoop) {
   put32(bytes(), inode_at("/many.img") + 0x6c, 3);
   const DevicePtr device = see().at("many.img").device;
   EXPECT_EQ(device->map(70'000ULL * 1024, 1).offset, loop * 1024ULL);
+}
+
+// ---- blocks beyond 2^32, and sectors that cannot be read
+
+/// A device that is larger than the image on it, and has one bad range.
+class Around : public BlockDevice {
+ public:
+  Around(DevicePtr image, std::uint64_t size, std::uint64_t bad, std::uint64_t bad_length)
+      : BlockDevice(size), image_(std::move(image)), bad_(bad), bad_end_(bad + bad_length) {}
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    if (offset >= bad_ && offset < bad_end_) {
+      throw Error(Fault::io, "cannot read").found("bad sector").with_errno(EIO);
+    }
+    if (offset < bad_) length = std::min(length, bad_ - offset);
+    if (offset >= image_->size()) return Extent::zeroes(length);
+    return Extent::in_device(*image_, offset, std::min(length, image_->size() - offset));
+  }
+  std::string describe() const override { return "disk"; }
+
+ private:
+  const DevicePtr image_;
+  const std::uint64_t bad_, bad_end_;
+};
+
+TEST_F(Damage, BlocksWithNumbersOfFortyEightBits) {
+  make("-t ext4 -b 1024 -O ^metadata_csum,64bit");
+  put32(bytes(), 1024 + 0x150, 1);  // s_blocks_count_hi
+  // As many inodes as that many groups have, or it would contradict itself.
+  put32(bytes(), 1024, ((1U << 19U) + 1) * get32(bytes(), 1024 + 0x28));
+  const std::size_t root = i_block_at("/dir/plain.img");
+  const std::uint32_t low = get32(bytes(), root + 12 + 8);
+  put16(bytes(), root + 12 + 6, 1);  // ee_start_hi
+  put32(bytes(), root + 12 + 8, low - 7);
+  const auto disk = std::make_shared<Around>(device_, 5ULL << 40U, 4ULL << 40U, 0);
+  const SeenImage seen(disk);
+  EXPECT_EQ(seen.trouble(), "");
+  const Extent extent = seen.at("dir/plain.img").device->map(5000, 100);
+  EXPECT_EQ(extent.kind, ExtentKind::lower);
+  EXPECT_EQ(extent.offset, ((1ULL << 32U) + low - 7) * 1024 + 5000);
+}
+
+TEST_F(Damage, BadSectorsCostWhatLiesInThemOnly) {
+  make();
+  const std::string digest = sha256(*see().at("dir/plain.img").device);
+  const std::size_t many = inode_at("/many.img");
+  const SeenImage inode(std::make_shared<Around>(device_, 8 << 20, round_down(many, 512), 512));
+  EXPECT_NE(inode.trouble().find("bad sector"), std::string::npos) << inode.trouble();
+  const std::size_t directory = directory_block_at("/dir");
+  const SeenImage names(std::make_shared<Around>(device_, 8 << 20, directory + 512, 512));
+  EXPECT_EQ(names.find("dir/plain.img"), nullptr);
+  EXPECT_NE(names.find("many.img"), nullptr);
+  EXPECT_SAYS(names.trouble(), "damaged: /dir: directory block 0", "bad sector");
+  const std::size_t node = get32(bytes(), i_block_at("/many.img") + 12 + 4) * 1024ULL;
+  const SeenImage tree(std::make_shared<Around>(device_, 8 << 20, node, 512));
+  EXPECT_EQ(tree.trouble(), "") << "block maps are not read before somebody asks";
+  EXPECT_SAYS(read_failure(*tree.at("many.img").device), "io: ", "bad sector");
+  EXPECT_EQ(sha256(*tree.at("dir/plain.img").device), digest);
+  // The super block itself: nobody can say what it is, and that is an error.
+  EXPECT_THROW(SeenImage(std::make_shared<Around>(device_, 8 << 20, 1024, 512)), Error);
 }
 
 // ---- directories

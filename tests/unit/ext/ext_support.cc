@@ -98,7 +98,7 @@ constexpr std::uint64_t step = 1U << 20U;
 
 std::string compare_data(const BlockDevice& device, int fd, std::uint64_t begin,
                          std::uint64_t end) {
-  Buffer ours(step), theirs(step);
+  Buffer ours(std::min(step, end - begin)), theirs(ours.size());
   for (std::uint64_t at = begin; at < end; at += step) {
     const std::size_t length = std::min(step, end - at);
     read(device, at, MutableBytes(ours).first(length));

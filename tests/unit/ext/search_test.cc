@@ -1,5 +1,5 @@
 // What is found, by which rule, and within which bounds.
-#include <chrono>
+#include <ctime>
 #include <filesystem>
 
 #include "ext/image_magic.h"
@@ -194,9 +194,12 @@ TEST_F(Search, FiftyThousandFilesAreQuick) {
   }
   add("found.img", pattern(100 * KiB, 1));
   const DevicePtr device = file_device(make("400M", "-t ext4 -N 60000"));
-  const auto begin = std::chrono::steady_clock::now();
+  // Processor time: other programs may have the machine meanwhile.
+  const std::clock_t begin = std::clock();
   EXPECT_EQ(SeenImage(device).files().size(), 1U);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  RecordProperty("search_seconds", std::to_string(seconds));
+  EXPECT_LT(seconds, 5) << "0.3 s without a sanitizer";
 }
 
 // The oracle where nothing can be mounted: what debugfs writes out.

@@ -1,10 +1,12 @@
 // identify() against `blkid -p` on the same file, and against what the kernel's tools said of the
 // fixtures.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <sstream>
 
@@ -99,6 +101,19 @@ INSTANTIATE_TEST_SUITE_P(
         Recipe{"ntfs_large", "mkntfs", "3T", "mkntfs -Q -F -s 512 -L large $F", "ntfs"},
         Recipe{"minix", "mkfs.minix", "4M", "mkfs.minix -3 $F", "minix"},
         Recipe{"minix1", "mkfs.minix", "4M", "mkfs.minix -1 $F", "minix"},
+        Recipe{"hfsplus", "mkfs.hfsplus", "64M", "mkfs.hfsplus -v 'Mac ü' $F", "hfsplus"},
+        Recipe{"hfsplus_large", "mkfs.hfsplus", "200G", "mkfs.hfsplus -J -v Mac $F", "hfsplus"},
+        Recipe{"udf512", "mkudffs", "64M", "mkudffs -b 512 -l Dïsk $F", "udf"},
+        Recipe{"udf2048", "mkudffs", "64M", "mkudffs -b 2048 -l Disk $F", "udf"},
+        Recipe{"udf4096", "mkudffs", "2G", "mkudffs -b 4096 -l Disk $F", "udf"},
+        Recipe{"f2fs", "mkfs.f2fs", "128M", "mkfs.f2fs -q -l flash $F", "f2fs"},
+        Recipe{"jfs", "mkfs.jfs", "64M", "mkfs.jfs -q -L jay $F", "jfs"},
+        Recipe{"reiserfs", "mkreiserfs", "64M", "mkreiserfs -q -ff -l rei $F", "reiserfs"},
+        Recipe{"nilfs2", "mkfs.nilfs2", "256M", "mkfs.nilfs2 -q -L nil $F", "nilfs2"},
+        Recipe{"iso9660", "genisoimage", "0",
+               "d=$(mktemp -d); genisoimage -quiet -J -V CDROM -o $F $d; rm -r $d", "iso9660"},
+        Recipe{"squashfs", "mksquashfs", "0",
+               "d=$(mktemp -d); mksquashfs $d $F -noappend -quiet; rm -r $d", "squashfs"},
         Recipe{"swap", "mkswap", "8M", "mkswap -L swp $F", "swap"},
         Recipe{"swap64k", "mkswap", "8M", "mkswap -p 65536 -L big $F", "swap"},
         Recipe{"cramfs", "mkfs.cramfs", "0",
@@ -232,6 +247,42 @@ TEST(Identify, HugeSparseDeviceCostsNothing) {
   const DevicePtr huge = make_concat({{file, 0, file->size()}, {nullptr, 0, 1ULL << 60U}},
                                      Error(Fault::io, "not there"), "huge");
   EXPECT_EQ(identify(*huge).type, "");
+}
+
+// The metadata of a BitLocker volume lies anywhere; libblkid wants to see it.
+TEST(Identify, BitLockerWithFarMetadata) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  const std::uint64_t metadata = (3ULL << 30U) + 0x10000;
+  Buffer head(512);
+  const auto put = [&](std::size_t at, std::string_view text) {
+    std::copy_n(as_bytes(text).begin(), text.size(), head.begin() + static_cast<long>(at));
+  };
+  put(0, "\xEB\x58\x90-FVE-FS-");
+  for (unsigned i = 0; i < 8; ++i) head[176 + i] = static_cast<std::byte>(metadata >> (8 * i));
+  put(510, "\x55\xAA");
+  write_file(path, head);
+  must_run("truncate -s 4G '" + path + "' && printf -- '-FVE-FS-' | dd of='" + path +
+           "' conv=notrunc oflag=seek_bytes status=none seek=" + std::to_string(metadata));
+  expect_as_blkid(path);
+  EXPECT_EQ(identify(*file_device(path)).type, "BitLocker");
+}
+
+// Growing a file beyond this limit is a signal that ends the program.
+TEST(Identify, KeepsTheLimitOfFileSizes) {
+  if (!have_program("mke2fs")) GTEST_SKIP() << "mke2fs is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 1G '" + path + "' && mke2fs -q -t ext4 -L lim '" + path + "'");
+  const DevicePtr device = file_device(path);
+  EXPECT_EXIT(
+      {
+        rlimit limit{};
+        limit.rlim_cur = limit.rlim_max = 16U << 20U;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        std::exit(identify(*device).label == "lim" ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 // Numbers that would make libblkid allocate gigabytes.

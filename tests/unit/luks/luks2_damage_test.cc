@@ -1,68 +1,10 @@
 // Each way in which a LUKS2 header can be wrong.
 #include <gtest/gtest.h>
 
-#include "luks2_editor.h"
-#include "luks_support.h"
+#include "luks2_fixture.h"
 
 namespace peelfs::test {
 namespace {
-
-using Json = nlohmann::json;
-using Edit = std::function<void(Json&)>;
-
-constexpr std::string_view passphrase = "passphrase";
-
-/// A volume of 2 MiB behind a header of 1 MiB with keyslots 0 (argon2id) and 1 (pbkdf2).
-const Buffer& sound_disk() {
-  static const Buffer disk = [] {
-    const TemporaryDirectory folder;
-    write_file(folder / "key", as_bytes(passphrase));
-    must_run(
-        "cd " + folder.path() +
-        " && truncate -s 3M disk && cryptsetup luksFormat -q --type luks2 --luks2-keyslots-size "
-        "768k "
-        "--offset 2048 --label name --pbkdf argon2id --pbkdf-force-iterations 4 --pbkdf-memory 32 "
-        "--pbkdf-parallel 1 disk key && cryptsetup luksAddKey -q --pbkdf pbkdf2 "
-        "--pbkdf-force-iterations 1000 --key-file key disk key");
-    return read_file(folder / "disk");
-  }();
-  return disk;
-}
-
-class Luks2Damage : public testing::Test {
- protected:
-  void SetUp() override {
-    if (!have_program("cryptsetup")) GTEST_SKIP() << "cryptsetup is not installed";
-    editor_.emplace(sound_disk());
-  }
-
-  Opened try_open(const Limits& limits = quick_limits()) {
-    return open(editor_->device(), keys_.ring, limits);
-  }
-  std::string error() {
-    return error_of([&] { try_open(); });
-  }
-  /// Why a volume with this change does not open; "(opened)" when it does.
-  std::string reason(const Edit& edit) {
-    Luks2Editor editor(sound_disk());
-    editor.edit(edit);
-    try {
-      const Opened opened = open(editor.device(), keys_.ring);
-      return opened.devices.empty() ? reason_of(opened) : "(opened)";
-    } catch (const Error& error) {
-      return std::string(fault_name(error.fault())) + ": " + error.what();
-    }
-  }
-  std::string plaintext(const Opened& opened) {
-    return opened.devices.size() == 1 ? sha256(*opened.devices[0].device) : reason_of(opened);
-  }
-  std::string sound_plaintext() {
-    return plaintext(open(Luks2Editor(sound_disk()).device(), keys_.ring));
-  }
-
-  std::optional<Luks2Editor> editor_;
-  Keys keys_{passphrase};
-};
 
 TEST_F(Luks2Damage, SoundDiskOpens) {
   const Opened opened = try_open();
@@ -102,7 +44,7 @@ TEST_F(Luks2Damage, SecondaryServesWhenAFieldOfThePrimaryIsAbsurd) {
                                            {8, 0x8000000ULL, 8},
                                            {6, 3ULL, 2},
                                            {256, 0x4000ULL, 8}}) {
-    Luks2Editor editor(sound_disk());
+    Luks2Editor editor(sound_luks2_disk());
     editor.set_be(static_cast<std::size_t>(field), value, static_cast<std::size_t>(size),
                   Luks2Editor::primary);
     const Opened opened = open(editor.device(), keys_.ring);
@@ -152,7 +94,7 @@ TEST_F(Luks2Damage, TheNewerCopyWins) {
   EXPECT_EQ(plaintext(try_open()), sound_plaintext());
   EXPECT_TRUE(contains(reason_of(try_open()),
                        "the secondary header is older (epoch 3 in the primary, 2 in"));
-  editor_.emplace(sound_disk());
+  editor_.emplace(sound_luks2_disk());
   editor_->edit(misplace, Luks2Editor::primary);
   editor_->set_be(16, 2, 8, Luks2Editor::primary);
   editor_->set_be(16, 3, 8, Luks2Editor::secondary);
@@ -174,7 +116,7 @@ TEST_F(Luks2Damage, BothCopiesDamaged) {
 
 TEST_F(Luks2Damage, UnknownChecksumAlgorithm) {
   for (const char* name : {"", "nosuch", "crc32", "md5"}) {
-    Luks2Editor editor(sound_disk());
+    Luks2Editor editor(sound_luks2_disk());
     for (const std::size_t at : {std::size_t{0}, Luks2Editor::hdr_size}) {
       std::fill_n(editor.bytes().begin() + static_cast<std::ptrdiff_t>(at + 72), 32, std::byte{0});
       std::copy_n(as_bytes(name).begin(), std::string_view(name).size(),
@@ -203,7 +145,8 @@ TEST_F(Luks2Damage, JsonThatIsWrongUnderARightChecksum) {
 
 TEST_F(Luks2Damage, CutOff) {
   const auto at = [&](std::size_t size) {
-    Buffer disk(sound_disk().begin(), sound_disk().begin() + static_cast<std::ptrdiff_t>(size));
+    Buffer disk(sound_luks2_disk().begin(),
+                sound_luks2_disk().begin() + static_cast<std::ptrdiff_t>(size));
     const DevicePtr device = std::make_shared<MemoryDevice>(std::move(disk));
     EXPECT_EQ(probe(*device).has_value(), size >= 8) << size;
     return error_of([&] {
@@ -220,18 +163,6 @@ TEST_F(Luks2Damage, CutOff) {
                "more than 1048576)"));
   EXPECT_TRUE(contains(at(1U << 20U), "note: this is a LUKS header without data"));
   EXPECT_TRUE(contains(at((1U << 20U) + 100), "note: "));
-}
-
-TEST_F(Luks2Damage, AHeaderCutOffInTheKeyslots) {
-  // As a detached header: the data are all there, the keyslots are not.
-  Buffer disk(sound_disk().begin(), sound_disk().begin() + 100'000);
-  const DevicePtr header = std::make_shared<MemoryDevice>(std::move(disk));
-  const std::string text =
-      error_of([&] { open(editor_->device(), keys_.ring, quick_limits(), header); });
-  EXPECT_TRUE(
-      contains(text,
-               "keyslot 0 is not tried: its area is cut off (found a device of 100000 bytes, "
-               "expected at least 32768 + "));
 }
 
 TEST_F(Luks2Damage, Segments) {
@@ -320,102 +251,11 @@ TEST_F(Luks2Damage, Reencryption) {
   EXPECT_TRUE(contains(reason(requirement("online-reencrypt-v9")), "(found online-reencrypt-v9)"));
 }
 
-TEST_F(Luks2Damage, KeyDerivationThatIsTooDear) {
-  const auto kdf = [&](const Edit& edit) {
-    return reason([&](Json& root) {
-      root["keyslots"].erase("1");
-      root["digests"]["0"]["keyslots"] = Json::array({"0"});
-      edit(root["keyslots"]["0"]["kdf"]);
-    });
-  };
-  EXPECT_TRUE(contains(
-      kdf([](Json& k) { k["memory"] = 300'000; }),
-      "keyslot 0 is not tried: it demands 300000 KiB of memory for argon2id, the limit is 262144 "
-      "KiB; raise it with --kdf-memory"));
-  EXPECT_TRUE(
-      contains(kdf([](Json& k) { k["memory"] = 2'147'483'647; }), "raise it with --kdf-memory"));
-  EXPECT_TRUE(contains(kdf([](Json& k) { k["time"] = 2'000'000'000; }),
-                       "it demands 2000000000 argon2id passes over 32 KiB"));
-  EXPECT_TRUE(contains(kdf([](Json& k) { k["cpus"] = 1000; }), "it demands 1000 threads"));
-  EXPECT_NE(kdf([](Json& k) { k["type"] = "scrypt"; }).find("scrypt"), std::string::npos);
-  const auto pbkdf2 = [&](const Edit& edit) {
-    return reason([&](Json& root) {
-      root["keyslots"].erase("0");
-      root["digests"]["0"]["keyslots"] = Json::array({"1"});
-      edit(root["keyslots"]["1"]["kdf"]);
-    });
-  };
-  EXPECT_TRUE(contains(
-      pbkdf2([](Json& k) { k["iterations"] = 2'000'000'000; }),
-      "keyslot 1 is not tried: it demands 2000000000 PBKDF2 iterations, the limit is 100000000; "
-      "raise it with --kdf-iterations"));
-  EXPECT_TRUE(
-      contains(reason([](Json& root) { root["digests"]["0"]["iterations"] = 2'000'000'000; }),
-               "checking a key of this LUKS header demands too many iterations (found 2000000000"));
-}
-
-TEST_F(Luks2Damage, ADearSlotDoesNotHideAnother) {
-  editor_->edit([](Json& root) { root["keyslots"]["0"]["kdf"]["memory"] = 300'000; });
-  EXPECT_EQ(plaintext(try_open()), sound_plaintext());
-  const Keys wrong{"wrong"};
-  EXPECT_TRUE(contains(
-      reason_of(open(editor_->device(), wrong.ring)),
-      "locked: the key given does not open it (keyslot 0 is not tried: it demands 300000 KiB"));
-  Limits more = quick_limits();
-  more.kdf_memory = 1ULL << 30;
-  EXPECT_EQ(reason_of(open(editor_->device(), wrong.ring, more)).find("not tried"),
-            std::string::npos);
-}
-
-TEST_F(Luks2Damage, Keyslots) {
-  const auto slot = [&](const Edit& edit) {
-    return reason([&](Json& root) {
-      edit(root["keyslots"]["0"]);
-      edit(root["keyslots"]["1"]);
-    });
-  };
-  // What libcryptsetup refuses makes the header invalid; what it lets pass is ours to refuse.
-  for (const char* offset : {"0", "16384", "99999999", "18446744073709551104", "-4096", "x"}) {
-    EXPECT_TRUE(contains(slot([&](Json& s) { s["area"]["offset"] = offset; }), "damaged: "))
-        << offset;
-  }
-  EXPECT_TRUE(contains(slot([](Json& s) { s["area"]["size"] = "99999999999"; }), "damaged: "));
-  EXPECT_TRUE(contains(slot([](Json& s) { s["area"]["encryption"] = "serpent-xts-plain64"; }),
-                       "cipher serpent-xts-plain64 of the keyslot cannot be decrypted yet"));
-  EXPECT_TRUE(
-      contains(slot([](Json& s) { s["area"]["encryption"] = "aes-xts-random"; }), "random"));
-  for (const int size : {0, -1, 1, 63, 4096, 2'000'000'000}) {
-    const std::string text = slot([&](Json& s) { s["key_size"] = size; });
-    EXPECT_NE(text, "(opened)") << size;
-    EXPECT_EQ(text.find("wrong"), std::string::npos) << text;
-    EXPECT_NE(slot([&](Json& s) { s["area"]["key_size"] = size; }), "(opened)") << size;
-  }
-  EXPECT_TRUE(contains(slot([](Json& s) { s["type"] = "future"; }),
-                       "keyslot 0 is not tried: its type future is not known"));
-  EXPECT_TRUE(contains(slot([](Json& s) { s["af"]["hash"] = "nosuch"; }),
-                       "keyslot 1 failed: Hash algorithm nosuch is not available"));
-  EXPECT_NE(slot([](Json& s) { s.erase("area"); }), "(opened)");
-  EXPECT_NE(slot([](Json& s) { s.erase("kdf"); }), "(opened)");
-}
-
 TEST_F(Luks2Damage, KeysizesOfAreaThatIsTooLarge) {
   EXPECT_TRUE(contains(reason([](Json& root) { root["config"]["keyslots_size"] = "99999999999"; }),
                        "damaged: "));
   EXPECT_TRUE(
       contains(reason([](Json& root) { root["config"]["json_size"] = "4096"; }), "damaged: "));
-}
-
-TEST_F(Luks2Damage, AKeyslotOfAnotherKeyIsNotTheVolumes) {
-  // Both slots open, but the digest says that they are of no segment.
-  EXPECT_NE(reason([](Json& root) { root["digests"]["0"]["segments"] = Json::array(); }),
-            "(opened)");
-  EXPECT_TRUE(contains(reason([](Json& root) { root["digests"]["0"]["keyslots"] = Json::array(); }),
-                       "Keyslot 0 is not assigned to exactly 1 digest"));
-}
-
-TEST_F(Luks2Damage, ADamagedKeyslotAreaIsNotAKey) {
-  std::fill_n(editor_->bytes().begin() + 32768, 700'000, std::byte{0x77});
-  EXPECT_TRUE(contains(reason_of(try_open()), "locked: the key given does not open it"));
 }
 
 TEST_F(Luks2Damage, AVersionThatDoesNotExist) {

@@ -64,6 +64,7 @@ TEST(LvmAssembly, MembersWithoutMetadataAreFoundByTheirUuid) {
   EXPECT_FALSE(group.opened.trouble) << group.reason();
   EXPECT_EQ(group.at("vgs-a").members, (std::vector<std::size_t>{2}));
   EXPECT_EQ(group.at("vgs-b").members, (std::vector<std::size_t>{0}));
+  EXPECT_EQ(group.opened.adopted, (std::vector<std::size_t>{0}));
   EXPECT_EQ(word_at(*group.at("vgs-b").device, 0), StampedDisk::stamp(1, kStart + 3 * kExtent));
 }
 
@@ -172,7 +173,7 @@ TEST(LvmAssembly, WithoutAGroupEachMemberIsExplained) {
   EXPECT_EQ(group.state(), "damaged");
   EXPECT_TRUE(holds(group.reason(), hyphenated(pv_uuid(5)) + " (pv0) holds no metadata"));
   EXPECT_TRUE(holds(group.reason(), hyphenated(pv_uuid(1)) + " (pv1): metadata area at 4096"));
-  EXPECT_TRUE(holds(group.reason(), hyphenated(pv_uuid(6)) + " (pv2) is in no volume group"));
+  EXPECT_TRUE(holds(group.reason(), hyphenated(pv_uuid(6)) + " (pv2) holds no metadata"));
 }
 
 TEST(LvmAssembly, EveryMemberMissingButOne) {

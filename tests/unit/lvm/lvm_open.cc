@@ -31,6 +31,8 @@ OpenGroup open_lvm(const std::vector<DevicePtr>& devices, const Limits& limits) 
   for (std::size_t i = 0; i < devices.size(); ++i) {
     std::optional<Claim> claim = probe_lvm(*devices[i]);
     if (!claim) continue;
+    // A group of its own; shown only when nothing else is here.
+    if (devices.size() > 1 && claim->group->starts_with("pv:")) continue;
     group.claims.push_back(std::make_shared<Claim>(std::move(*claim)));
     Member member;
     member.device = devices[i];

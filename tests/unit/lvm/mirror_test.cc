@@ -236,6 +236,13 @@ TEST(LvmRaid1, StatesBeyondAPlainMirrorAreRefused) {
   }
 }
 
+TEST(LvmRaid1, WhatALegThatIsOutOfUseSaysDoesNotMatter) {
+  const OpenGroup group = open_lvm(as_devices(
+      raid_disks(raid_group(2), {{.events = 3, .level = 5}, {.events = 9, .failed = 1}})));
+  EXPECT_EQ(state_of(raid(group)), "degraded");
+  EXPECT_EQ(disk_of(*raid(group).device), 1U);
+}
+
 TEST(LvmRaid1, ListsOfLegsAreChecked) {
   const auto reason = [](const std::string& from, const std::string& to) {
     GroupSpec spec = raid_group(2);
@@ -374,6 +381,22 @@ TEST(LvmMirror, WithoutALogOnDiskNothingStandsInForTheFirstLeg) {
   EXPECT_EQ(state_of(group.at("vgs-m")), "missing");
   EXPECT_TRUE(holds(reason_of(group.at("vgs-m")), "in memory only"));
   EXPECT_EQ(disk_of(*group.at("vgs-m_mimage_1").device), 1U);
+}
+
+TEST(LvmMirror, AFirstLegThatLvmWentOnWithoutIsNoBetter) {
+  GroupSpec spec = mirror_group(kOnDisk);
+  spec.member_flags[0] = "MISSING";
+  std::vector<StampedDiskPtr> disks = make_group(spec);
+  disks[2]->write(kStart, mirror_log(0xff & ~0x08U));
+  const OpenGroup group = open_lvm(as_devices(disks));
+  const Inner& m = group.at("vgs-m");
+  EXPECT_EQ(disk_of(*m.device, 2 * kExtent), 0U);
+  EXPECT_THROW(read_bytes(*m.device, 3 * kExtent, 1), Error);
+  EXPECT_TRUE(holds(reason_of(m), "is marked as missing"));
+  // Without a log on disk there is no telling.
+  spec = mirror_group("region_size = 128");
+  spec.member_flags[0] = "MISSING";
+  EXPECT_EQ(state_of(open_lvm(as_devices(make_group(spec))).at("vgs-m")), "missing");
 }
 
 TEST(LvmMirror, OtherLegsMayBeMissing) {

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <random>
 
 #include "lvm_open.h"
@@ -245,6 +245,14 @@ TEST(LvmVolumes, SnapshotsAreNotTheirStores) {
   EXPECT_EQ(group.opened.devices.size(), 3U);
 }
 
+TEST(LvmVolumes, ASnapshotWithoutAStoreIsNotLost) {
+  GroupSpec spec;
+  spec.volumes = volume_text("snapshot0", {segment_text(0, 9,
+                                                        "type = \"snapshot\"\norigin = \"o\"\n"
+                                                        "cow_store = \"nobody\"")});
+  EXPECT_EQ(open_group(spec).at("vgs-snapshot0").trouble->state, "unsupported");
+}
+
 TEST(LvmVolumes, OriginsThatSnapshotsAreMergedIntoAreNotTheirStores) {
   GroupSpec spec;
   const std::string link =
@@ -337,14 +345,14 @@ TEST(LvmVolumes, LargeGroupsOpenQuickly) {
   }
   spec.volumes = volumes;
   const std::vector<DevicePtr> devices = as_devices(make_group(spec));
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of this process: the machine has other users
   const OpenGroup group = open_lvm(devices);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const double took = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   ASSERT_EQ(group.opened.devices.size(), 2000U);
   EXPECT_FALSE(group.opened.trouble) << group.reason();
-  // Sanitizers and a machine that others use are slow; what grows with a square is slower still.
-  EXPECT_LT(took.count(), 20.0);
-  RecordProperty("milliseconds", static_cast<int>(took.count() * 1000));
+  // A third of a second in a release build; sanitizers are slow, and squares are slower still.
+  EXPECT_LT(took, 10.0);
+  RecordProperty("milliseconds", static_cast<int>(took * 1000));
   const Inner& last = group.at("vgs-volume1999");
   EXPECT_TRUE(lies(*last.device, 0, 1999 % 64, kStart + 31 * 20 * kExtent));
   EXPECT_TRUE(lies(*last.device, 3 * kExtent, 2006 % 64, kStart + (31 * 20 + 10) * kExtent));

@@ -331,6 +331,41 @@ TEST_F(GptDamage, SignatureWithoutAnythingElse) {
   EXPECT_EQ(peel(disk_of(bytes), known).row, "");
 }
 
+TEST_F(GptDamage, PrimaryThatNamesItselfAsItsBackup) {
+  Buffer bytes = pristine();
+  put_le(bytes, kSector + 32, 1, 8);
+  fix_gpt(bytes, kSector);
+  Peeled peeled = peel(disk_of(bytes));
+  EXPECT_EQ(peeled.list(), pristine_list());
+  put_le(bytes, backup_at(), 0, 8);
+  peeled = peel(disk_of(bytes));
+  EXPECT_EQ(peeled.list(), pristine_list());
+  EXPECT_NE(peeled.reason().find("the backup GPT is damaged"), std::string::npos)
+      << peeled.reason();
+}
+
+// Boot code with the signature behind it is no table, so it does not make the GPT stale.
+TEST_F(GptDamage, BootCodeInSector0) {
+  Buffer bytes = pristine();
+  const Buffer code = pattern(510, 9);
+  std::copy(code.begin(), code.end(), bytes.begin());
+  put_le(bytes, 446, 0x33, 1);
+  EXPECT_EQ(peel(disk_of(bytes)).list(), pristine_list());
+}
+
+TEST_F(GptDamage, NoRoomForABackup) {
+  Buffer bytes(2 * kSector);
+  const std::string_view magic = "EFI PART";
+  std::copy_n(as_bytes(magic).begin(), magic.size(), bytes.begin() + 512);
+  try {
+    peel(disk_of(bytes));
+    FAIL() << "a header without a checksum";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("no room for a backup GPT header"), std::string::npos)
+        << error.what();
+  }
+}
+
 // One leg of a mirror has the whole table; a member of a striped array has only its beginning.
 TEST_F(GptDamage, MembersOfArrays) {
   Identity member;

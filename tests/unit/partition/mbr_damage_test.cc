@@ -181,6 +181,16 @@ TEST(MbrDamage, PartitionThatHoldsItsOwnTableIsNotLookedInto) {
   EXPECT_FALSE(peeled.at(1).peel);
 }
 
+TEST(MbrDamage, LogicalThatHoldsItsOwnRecordIsNotLookedInto) {
+  Buffer disk = blank();
+  put_mbr(disk, 0, {{0x05, 100, 400}, {}, {}, {}}, 1);
+  put_mbr(disk, 100, {{0x83, 0, 100}, {}, {}, {}});
+  const Peeled peeled = peel(disk_of(disk));
+  ASSERT_TRUE(peeled.has(5));
+  EXPECT_EQ(peeled.list()[1].start, 100 * kSector);
+  EXPECT_FALSE(peeled.at(5).peel);
+}
+
 TEST(MbrDamage, TruncatedImageShowsTrueSizes) {
   Buffer disk = blank();
   put_mbr(disk, 0, {{0x83, 8000, 1000}, {0x83, 9000, 1000}, {}, {}}, 1);

@@ -177,9 +177,21 @@ TEST_F(ReferenceTest, EndlessChain) {
 }
 
 TEST_F(ReferenceTest, LongChainReads) {
-  in("truncate -s 16k link0 && printf x | dd of=link0 conv=notrunc status=none");
-  in("i=0; while [ $i -lt 200 ]; do j=$((i+1)); qemu-img create -q -f qcow2 -u -o cluster_size=512 "
-     "-b link$i -F $([ $i = 0 ] && echo raw || echo qcow2) link$j 16k; i=$j; done");
+  in("truncate -s 16k link000 && printf x | dd of=link000 conv=notrunc status=none");
+  in("qemu-img create -q -f qcow2 -u -o cluster_size=512 -b link999 -F qcow2 last 16k");
+  Spoiled link(path("last"));
+  const std::size_t digits = link.get64(8) + 4;
+  for (std::uint64_t i = 1; i <= 200; ++i) {
+    if (i == 1) {
+      in("qemu-img create -q -f qcow2 -o cluster_size=512 -b link000 -F raw link001");
+      continue;
+    }
+    link.put8(digits, static_cast<std::uint8_t>('0' + (i - 1) / 100));
+    link.put8(digits + 1, static_cast<std::uint8_t>('0' + (i - 1) / 10 % 10));
+    link.put8(digits + 2, static_cast<std::uint8_t>('0' + (i - 1) % 10));
+    const std::string number = std::to_string(1000 + i).substr(1);
+    write_file(path("link" + number), link.bytes());
+  }
   const OpenedImage image = open_qcow2(path("link200"));
   EXPECT_FALSE(image.opened.devices.at(0).trouble);
   EXPECT_EQ(read_bytes(image.disk(), 0, 2), (Buffer{std::byte{'x'}, std::byte{0}}));

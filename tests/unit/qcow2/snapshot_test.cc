@@ -186,6 +186,11 @@ TEST_F(SnapshotTest, L1TableTooSmall) {
   EXPECT_TRUE(contains(reason(snapshot), "1 entries where its disk needs 32"));
   EXPECT_EQ(value(*snapshot.device), 2U);
   EXPECT_TRUE(contains(read_error(*snapshot.device, 32U << 20U), "L1 entry 16 does not exist"));
+
+  // Nor does a hole at the end of the table go on behind it, where zeroes happen to follow.
+  spoiled.put64(spoiled.get64(entry(spoiled, 1)), 0);
+  const OpenedImage empty = open_qcow2(spoiled.device(), nullptr);
+  EXPECT_EQ(empty.opened.devices.at(2).device->map(0, 64U << 20U).length, 2U << 20U);
 }
 
 TEST_F(SnapshotTest, AbsurdSize) {

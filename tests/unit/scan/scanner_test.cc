@@ -407,6 +407,8 @@ TEST(AddTrouble, TheGraverStateWinsAndReasonsAddUp) {
   add_trouble(trouble, {"note", "dirty"});
   EXPECT_EQ(trouble->state, "damaged");
   EXPECT_EQ(trouble->reason, "bad checksum; dirty");
+  add_trouble(trouble, {"damaged", "os43: bad checksum; dirty"});
+  EXPECT_EQ(trouble->reason, "bad checksum; dirty");
 }
 
 }  // namespace
