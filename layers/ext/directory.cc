@@ -11,6 +11,8 @@ namespace {
 constexpr unsigned max_links = 40;  // as the kernel's MAXSYMLINKS
 constexpr unsigned max_components = 1024;
 constexpr std::size_t max_name_bytes = 4096;  // as the kernel's PATH_MAX
+// In good blocks: a directory that is all damage must not take long, however long it says it is.
+constexpr std::uint64_t damaged_block_cost = 64;
 
 /// One pass over a directory.
 class Pass {
@@ -29,16 +31,17 @@ class Pass {
     if (!damage_) damage_ = what;
   }
 
-  void block(std::uint64_t number, Bytes bytes) {
+  bool block(std::uint64_t number, Bytes bytes) {
     const std::string where = "directory block " + std::to_string(number);
     // The names of a block with a wrong checksum are still the best guess at what is there.
     if (seed_ && directory_checksum_fits(bytes, *seed_) == false) {
       note(where + " fails its checksum");
     }
-    entries(where, bytes);
+    return entries(where, bytes);
   }
 
-  void entries(const std::string& where, Bytes bytes) {
+  /// @return false when they end in damage
+  bool entries(const std::string& where, Bytes bytes) {
     try {
       for (std::size_t at = 0; at < bytes.size() && !stopped_;) {
         const auto entry = decode_directory_entry(bytes, at, has_file_type_);
@@ -50,8 +53,10 @@ class Pass {
         }
         stopped_ = !visit_(*entry);
       }
+      return true;
     } catch (const Error& error) {
       note(where + ": " + error.what());
+      return false;
     }
   }
 
@@ -97,9 +102,12 @@ void read_directory_blocks(Library& library, const Inode& inode, DirectoryBudget
         offset += round_down(extent.length, block_size) - block_size;
         continue;
       }
-      pass.block(number, read_bytes(*file, offset, block_size));
+      if (!pass.block(number, read_bytes(*file, offset, block_size))) {
+        budget.blocks -= std::min(budget.blocks, damaged_block_cost);
+      }
     } catch (const Error& error) {
       pass.note("directory block " + std::to_string(number) + ": " + error.what());
+      budget.blocks -= std::min(budget.blocks, damaged_block_cost);
     }
   }
 }

@@ -11,7 +11,7 @@
 
 namespace peelfs::ext {
 
-/// What reading directories may cost, over many of them.
+/// What reading directories may cost, over many of them: one for a block, more for a damaged one.
 struct DirectoryBudget {
   std::uint64_t blocks = std::uint64_t{1} << 16U;
 };

@@ -35,6 +35,10 @@ const std::vector<KernelCase>& kernel_cases() {
        [](SparseDisk& d) {
          d.mbr(0, {{0x83, 100, 100}, {0x00, 300, 100}, {0x83, 500, 0}, {}}, 1);
        }},
+      {"type_zero_alone", 8 * kMiB, 512,
+       [](SparseDisk& d) {
+         d.mbr(0, {{0x00, 300, 100}, {}, {}, {}}, 1);
+       }},
       {"chain", 8 * kMiB, 512,
        [](SparseDisk& d) {
          d.mbr(0, {{0x83, 100, 100}, {0x0F, 1000, 5000}, {}, {}}, 1);
