@@ -32,8 +32,9 @@ void say(const std::string& text) {
 int exit_code_for(const Error& error) {
   switch (error.fault()) {
     case Fault::usage:
-    case Fault::denied:
       return mount_exit::usage;
+    case Fault::denied:
+      return error.error_number() == EBUSY ? mount_exit::failed : mount_exit::usage;
     default:
       return error.error_number() == ENOMEM ? mount_exit::system : mount_exit::failed;
   }

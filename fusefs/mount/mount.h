@@ -38,7 +38,7 @@ struct MountOptions {
   unsigned threads = 0;      ///< that serve requests; 0: as many as suit the machine
   std::string log_file;      ///< empty: standard error in the foreground, syslog otherwise
   bool quiet = false;        ///< no warnings on standard error
-  bool debug = false;        ///< log what is done, not only what fails
+  bool debug = false;        ///< log every request
   bool auto_unmount = true;  ///< the mount point is freed even if the process is killed by SIGKILL
 };
 

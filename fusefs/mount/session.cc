@@ -106,6 +106,9 @@ Session::Session(Filesystem& filesystem, const MountOptions& options, std::strin
     arguments.add("-o");
     arguments.add(escape_option(option));
   }
+  if (options.debug) {
+    arguments.add("-d");  // libfuse then logs every request
+  }
   log_is_up = false;
   fuse_set_log_func(log_from_fuse);
   CapturedErrors captured;

@@ -79,7 +79,7 @@ TEST_F(Failures, ForWriting) {
 
 TEST_F(Failures, TheSamePlaceTwice) {
   must_run(program() + " mount " + sh(source_) + " " + sh(folder_ / "m"));
-  expect(sh(source_) + " " + sh(folder_ / "m"), 1, {"already", "disk.img", "peelfs umount"});
+  expect(sh(source_) + " " + sh(folder_ / "m"), 32, {"already", "disk.img", "peelfs umount"});
   EXPECT_TRUE(fs::exists(folder_ / "m/disk")) << "the first one is unharmed";
   must_run(program() + " umount " + sh(folder_ / "m"));
 }
@@ -120,6 +120,27 @@ TEST_F(Failures, NoFusermount) {
     GTEST_SKIP() << "mounting in a user namespace works here";
   }
   EXPECT_NE(result.output.find("cannot mount"), std::string::npos) << result.output;
+}
+
+TEST_F(Failures, ALogOfEveryRequest) {
+  must_run(program() + " mount -o debug,log-file=" + sh(folder_ / "log") + " " + sh(source_) + " " +
+           sh(folder_ / "m"));
+  run("cat " + sh(folder_ / "m/disk"));
+  must_run(program() + " umount " + sh(folder_ / "m"));
+  const std::string log = must_run("cat " + sh(folder_ / "log"));
+  EXPECT_NE(log.find("opcode: READ"), std::string::npos) << log.substr(0, 2000);
+  EXPECT_EQ(must_run("stat -c %a " + sh(folder_ / "log")), "600\n");
+}
+
+TEST_F(Failures, KernelOptionsReachTheKernel) {
+  must_run(program() + " mount -o noexec,max_read=65536 " + sh(source_) + " " + sh(folder_ / "m"));
+  const std::string line = must_run("grep " + sh(folder_ / "m") + " /proc/mounts");
+  for (const char* const option :
+       {"ro,", "nosuid", "nodev", "noexec", "default_permissions", "max_read=65536"}) {
+    EXPECT_NE(line.find(option), std::string::npos) << option << " in " << line;
+  }
+  must_run("cmp " + sh(folder_ / "m/disk") + " " + sh(source_));
+  must_run(program() + " umount " + sh(folder_ / "m"));
 }
 
 TEST_F(Failures, ALogThatCannotBeWritten) {

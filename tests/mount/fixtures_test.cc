@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <set>
 
 #include "peelfs/error.h"
 #include "support/fixture_trees.h"
@@ -63,17 +63,17 @@ Buffer read_mapped(const std::string& path, std::uint64_t size) {
   return copy;
 }
 
-class MountedFixture : public ::testing::TestWithParam<FixtureTree> {
- protected:
-  void TearDown() override {
+/// A fixture, mounted as a person would do it.
+class MountedTree {
+ public:
+  ~MountedTree() {
     if (!mounted_) return;
     const CommandResult end = run(program + " umount '" + mountpoint_ + "'");
     EXPECT_EQ(end.exit_code, 0) << end.output;
   }
 
   /// @return false when the fixture is not in this checkout
-  bool mount() {
-    const FixtureTree& tree = GetParam();
+  bool mount(const FixtureTree& tree) {
     const auto paths = unpacked_sources(tree);
     if (paths.empty()) return false;
     mountpoint_ = directory_ / "mnt";
@@ -96,18 +96,27 @@ class MountedFixture : public ::testing::TestWithParam<FixtureTree> {
     return true;
   }
 
+  bool mounted() const { return mounted_; }
+  const std::string& mountpoint() const { return mountpoint_; }
+
+ private:
   TemporaryDirectory directory_;
   std::string mountpoint_;
   bool mounted_ = false;
 };
 
+class MountedFixture : public ::testing::TestWithParam<FixtureTree> {};
+
 TEST_P(MountedFixture, TheKernelReadsEveryDeviceExact) {
   if (access("/dev/fuse", F_OK) != 0) GTEST_SKIP() << "no /dev/fuse on this machine";
   const FixtureTree& tree = GetParam();
-  if (!mount()) GTEST_SKIP() << "fixture " << tree.fixture << " is not in this checkout";
-  ASSERT_TRUE(mounted_);
+  MountedTree mount;
+  if (!mount.mount(tree)) {
+    GTEST_SKIP() << "fixture " << tree.fixture << " is not in this checkout";
+  }
+  ASSERT_TRUE(mount.mounted());
   for (const ExpectedDevice& expected : tree.devices) {
-    const std::string path = mountpoint_ + "/" + expected.name;
+    const std::string path = mount.mountpoint() + "/" + expected.name;
     struct stat status {};
     ASSERT_EQ(stat(path.c_str(), &status), 0) << path;
     EXPECT_TRUE(S_ISREG(status.st_mode));
@@ -128,6 +137,56 @@ TEST_P(MountedFixture, TheKernelReadsEveryDeviceExact) {
 
 INSTANTIATE_TEST_SUITE_P(All, MountedFixture, ::testing::ValuesIn(fixture_trees()),
                          [](const auto& tree) { return test_name(tree.param); });
+
+struct Tool {
+  std::string name, fixture, device, command;
+  int exit_code;
+  std::string says;
+};
+void PrintTo(const Tool& tool, std::ostream* out) {
+  *out << tool.name;
+}
+
+class FilesystemTool : public ::testing::TestWithParam<Tool> {};
+
+TEST_P(FilesystemTool, WorksUnmodified) {
+  if (access("/dev/fuse", F_OK) != 0) GTEST_SKIP() << "no /dev/fuse on this machine";
+  const Tool& tool = GetParam();
+  const std::string program_name = tool.command.substr(0, tool.command.find(' '));
+  if (!have_program(program_name)) GTEST_SKIP() << program_name << " is not installed";
+  const auto& trees = fixture_trees();
+  const auto tree = std::find_if(trees.begin(), trees.end(), [&](const FixtureTree& candidate) {
+    return candidate.fixture == tool.fixture;
+  });
+  ASSERT_NE(tree, trees.end());
+  MountedTree mount;
+  if (!mount.mount(*tree)) {
+    GTEST_SKIP() << "fixture " << tool.fixture << " is not in this checkout";
+  }
+  const CommandResult result = run("PATH=$PATH:/usr/sbin:/sbin " + tool.command + " " +
+                                   mount.mountpoint() + "/" + tool.device);
+  EXPECT_EQ(result.exit_code, tool.exit_code) << result.output;
+  EXPECT_NE(result.output.find(tool.says), std::string::npos) << result.output;
+}
+
+// Exit codes and words are those that the tools give for the same bytes in a plain file.
+INSTANTIATE_TEST_SUITE_P(
+    All, FilesystemTool,
+    ::testing::Values(
+        Tool{"e2fsck", "variant2", "lvg1-lvroot", "e2fsck -fn", 0, "guestroot: 91/13328 files"},
+        Tool{"fsck_ext4", "variant2", "lvg1-lvhome", "fsck.ext4 -fn", 0, "guesthome"},
+        Tool{"tune2fs", "variant2", "lvg1-lvroot", "tune2fs -l", 0,
+             "e18809ae-7e5f-4baf-9a37-198f4f497bd2"},
+        Tool{"dumpe2fs", "variant1", "lvhd0_cryptp2", "dumpe2fs -h", 0, "v1root"},
+        Tool{"e2fsck_damaged", "damagedext4", "lv_crypt", "e2fsck -fn", 4, "damaged"},
+        Tool{"xfs_repair", "xfslv", "vgxfs-xfs", "xfs_repair -n", 0, "Phase 7"},
+        Tool{"ntfsfix", "fslvs", "vgfs-ntfs", "ntfsfix -n", 0, "processed successfully"},
+        Tool{"fsck_vfat", "fslvs", "vgfs-vfat", "fsck.vfat -n", 0, "59 files"},
+        Tool{"fsck_exfat", "fslvs", "vgfs-exfat", "fsck.exfat -n", 0, "clean"},
+        Tool{"btrfs_check", "damagedbtrfs", "lv_crypt", "btrfs check", 1, "checksum verify failed"},
+        Tool{"swaplabel", "variant2", "volssd10-kvmswap", "swaplabel", 0,
+             "7432653e-b2f5-4146-b8bd-772ac4c0530b"}),
+    [](const auto& tool) { return tool.param.name; });
 
 }  // namespace
 }  // namespace peelfs::test

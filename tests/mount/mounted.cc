@@ -111,8 +111,8 @@ Mount::Mount(const std::string& arguments, int expected) : path_(folder_ / "moun
   std::filesystem::create_directory(path_);
   const std::string report = sh(folder_ / "sanitizer");
   result_ = run("ASAN_OPTIONS=log_path=" + report + " UBSAN_OPTIONS=log_path=" + report +
-                " TSAN_OPTIONS=log_path=" + report + " " + program() + " mount -o log-file=" +
-                sh(folder_ / "log") + ",debug " + arguments + " " + sh(path_));
+                " TSAN_OPTIONS=log_path=" + report + " " + program() +
+                " mount -o log-file=" + sh(folder_ / "log") + " " + arguments + " " + sh(path_));
   EXPECT_EQ(result_.exit_code, expected) << arguments << "\n" << result_.output << log();
   std::string address = text_of(path_ + "/.peelfs/control");
   if (address.size() > 2) {
