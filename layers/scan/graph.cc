@@ -10,7 +10,7 @@ namespace {
 
 int gravity(const std::string& state) {
   static constexpr std::array<std::string_view, 8> order{
-      "note", "missing", "degraded", "unsupported", "locked", "denied", "io", "damaged"};
+      "note", "missing", "degraded", "unsupported", "denied", "io", "damaged", "locked"};
   const auto at = std::find(order.begin(), order.end(), state);
   return static_cast<int>(at - order.begin());
 }

@@ -24,6 +24,8 @@ struct Item {
   const Layer* layer = nullptr;  ///< the row that claimed it
   std::optional<Claim> claim;
   DevicePtr detached_header;
+  /// What the layer below said of it, which stays true however often it is opened again.
+  std::optional<Trouble> inherited;
   std::shared_ptr<const References> references;
 };
 

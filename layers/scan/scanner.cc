@@ -241,8 +241,9 @@ struct Scanner::State {
     const OpenInput input{members, *keys, limits, nullptr, depth};
     const auto trouble = caught([&] { opened = layer.open(input); });
     for (std::size_t i = 0; i < own; ++i) {
-      std::optional<Trouble>& known = graph.at(ids[i]).node.trouble;
-      known.reset();  // what an earlier opening said of the group holds no longer
+      Item& member = graph.at(ids[i]);
+      std::optional<Trouble>& known = member.node.trouble;
+      known = member.inherited;  // what an earlier opening said of the group holds no longer
       if (trouble) add_trouble(known, *trouble);
       if (opened.trouble) add_trouble(known, *opened.trouble);
     }
@@ -291,7 +292,8 @@ struct Scanner::State {
     node.partuuid = std::move(inner.partuuid);
     node.partlabel = std::move(inner.partlabel);
     node.parttype = std::move(inner.parttype);
-    node.trouble = std::move(inner.trouble);
+    node.trouble = inner.trouble;
+    item.inherited = std::move(inner.trouble);
     node.component = !inner.peel;
     node.image_depth = depth + (inner.image_file ? 1 : 0);
     node.parents = parents;
@@ -321,7 +323,7 @@ struct Scanner::State {
   bool retry(std::uint64_t id, const KeyRing& ring) {
     Item& item = graph.at(id);
     if (item.layer == nullptr || item.node.hidden) return true;
-    item.node.trouble.reset();
+    item.node.trouble = item.inherited;
     drop_children(id);
     open_single(id, ring);
     settle();

@@ -61,6 +61,9 @@ Opened open_split(const OpenInput& input) {
   for (std::uint64_t i = 0; i < 2; ++i) {
     opened.devices.push_back(inner("part", member.stem + "p" + std::to_string(i + 1),
                                    make_slice(member.device, 512 + i * half, half, "half")));
+    if (words_of(*member.device)[1] == "cut") {
+      opened.devices.back().trouble = Trouble{"damaged", "the partition is cut off"};
+    }
   }
   return opened;
 }
@@ -321,6 +324,17 @@ TEST_F(ScannerTest, AMemberThatWasLockedCompletesItsGroup) {
   EXPECT_NE(node("vg-lv").id, lv) << "another device: the old one lacked a part";
   EXPECT_EQ(node("vg-lv").device->size(), 8192U);
   EXPECT_FALSE(node("a").trouble);
+}
+
+TEST_F(ScannerTest, WhatAPartitionTableSaidOfAMemberStays) {
+  add("a.img", block("SPLIT cut", join(block("GROUP vg u1 1", plain(1, 1536)),
+                                       block("LOCK k", plain(2, 1536)))));
+  EXPECT_EQ(tree(), "a(disk)\nap1(part,damaged) < a\nap2(part,locked) < a\nvg-lv(lvm) < ap1\n");
+  EXPECT_EQ(node("ap1").trouble->reason, "the partition is cut off");
+  KeyRing ring;
+  ring.add_for_all(Secret(as_bytes("k")));
+  EXPECT_TRUE(scanner_.retry(node("ap2").id, ring));
+  EXPECT_EQ(node("ap2").trouble->reason, "the partition is cut off");
 }
 
 TEST_F(ScannerTest, ClonesNeverMix) {
