@@ -4,11 +4,13 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <chrono>
 #include <cstdlib>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include "identify/identify.h"
 #include "peelfs/devices.h"
@@ -230,6 +232,28 @@ TEST(Identify, BadBlocksCountAsZeroes) {
   const Identity identity = identify(*device);
   EXPECT_EQ(identity.type, "ext4");
   EXPECT_EQ(identity.label, "half");
+}
+
+TEST(Identify, ConcurrentCallersAgree) {
+  if (!have_program("mke2fs")) GTEST_SKIP() << "mke2fs is not installed";
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 64M '" + path + "' && mke2fs -q -t ext4 -L many '" + path + "'");
+  const DevicePtr device = file_device(path);
+  const std::string uuid = identify(*device).uuid;
+  std::atomic<int> right = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 10; ++round) {
+          const Identity identity = identify(*device);
+          if (identity.label == "many" && identity.uuid == uuid) ++right;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(right, 80);
 }
 
 TEST(Identify, TinyAndEmptyDevices) {
