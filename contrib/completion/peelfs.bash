@@ -30,7 +30,7 @@ _peelfs() {
     local verbs="mount ls cat export map umount unlock help"
     local general="--help --version --verbose --quiet"
     local keys="--key-file --key --no-prompt"
-    local sources="$keys --header --allow-reference --depth --no-search --kdf-memory"
+    local sources="$keys --header --allow-reference --depth --no-search --kdf-memory --kdf-iterations"
 
     # The verb and the operands behind it.
     local verb="" word i skip=no operands=()
@@ -38,7 +38,7 @@ _peelfs() {
         word=${words[i]}
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
-            --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | -o | --options | \
+            --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | --kdf-iterations | -o | --options | \
                 --offset | --length | --map-file | --sparse | --timeout) skip=yes ;;
             -*) ;;
             *)
@@ -59,13 +59,13 @@ _peelfs() {
             esac
             return ;;
         --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        --depth | --kdf-memory | --offset | --length | --timeout) return ;;
+        --depth | --kdf-memory | --kdf-iterations | --offset | --length | --timeout) return ;;
         -o | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
             COMPREPLY=($(compgen -P "$before" -W "allow_other threads= log-file= debug no-auto-unmount
                 fsname= max_read= nodev nosuid noexec noatime key-file= key= header= allow-reference=
-                depth= no-search no-prompt kdf-memory=" -- "${cur##*,}"))
+                depth= no-search no-prompt kdf-memory= kdf-iterations=" -- "${cur##*,}"))
             compopt -o nospace 2>/dev/null
             return ;;
     esac

@@ -35,9 +35,11 @@ std::optional<Verb> find_verb(std::string_view word) {
 
 /// Whether the argument behind this one is its value, whichever verb it belongs to.
 bool takes_next(std::string_view option) {
-  constexpr std::array<std::string_view, 12> kWithValue{
-      "--key-file", "--key",    "--header", "--allow-reference", "--depth",  "--kdf-memory",
-      "--options",  "--offset", "--length", "--map-file",        "--sparse", "--timeout"};
+  constexpr std::array<std::string_view, 13> kWithValue{
+      "--key-file", "--key",        "--header",         "--allow-reference",
+      "--depth",    "--kdf-memory", "--kdf-iterations", "--options",
+      "--offset",   "--length",     "--map-file",       "--sparse",
+      "--timeout"};
   if (!option.starts_with("--")) return option.find('o') == option.size() - 1;  // -o, -fo
   return std::find(kWithValue.begin(), kWithValue.end(), option) != kWithValue.end();
 }
@@ -142,7 +144,7 @@ class Parser {
 };
 
 void bind_source_options(Parser& parser, Command& command, bool& no_search, bool& no_prompt) {
-  for (const char* name : {"header", "allow-reference", "depth", "kdf-memory"}) {
+  for (const char* name : {"header", "allow-reference", "depth", "kdf-memory", "kdf-iterations"}) {
     parser.option(std::string("--") + name, [&command, name](const std::string& value) {
       set_source_option(command.from, name, value);
     });

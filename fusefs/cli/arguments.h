@@ -25,7 +25,7 @@ Command parse_helper_arguments(const std::vector<std::string>& arguments);
 /// Takes one of the options that all verbs with sources share.
 /// @param name without dashes: "key-file", "key", "header", "allow-reference", "depth",
 /// "no-search",
-///   "no-prompt", "kdf-memory"
+///   "no-prompt", "kdf-memory", "kdf-iterations"
 /// @return false when it is none of these
 /// @throws Error(Fault::usage) for a value that makes no sense
 bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value);

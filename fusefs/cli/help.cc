@@ -42,6 +42,7 @@ Sources and keys:
   --no-search             do not look for image files in filesystems: --depth 0
   --no-prompt             never ask for a passphrase
   --kdf-memory SIZE       memory that a LUKS header may ask for (4G)
+  --kdf-iterations N      iterations that one may ask for (100000000)
   -v, --verbose           say more
   -q, --quiet             no warnings
 What is still locked is asked for on the terminal, if standard input is one: three
@@ -65,7 +66,7 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
     max_read=N              bytes in one request of the kernel
     nodev, nosuid, noexec, noatime, ... as for mount(8)
     key-file=PATH, key=..., header=..., allow-reference=..., depth=N, no-search,
-    no-prompt, kdf-memory=...   as the options of those names below
+    no-prompt, kdf-memory=..., kdf-iterations=...   as the options of those names below
 )";
 
 constexpr const char* kMountRest = R"(

@@ -35,9 +35,9 @@ constexpr std::array<std::string_view, 27> kDropped{"defaults",      "ro",
 constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "subtype", "helper",
                                                             "uhelper"};
 
-constexpr std::array<std::string_view, 8> kSource{
-    "key-file",  "key",       "header",     "depth",
-    "no-search", "no-prompt", "kdf-memory", "allow-reference"};
+constexpr std::array<std::string_view, 9> kSource{
+    "key-file",  "key",        "header",         "depth",          "no-search",
+    "no-prompt", "kdf-memory", "kdf-iterations", "allow-reference"};
 constexpr std::array<std::string_view, 8> kOwn{
     "allow_other", "fsname", "threads", "log-file", "debug", "max_read", "rw", "no-auto-unmount"};
 

@@ -149,6 +149,14 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
     options.limits.search_depth = static_cast<unsigned>(*depth);
   } else if (name == "kdf-memory") {
     options.limits.kdf_memory = parse_size(value, "--kdf-memory");
+  } else if (name == "kdf-iterations") {
+    const auto iterations = parse_number(value);
+    if (!iterations || *iterations == 0 || *iterations > 0xffffffff) {
+      throw usage("--kdf-iterations: how many iterations a LUKS header may ask for")
+          .found("'" + printable(value) + "'")
+          .expected("a number from 1 to 4294967295");
+    }
+    options.limits.kdf_iterations = static_cast<std::uint32_t>(*iterations);
   } else {
     return false;
   }

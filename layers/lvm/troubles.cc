@@ -54,6 +54,8 @@ std::optional<Trouble> Troubles::summary() const {
     sum.reason += one->reason;
   }
   if (more_ != 0) sum.reason += "; and " + std::to_string(more_) + " more";
+  // Names of volumes and of where they were last seen come from the disk.
+  sum.reason = printable(sum.reason);
   return sum;
 }
 

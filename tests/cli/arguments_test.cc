@@ -148,6 +148,7 @@ TEST(Arguments, EveryMistakeIsNamed) {
       {{"ls", "--depth", "-1", "x"}, "--depth"},
       {{"ls", "--kdf-memory", "4Q", "x"}, "found '4Q'"},
       {{"ls", "--kdf-memory", "99999999999G", "x"}, "no number of bytes"},
+      {{"ls", "--kdf-iterations", "0", "x"}, "from 1 to 4294967295"},
       {{"cat", "--offset", "", "a", "b"}, "--offset"},
       {{"export", "--sparse", "maybe", "a", "b", "c"}, "auto, always or never"},
       {{"export", "--resume", "a", "b", "c"}, "--map-file"},
@@ -171,10 +172,11 @@ TEST(Arguments, EveryMistakeIsNamed) {
 
 TEST(MountOptions, WhatIsForOthersIsDropped) {
   Command command;
-  set_mount_options(command,
-                    "defaults,ro,noauto,user,nofail,user=alice,_netdev,x-systemd.automount,comment=a b,"
-                    "X-mount.mkdir=0755,default_permissions",
-                    false);
+  set_mount_options(
+      command,
+      "defaults,ro,noauto,user,nofail,user=alice,_netdev,x-systemd.automount,comment=a b,"
+      "X-mount.mkdir=0755,default_permissions",
+      false);
   EXPECT_TRUE(command.mount.kernel_options.empty());
 }
 
@@ -183,7 +185,7 @@ TEST(MountOptions, TheOptionsOfSources) {
   set_mount_options(
       command,
       "key-file=/a\\,b,key=vm=file:/k,header=vm=/h,depth=0,no-prompt,allow-reference=/r,"
-      "kdf-memory=1G,fsname=x\\\\y,threads=4,log-file=/l,debug,max_read=131072",
+      "kdf-memory=1G,kdf-iterations=7,fsname=x\\\\y,threads=4,log-file=/l,debug,max_read=131072",
       false);
   ASSERT_EQ(command.from.keys.size(), 2U);
   EXPECT_EQ(command.from.keys[0].place, "/a,b");
@@ -191,6 +193,7 @@ TEST(MountOptions, TheOptionsOfSources) {
   EXPECT_EQ(command.from.headers.at("vm"), "/h");
   EXPECT_EQ(command.from.limits.search_depth, 0U);
   EXPECT_EQ(command.from.limits.kdf_memory, 1U << 30U);
+  EXPECT_EQ(command.from.limits.kdf_iterations, 7U);
   EXPECT_EQ(command.from.allow_references, (Words{"/r"}));
   EXPECT_FALSE(command.from.prompt);
   EXPECT_EQ(command.mount.fsname, "x\\y");

@@ -321,6 +321,20 @@ TEST(LvmMetadata, NamesOfAllSorts) {
   EXPECT_EQ(group.claims[0]->group_name, "vg a-b");
 }
 
+TEST(LvmMetadata, TextOfTheDiskReachesNoTerminal) {
+  std::string text = plain_group().text();
+  for (int i = 0; i < 2; ++i) text = replaced(text, i == 0 ? "/dev/sda" : "/dev/sdb", "\x1b[2J");
+  std::vector<StampedDiskPtr> disks = make_group(plain_group());
+  VolumeSpec volume;
+  volume.uuid = pv_uuid(0);
+  volume.areas.push_back({});
+  volume.areas.back().text = text;
+  write_volume(*disks[0], volume);
+  const OpenGroup group = open_lvm({disks[0]});
+  EXPECT_TRUE(holds(group.reason(), "last seen as \\x1b[2J"));
+  EXPECT_TRUE(holds(group.at("vgs-good").trouble->reason, "last seen as \\x1b[2J"));
+}
+
 TEST(LvmMetadata, NumberOfDevicesIsLimited) {
   GroupSpec spec = plain_group();
   spec.volumes.clear();
