@@ -76,6 +76,7 @@ class Table {
     const bool again = !drawn_.insert(id).second;
     if (again) {
       if (!node.children.empty()) row[kName] += " " + signs_.more;
+      if (node.trouble) row[kState] = node.trouble->state + ", as above";
       rows_.push_back(std::move(row));
       return;
     }
