@@ -1,5 +1,6 @@
 #include "peelfs/error.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -74,6 +75,10 @@ std::string_view fault_name(Fault fault) noexcept {
 
 std::string printable(std::string_view text) {
   static constexpr std::string_view digits = "0123456789abcdef";
+  // Nearly all text is plain ASCII, and a copy of a failing disk makes millions of errors.
+  const bool plain =
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+  if (plain) return std::string(text);
   std::string result;
   result.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {

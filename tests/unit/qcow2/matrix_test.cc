@@ -27,11 +27,6 @@ class Matrix : public ::testing::Test {
     SCOPED_TRACE(describe(options));
     maker().make(name, options, seed());
     maker().check(name, options.encryption);
-    if (HasFailure()) {
-      // A failure is worth keeping for whoever looks into it.
-      run("mkdir -p /tmp/peelfs-qcow2-failed && cp " + maker().directory() +
-          "/* /tmp/peelfs-qcow2-failed/");
-    }
     forget(name);
   }
   void forget(const std::string& name) { run("rm -f '" + maker().path(name) + "'*"); }
