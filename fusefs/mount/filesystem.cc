@@ -43,6 +43,23 @@ ViewChanges Filesystem::refresh() {
   return compare(*before, *after);
 }
 
+OpenHandle* Filesystem::keep(OpenHandle handle) {
+  auto owned = std::make_unique<OpenHandle>(std::move(handle));
+  OpenHandle* const kept = owned.get();
+  const std::lock_guard lock(handles_mutex_);
+  handles_.emplace(kept, std::move(owned));
+  return kept;
+}
+
+void Filesystem::close(OpenHandle* handle) noexcept {
+  std::unique_ptr<OpenHandle> closed;
+  const std::lock_guard lock(handles_mutex_);
+  if (const auto at = handles_.find(handle); at != handles_.end()) {
+    closed = std::move(at->second);
+    handles_.erase(at);
+  }
+}
+
 const fuse_lowlevel_ops& Filesystem::operations() {
   return fuse_operations();
 }

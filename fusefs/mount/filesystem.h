@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "mount/inodes.h"
 
@@ -12,6 +13,14 @@ struct fuse_lowlevel_ops;
 namespace peelfs {
 
 class Peeling;
+
+/// What somebody has open: a file stays what it was when it was opened, and a directory's offsets
+/// stay true until it is rewound.
+struct OpenHandle {
+  std::shared_ptr<const DeviceFile> device;    ///< of a device
+  std::shared_ptr<const std::string> text;     ///< of status.json or control
+  std::shared_ptr<const InodeView> directory;  ///< of a directory: the tree that it lists
+};
 
 /// Thread-safe. No operation takes a lock while it reads a device, and none waits for refresh().
 class Filesystem {
@@ -29,6 +38,12 @@ class Filesystem {
   ViewChanges refresh();
 
   std::shared_ptr<const InodeView> view() const;
+
+  /// Keeps a handle until it is closed, or until the end of the mount: the kernel does not close
+  /// what is open when a connection ends, and the sources must be released all the same.
+  OpenHandle* keep(OpenHandle handle);
+  void close(OpenHandle* handle) noexcept;
+
   std::size_t max_read() const noexcept { return max_read_; }
 
   /// Whether the kernel has agreed on a protocol: requests are served from here on.
@@ -45,6 +60,8 @@ class Filesystem {
   InodeTable table_;
   mutable std::mutex mutex_;
   std::shared_ptr<const InodeView> view_;
+  std::mutex handles_mutex_;
+  std::unordered_map<OpenHandle*, std::unique_ptr<OpenHandle>> handles_;
 };
 
 }  // namespace peelfs

@@ -20,25 +20,27 @@ namespace {
 /// kernel is told. So it may keep them as long as it likes.
 constexpr double keep_seconds = 86400;
 
-/// A file that somebody has open: it stays what it was when it was opened.
-struct OpenFile {
-  std::shared_ptr<const DeviceFile> device;
-  std::shared_ptr<const std::string> text;
-};
-
-/// A directory that somebody has open: its offsets stay true until it is rewound. The kernel holds
-/// a lock on the open directory while it reads from it.
-struct OpenDirectory {
-  std::shared_ptr<const InodeView> view;
-};
-
 Filesystem& filesystem(fuse_req_t req) {
   return *static_cast<Filesystem*>(fuse_req_userdata(req));
 }
 
-template <typename T>
-T& handle(const fuse_file_info* info) {
-  return *reinterpret_cast<T*>(info->fh);
+OpenHandle& handle(const fuse_file_info* info) {
+  return *reinterpret_cast<OpenHandle*>(info->fh);
+}
+
+/// Answers an open.
+void reply_opened(fuse_req_t req, fuse_file_info* info, OpenHandle opened) {
+  Filesystem& fs = filesystem(req);
+  OpenHandle* const kept = fs.keep(std::move(opened));
+  info->fh = reinterpret_cast<std::uintptr_t>(kept);
+  if (fuse_reply_open(req, info) != 0) {
+    fs.close(kept);  // who asked has gone meanwhile, and will not close it
+  }
+}
+
+void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
+  filesystem(req).close(&handle(info));
+  fuse_reply_err(req, 0);
 }
 
 /// The FUSE edge: whatever is thrown becomes an errno, and nothing passes into C.
@@ -165,25 +167,16 @@ void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
     }
     const auto view = filesystem(req).view();
     const Inode& inode = inode_at(*view, number);
-    auto open = std::make_unique<OpenFile>(OpenFile{inode.device, inode.text});
     // Texts change with the tree while somebody has them open, and each keeps the one it opened:
     // that cannot go through the one page cache of a file.
     info->direct_io = inode.text ? 1 : 0;
     info->keep_cache = inode.device && inode.device->cache_holds() ? 1 : 0;
     info->noflush = 1;
-    info->fh = reinterpret_cast<std::uintptr_t>(open.get());
-    if (fuse_reply_open(req, info) == 0) {
-      static_cast<void>(open.release());  // it is op_release's now
-    }
+    reply_opened(req, info, {inode.device, inode.text, nullptr});
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
   }
-}
-
-void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
-  const std::unique_ptr<OpenFile> open(&handle<OpenFile>(info));
-  fuse_reply_err(req, 0);
 }
 
 void read_text(fuse_req_t req, const std::string& text, std::size_t size, std::uint64_t offset) {
@@ -192,7 +185,7 @@ void read_text(fuse_req_t req, const std::string& text, std::size_t size, std::u
 }
 
 void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
-  const OpenFile& open = handle<OpenFile>(info);
+  const OpenHandle& open = handle(info);
   const auto at = static_cast<std::uint64_t>(offset);
   if (open.text) {
     read_text(req, *open.text, size, at);
@@ -213,7 +206,7 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_info* info) {
-  const OpenFile& open = handle<OpenFile>(info);
+  const OpenHandle& open = handle(info);
   const int failure = guarded([&] {
     if (whence != SEEK_DATA && whence != SEEK_HOLE) {
       throw Error(Fault::usage, "the kernel answers this seek itself").with_errno(EINVAL);
@@ -236,31 +229,24 @@ void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_in
 
 void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
   const int failure = guarded([&] {
-    auto open = std::make_unique<OpenDirectory>(OpenDirectory{filesystem(req).view()});
-    static_cast<void>(directory_at(*open->view, number));
-    info->fh = reinterpret_cast<std::uintptr_t>(open.get());
-    if (fuse_reply_open(req, info) == 0) {
-      static_cast<void>(open.release());  // it is op_releasedir's now
-    }
+    auto view = filesystem(req).view();
+    static_cast<void>(directory_at(*view, number));
+    reply_opened(req, info, {nullptr, nullptr, std::move(view)});
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
   }
 }
 
-void op_releasedir(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
-  const std::unique_ptr<OpenDirectory> open(&handle<OpenDirectory>(info));
-  fuse_reply_err(req, 0);
-}
-
 /// Fills one answer. Offsets: 1 is behind ".", 2 behind "..", 3 + n behind entry n.
 void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fuse_file_info* info,
           bool plus) {
-  OpenDirectory& open = handle<OpenDirectory>(info);
+  // The kernel holds a lock on the open directory meanwhile: nobody else changes the handle.
+  OpenHandle& open = handle(info);
   if (offset == 0) {
-    open.view = filesystem(req).view();
+    open.directory = filesystem(req).view();
   }
-  const InodeView& view = *open.view;
+  const InodeView& view = *open.directory;
   const Inode& self = inode_at(view, number);
   const auto& entries = directory_at(view, number).entries();
   const MutableBytes buffer = thread_buffer(size);
@@ -337,11 +323,11 @@ void op_ioctl(fuse_req_t req, fuse_ino_t, unsigned command, void*, fuse_file_inf
               unsigned flags, const void*, size_t, size_t out_size) {
   std::uint64_t size = 0;
   if ((flags & FUSE_IOCTL_DIR) != 0 || command != static_cast<unsigned>(BLKGETSIZE64) ||
-      out_size < sizeof(size) || !handle<OpenFile>(info).device) {
+      out_size < sizeof(size) || !handle(info).device) {
     fuse_reply_err(req, ENOTTY);
     return;
   }
-  size = handle<OpenFile>(info).device->size();
+  size = handle(info).device->size();
   fuse_reply_ioctl(req, 0, &size, sizeof(size));
 }
 
@@ -359,7 +345,7 @@ fuse_lowlevel_ops make_table() {
   table.read = op_read;
   table.lseek = op_lseek;
   table.opendir = op_opendir;
-  table.releasedir = op_releasedir;
+  table.releasedir = op_release;
   table.readdir = op_readdir;
   table.readdirplus = op_readdirplus;
   table.statfs = op_statfs;

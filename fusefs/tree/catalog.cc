@@ -38,8 +38,8 @@ class Qualifier {
   static constexpr int levels = 4;
 
   std::string prefix(const Node& node, int level) const {
-    const std::string source = source_of(node);
-    const std::string image = image_of(node);
+    std::string source = source_of(node);
+    std::string image = image_of(node);
     switch (level) {
       case 0:
         return source;

@@ -84,7 +84,10 @@ void Catalog::add_links() {
     }
     std::string remark = "no link " + directory + "/" + name + ": carried by";
     const std::size_t shown = std::min<std::size_t>(nodes.size(), 5);
-    for (std::size_t i = 0; i < shown; ++i) remark += (i == 0 ? " " : ", ") + name_of(nodes[i]->id);
+    for (std::size_t i = 0; i < shown; ++i) {
+      remark += i == 0 ? " " : ", ";
+      remark += name_of(nodes[i]->id);
+    }
     if (shown < nodes.size()) remark += " and " + std::to_string(nodes.size() - shown) + " more";
     remarks_.push_back(printable(remark));
   }

@@ -21,7 +21,7 @@ class HostFile {
   /// @throws Error: missing, denied, or usage when it is something else (a directory, a FIFO)
   static std::shared_ptr<const HostFile> open(const std::string& path);
   /// The same for a descriptor, which is taken over (a file opened beneath a directory, a memfd).
-  static std::shared_ptr<const HostFile> adopt(int fd, std::string path);
+  static std::shared_ptr<const HostFile> adopt(int fd, const std::string& path);
   ~HostFile();
   HostFile(const HostFile&) = delete;
   HostFile& operator=(const HostFile&) = delete;
@@ -52,7 +52,7 @@ class HostFile {
   bool changed() const;
 
  private:
-  HostFile(int fd, std::string path);
+  HostFile(int fd, const std::string& path);
 
   int fd_;
   std::string path_;

@@ -57,11 +57,11 @@ std::shared_ptr<const HostFile> HostFile::open(const std::string& path) {
   return adopt(fd, path);
 }
 
-std::shared_ptr<const HostFile> HostFile::adopt(int fd, std::string path) {
-  return std::shared_ptr<const HostFile>(new HostFile(fd, std::move(path)));
+std::shared_ptr<const HostFile> HostFile::adopt(int fd, const std::string& path) {
+  return std::shared_ptr<const HostFile>(new HostFile(fd, path));
 }
 
-HostFile::HostFile(int fd, std::string path) : fd_(fd), path_(printable(path)) {
+HostFile::HostFile(int fd, const std::string& path) : fd_(fd), path_(printable(path)) {
   const auto fail = [this](Error error) {
     ::close(fd_);
     throw error;

@@ -100,7 +100,7 @@ class HostReferences : public References {
   }
 
  private:
-  static Error refused(const std::filesystem::path& name, std::string why) {
+  static Error refused(const std::filesystem::path& name, const std::string& why) {
     return Error(Fault::denied,
                  "the image names the file " + name.string() + "; refused, because " + why)
         .advice("if you trust the image, allow it with --allow-reference PATH");

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "fuzz/fuzz_row.h"
 #include "partition/crc32.h"
 #include "partition/partition.h"
-#include "peelfs/io.h"
 #include "support/support.h"
 
 namespace {
@@ -54,27 +54,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto device =
       std::make_shared<test::MemoryDevice>(std::move(disk), (choice & 16U) != 0 ? 4096 : 512);
   const Identity identity;
-  try {
-    const auto claim = gpt_probe({*device, identity});
-    if (!claim) return 0;
-    Member member;
-    member.device = device;
-    member.claim = &*claim;
-    member.stem = "disk";
-    const KeyRing keys;
-    const Limits limits;
-    const Opened opened = gpt_open({{&member, 1}, keys, limits, nullptr, 0});
-    unsigned reads = 0;
-    for (const Inner& inner : opened.devices) {
-      if (++reads > 64) break;
-      try {
-        const std::uint64_t end = inner.device->size();
-        read_up_to(*inner.device, 0, 1000);
-        if (end > 1000) read_up_to(*inner.device, end - 1000, 1000);
-      } catch (const Error&) {
-      }
-    }
-  } catch (const Error&) {
-  }
+  test::fuzz_row(&gpt_probe, &gpt_open, device, identity);
   return 0;
 }

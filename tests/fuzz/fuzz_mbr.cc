@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "fuzz/fuzz_row.h"
 #include "partition/partition.h"
-#include "peelfs/io.h"
 #include "support/support.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -30,27 +30,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::make_shared<test::MemoryDevice>(std::move(disk), (choice & 16U) != 0 ? 4096 : 512);
   Identity identity;
   if ((choice & 32U) != 0) identity.type = "ext4";
-  try {
-    const auto claim = mbr_probe({*device, identity});
-    if (!claim) return 0;
-    Member member;
-    member.device = device;
-    member.claim = &*claim;
-    member.stem = "disk";
-    const KeyRing keys;
-    const Limits limits;
-    const Opened opened = mbr_open({{&member, 1}, keys, limits, nullptr, 0});
-    unsigned reads = 0;
-    for (const Inner& inner : opened.devices) {
-      if (++reads > 64) break;
-      try {
-        const std::uint64_t end = inner.device->size();
-        read_up_to(*inner.device, 0, 1000);
-        if (end > 1000) read_up_to(*inner.device, end - 1000, 1000);
-      } catch (const Error&) {
-      }
-    }
-  } catch (const Error&) {
-  }
+  test::fuzz_row(&mbr_probe, &mbr_open, device, identity);
   return 0;
 }
