@@ -30,6 +30,15 @@ std::optional<Error> try_read(const BlockDevice& device, std::uint64_t offset, M
   }
 }
 
+/// What lies there; data where that cannot be told: the read that follows says what is wrong.
+Run status_or_data(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+  try {
+    return block_status(device, offset, length);
+  } catch (const Error&) {
+    return {true, length};
+  }
+}
+
 class Copier {
  public:
   Copier(const BlockDevice& device, const Target& target, const CopyOptions& options, CopyMap& map)
@@ -61,12 +70,7 @@ class Copier {
  private:
   /// @return bytes dealt with from `offset` on; at least 1 unless ended_ is set
   std::uint64_t copy_some(std::uint64_t offset, std::uint64_t length) {
-    Run run{true, length};
-    try {
-      run = block_status(device_, offset, std::min(length, kLongestHole));
-    } catch (const Error&) {
-      // The read that follows says what is wrong.
-    }
+    const Run run = status_or_data(device_, offset, std::min(length, kLongestHole));
     // Chunks end on multiples of their size, so that layers are asked for whole clusters.
     const std::uint64_t to_boundary = round_down(offset, kChunk) + kChunk - offset;
     std::uint64_t size = std::min({length, run.length, to_boundary, std::uint64_t{buffer_.size()}});

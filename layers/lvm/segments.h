@@ -43,8 +43,8 @@ class SegmentMapper {
   Span map_area(const Area& area, std::uint64_t extents, Volume& into);
   Span map_member(std::size_t index, const Area& area, std::uint64_t extents, Volume& into);
   Span map_volume(std::size_t index, std::uint64_t begin, std::uint64_t length, Volume& into);
-  Span choose(std::vector<Leg> legs, std::uint64_t length, Volume& into, const Troubles& troubles,
-              const std::string& reason) const;
+  Span choose(const std::vector<Leg>& legs, std::uint64_t length, Volume& into,
+              const Troubles& troubles, const std::string& reason) const;
 
   const Volume& built(const std::string& name) const;
   const LogicalVolume& described(const std::string& name) const;

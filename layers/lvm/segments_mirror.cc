@@ -29,7 +29,7 @@ Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
   return {std::move(device), 0, std::move(good)};
 }
 
-Span SegmentMapper::choose(std::vector<Leg> legs, std::uint64_t length, Volume& into,
+Span SegmentMapper::choose(const std::vector<Leg>& legs, std::uint64_t length, Volume& into,
                            const Troubles& troubles, const std::string& reason) const {
   Error why = Error(Fault::missing, "no leg of the mirror that is in sync can be read" +
                                         (reason.empty() ? "" : " (" + reason + ")"))
@@ -91,7 +91,7 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
       legs[i].good = intersection(legs[i].good, clean);
     }
   }
-  return choose(std::move(legs), length, into, troubles, reason);
+  return choose(legs, length, into, troubles, reason);
 }
 
 RaidSuperblock SegmentMapper::superblock_of(const RaidLeg& leg, Troubles& troubles) const {
@@ -151,7 +151,7 @@ Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
     (described_leg.write_mostly ? last_resort : legs).push_back(std::move(leg));
   }
   for (Leg& leg : last_resort) legs.push_back(std::move(leg));
-  return choose(std::move(legs), length, into, troubles, reason);
+  return choose(legs, length, into, troubles, reason);
 }
 
 }  // namespace peelfs::lvm
