@@ -200,8 +200,9 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
       },
       &why);
   if (failure != 0) {
-    fuse_reply_err(req, failure);
+    // Before the answer: whoever gets it may close the file, and the handle is gone.
     open.device->log_failure(at, size, why.c_str());
+    fuse_reply_err(req, failure);
   }
 }
 

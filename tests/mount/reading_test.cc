@@ -8,6 +8,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <random>
@@ -184,6 +186,27 @@ TEST_F(Reading, ASourceThatShrankIsAnErrorAndNeverZeroes) {
   EXPECT_LE(lines, 20U) << log;
   std::free(memory);
   ::close(fd);
+}
+
+TEST_F(Reading, AFileIsClosedInTheMomentInWhichItsReadFails) {
+  ASSERT_EQ(::truncate((folder_ / "disk.img").c_str(), 1 << 20), 0);
+  std::vector<std::thread> readers;
+  std::atomic<unsigned> wrong = 0;
+  for (int reader = 0; reader < 4; ++reader) {
+    readers.emplace_back([&] {
+      std::array<std::byte, 512> bytes{};
+      for (int i = 0; i < 100; ++i) {
+        const int fd = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
+        wrong += ::pread(fd, bytes.data(), bytes.size(), 4 << 20) == -1 && errno == EIO ? 0 : 1;
+        ::close(fd);
+      }
+    });
+  }
+  for (std::thread& reader : readers) {
+    reader.join();
+  }
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_TRUE(runs(mount_->server()));
 }
 
 TEST_F(Reading, ASourceThatChangedIsReadAfresh) {
