@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "peelfs/bytes.h"
+#include "peelfs/range_locks.h"
 
 namespace peelfs {
 
@@ -43,6 +44,13 @@ struct Extent {
   static Extent computed(std::uint64_t length) {
     return {ExtentKind::computed, length, 0, nullptr, nullptr};
   }
+};
+
+/// What is written.
+enum class WriteKind : std::uint8_t {
+  bytes,
+  zeroes,   ///< the range must read as zero; its space stays reserved where it is
+  discard,  ///< the range must read as zero; its space may be given back
 };
 
 /// A block device. Layers derive from it and *describe*; they do not copy. Everybody else reads
@@ -86,12 +94,54 @@ class BlockDevice {
   /// A bound from above, at bounded cost, on how many bytes are stored for this device (st_blocks).
   virtual std::uint64_t allocated_bytes() const { return size_; }
 
+  // --- Writing; everybody writes through the write loop in peelfs/io.h ---
+
+  /// Whether bytes may be written at all. It never changes. False unless every layer below, down to
+  /// a host file that was opened for writing, can take them.
+  virtual bool writable() const noexcept { return false; }
+
+  /// Where bytes that are written at `offset` go: host_file and lower are overwritten in place,
+  /// computed goes to store() or store_zeroes(). The answer holds as map()'s does.
+  /// The default: where map() says that they are read from; for zeroes there is no place, so it is
+  /// an Error. Only called when writable().
+  virtual Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const;
+
+  /// Takes bytes for which map_write() answered `computed`. The write loop holds the range, widened
+  /// to multiples of write_granule(), against every other store in it.
+  /// @param offset bytes, a multiple of granule()
+  /// @param data offset + data.size() is a multiple of granule() or equals size()
+  virtual void store(std::uint64_t offset, Bytes data) const;
+
+  /// Makes a range read as zero; called like store(). The default stores zero bytes.
+  virtual void store_zeroes(std::uint64_t offset, std::uint64_t length, WriteKind kind) const;
+
+  /// The unit in bytes, a power of two and a multiple of granule(), that store() may touch as a
+  /// whole: a cluster, say. Stores to one unit never run at the same time.
+  virtual std::uint32_t write_granule() const noexcept { return granule(); }
+
+  /// Returns when everything that was written, to this device or through it, is on the host's disk.
+  /// Devices pass it on to what they lie on. @throws Error, and then again at every later call:
+  /// what was lost stays lost
+  virtual void flush() const {}
+
+  /// The same storage for an image format that allocates in it: as large as it can ever become,
+  /// zeroes where nothing is stored yet; writing there extends it. Null: it cannot grow.
+  virtual std::shared_ptr<const BlockDevice> growable() const { return nullptr; }
+
+  /// The bytes of a lower device, one for one, that the bytes at `offset` are computed from; of
+  /// kind lower, or zero when that cannot be told. Drives `peelfs diff`.
+  virtual Extent computed_from(std::uint64_t offset, std::uint64_t length) const;
+
   /// What it is, for a person: "LV vgq/lvq", "partition 2 of os43". Used as context of an Error.
   virtual std::string describe() const = 0;
+
+  /// Who stores and who reads what is computed, range by range; the loops' own.
+  RangeLocks& ranges() const noexcept { return ranges_; }
 
  private:
   const std::uint64_t size_;
   const std::uint32_t sector_size_;
+  mutable RangeLocks ranges_;
 };
 
 using DevicePtr = std::shared_ptr<const BlockDevice>;

@@ -5,8 +5,10 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 
@@ -14,19 +16,30 @@
 
 namespace peelfs {
 
-/// Read-only (the only way there is so far). Thread-safe.
+/// Thread-safe. What was opened read-only has a descriptor that cannot write, whatever is called.
 class HostFile {
  public:
-  /// Opens a regular file or block device O_RDONLY, with O_NOATIME where the host allows it.
+  enum class Access : std::uint8_t { read_only, read_write };
+
+  /// Opens a regular file or block device: O_RDONLY, with O_NOATIME where the host allows it, or
+  /// O_RDWR, a block device O_EXCL then.
   /// @throws Error: missing, denied, or usage when it is something else (a directory, a FIFO)
-  static std::shared_ptr<const HostFile> open(const std::string& path);
+  static std::shared_ptr<const HostFile> open(const std::string& path,
+                                              Access access = Access::read_only);
+  /// Makes a new, empty file, read-write, for its owner only.
+  /// @throws Error with EEXIST when there is one
+  static std::shared_ptr<const HostFile> create(const std::string& path);
   /// The same for a descriptor, which is taken over (a file opened beneath a directory, a memfd).
   static std::shared_ptr<const HostFile> adopt(int fd, const std::string& path);
   ~HostFile();
   HostFile(const HostFile&) = delete;
   HostFile& operator=(const HostFile&) = delete;
 
+  /// Bytes, when it was opened.
   std::uint64_t size() const noexcept { return size_; }
+  /// Bytes now, as far as our own writes have extended it.
+  std::uint64_t end() const noexcept { return end_.load(std::memory_order_acquire); }
+  bool writable() const noexcept { return writable_; }
   bool is_block_device() const noexcept { return block_device_; }
   /// Logical sector in bytes: BLKSSZGET of a block device, 512 of a file.
   std::uint32_t sector_size() const noexcept { return sector_size_; }
@@ -42,6 +55,22 @@ class HostFile {
   /// @throws Error(Fault::io): EIO when the file ends before (it shrank), or the host's errno
   void read(std::uint64_t offset, std::span<const iovec> buffers) const;
 
+  /// Writes every buffer from `offset` on; a regular file grows.
+  /// @throws Error: denied with EROFS when it was opened read-only, io with the host's errno
+  /// (ENOSPC)
+  void write(std::uint64_t offset, std::span<const iovec> buffers) const;
+
+  /// Makes a range read as zero. @param punch give its space back
+  /// @throws Error with EOPNOTSUPP where the host cannot
+  void zero(std::uint64_t offset, std::uint64_t length, bool punch) const;
+
+  /// fdatasync, if anything was written since the last one. Once it has failed, it and write() fail
+  /// for good: the kernel has dropped pages that it could not write, and says so only once.
+  void flush() const;
+
+  /// The descriptor, for locks on the open file description. Not for reading or writing.
+  int descriptor() const noexcept { return fd_; }
+
   /// Hole or data at `offset`, of 1 to `length` bytes; data where the host cannot tell.
   Run status(std::uint64_t offset, std::uint64_t length) const;
 
@@ -53,6 +82,7 @@ class HostFile {
 
  private:
   HostFile(int fd, const std::string& path);
+  void check_writable() const;
 
   int fd_;
   std::string path_;
@@ -63,6 +93,11 @@ class HostFile {
   std::uint32_t sector_size_ = 512;
   bool block_device_ = false;
   bool updates_atime_ = false;
+  bool writable_ = false;
+  mutable std::atomic<std::uint64_t> end_{0};
+  mutable std::atomic<bool> dirty_{false};
+  mutable std::atomic<bool> poisoned_{false};
+  mutable std::mutex flushing_;
 };
 
 /// The whole of a host file as a device; the bottom of every stack.

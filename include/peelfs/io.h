@@ -1,5 +1,6 @@
-// The read loop: the only place where bytes of a device are read. It follows map() down to host
-// files, merges neighbours, and issues one preadv for each contiguous run.
+// The read loop and the write loop: the only places where bytes of a device are read and written.
+// They follow map() and map_write() down to host files, merge neighbours, and issue one preadv or
+// pwritev for each contiguous run.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,20 @@ Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t l
 
 /// Like read_bytes, but what lies beyond the end of the device is left out: for probing.
 Buffer read_up_to(const BlockDevice& device, std::uint64_t offset, std::size_t length);
+
+/// Writes data.size() bytes at `offset`. They are readable at once, through every device that shows
+/// them, and durable after flush().
+/// @throws Error: usage when the range leaves the device, denied (EROFS) when it is not writable,
+/// and
+///   whatever the layers below throw (ENOSPC); some of the bytes may have been written then
+/// Thread-safe: writes to the same bytes at the same time leave either.
+void write(const BlockDevice& device, std::uint64_t offset, Bytes data);
+
+/// Makes a range read as zero without writing it byte by byte.
+/// @param kind WriteKind::zeroes or WriteKind::discard
+/// @throws Error like write(), and with EOPNOTSUPP where only writing zeroes would do (encryption,
+///   a host filesystem that cannot); part of the range may be zero then
+void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, WriteKind kind);
 
 /// One run of a device that is either stored somewhere or reads as zero without being stored.
 struct Run {

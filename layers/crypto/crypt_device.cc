@@ -32,6 +32,17 @@ class CryptDevice final : public BlockDevice {
     cipher_->decrypt(out, iv_offset_ + offset / 512);
   }
 
+  bool writable() const noexcept override { return lower_->writable(); }
+  void store(std::uint64_t offset, Bytes data) const override {
+    Buffer sectors(data.begin(), data.end());
+    cipher_->encrypt(sectors, iv_offset_ + offset / 512);
+    write(*lower_, data_offset_ + offset, sectors);
+  }
+  void flush() const override { lower_->flush(); }
+  Extent computed_from(std::uint64_t offset, std::uint64_t length) const override {
+    return Extent::in_device(*lower_, data_offset_ + offset, length);
+  }
+
   std::uint32_t granule() const noexcept override { return cipher_->sector_size(); }
   std::uint64_t allocated_bytes() const override {
     return std::min(size(), lower_->allocated_bytes());

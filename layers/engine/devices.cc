@@ -18,6 +18,8 @@ class Slice : public BlockDevice {
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
     return Extent::in_device(*lower_, begin_ + offset, length);
   }
+  bool writable() const noexcept override { return lower_->writable(); }
+  void flush() const override { lower_->flush(); }
   std::uint64_t allocated_bytes() const override {
     return std::min(size(), lower_->allocated_bytes());
   }
@@ -51,6 +53,15 @@ class Concat : public BlockDevice {
     if (!piece.device) throw Error(missing_);
     const std::uint64_t skip = offset - (*end - piece.length);
     return Extent::in_device(*piece.device, piece.offset + skip, std::min(length, *end - offset));
+  }
+
+  bool writable() const noexcept override {
+    return !carriers_.empty() &&
+           std::all_of(carriers_.begin(), carriers_.end(),
+                       [](const DevicePtr& carrier) { return carrier->writable(); });
+  }
+  void flush() const override {
+    for (const DevicePtr& carrier : carriers_) carrier->flush();
   }
 
   std::uint64_t allocated_bytes() const override {

@@ -2,25 +2,30 @@
 
 namespace peelfs {
 
-void Gather::read(Run& run) {
-  run.file->read(run.begin, {run.buffers.data(), run.count});
+void Gather::transfer(Run& run) const {
+  const std::span<const iovec> buffers(run.buffers.data(), run.count);
+  if (direction_ == Direction::read) {
+    run.file->read(run.begin, buffers);
+  } else {
+    run.file->write(run.begin, buffers);
+  }
   run.count = 0;
 }
 
-void Gather::add(const HostFile& file, std::uint64_t offset, MutableBytes out) {
+void Gather::add(const HostFile& file, std::uint64_t offset, MutableBytes memory) {
   for (std::size_t i = 0; i < used_; ++i) {
     Run& run = runs_[i];
     if (run.count == 0 || run.file != &file || run.end != offset) continue;
     iovec& last = run.buffers[run.count - 1];
-    if (static_cast<std::byte*>(last.iov_base) + last.iov_len == out.data()) {
-      last.iov_len += out.size();
+    if (static_cast<std::byte*>(last.iov_base) + last.iov_len == memory.data()) {
+      last.iov_len += memory.size();
     } else if (run.count < max_buffers) {
-      run.buffers[run.count++] = {out.data(), out.size()};
+      run.buffers[run.count++] = {memory.data(), memory.size()};
     } else {
-      read(run);
+      transfer(run);
       break;
     }
-    run.end += out.size();
+    run.end += memory.size();
     return;
   }
   std::size_t slot = used_;
@@ -29,19 +34,19 @@ void Gather::add(const HostFile& file, std::uint64_t offset, MutableBytes out) {
   } else {
     slot = oldest_;
     oldest_ = (oldest_ + 1) % max_runs;
-    if (runs_[slot].count != 0) read(runs_[slot]);
+    if (runs_[slot].count != 0) transfer(runs_[slot]);
   }
   Run& run = runs_[slot];
   run.file = &file;
   run.begin = offset;
-  run.end = offset + out.size();
-  run.buffers[0] = {out.data(), out.size()};
+  run.end = offset + memory.size();
+  run.buffers[0] = {memory.data(), memory.size()};
   run.count = 1;
 }
 
 void Gather::finish() {
   for (std::size_t i = 0; i < used_; ++i) {
-    if (runs_[i].count != 0) read(runs_[i]);
+    if (runs_[i].count != 0) transfer(runs_[i]);
   }
   used_ = 0;
 }

@@ -1,5 +1,5 @@
-// Collects what the read loop wants from host files, so that what lies together in a file is read
-// by one system call wherever it goes in memory.
+// Collects what the loops want from host files, so that what lies together in a file is read or
+// written by one system call wherever it is in memory.
 #pragma once
 
 #include <sys/uio.h>
@@ -12,13 +12,17 @@
 
 namespace peelfs {
 
-/// Lives on the stack of one read; allocates nothing. A striped volume has as many open runs as
+/// Lives on the stack of one request; allocates nothing. A striped volume has as many open runs as
 /// stripes, and each grows by one buffer a chunk.
 class Gather {
  public:
-  /// Adds "the bytes of `file` at `offset` go to `out`". May read what was collected before.
-  void add(const HostFile& file, std::uint64_t offset, MutableBytes out);
-  /// Reads everything that was collected. Must be called last; nothing is read without it.
+  enum class Direction : std::uint8_t { read, write };
+  explicit Gather(Direction direction) : direction_(direction) {}
+
+  /// Adds "the bytes of `file` at `offset` go to (come from) `memory`". May already read (write)
+  /// what was collected before. Nothing is changed in memory when writing.
+  void add(const HostFile& file, std::uint64_t offset, MutableBytes memory);
+  /// Reads (writes) everything that was collected. Must be called last; nothing is done without it.
   void finish();
 
  private:
@@ -31,8 +35,9 @@ class Gather {
     std::size_t count = 0;
     std::array<iovec, max_buffers> buffers;
   };
-  static void read(Run& run);
+  void transfer(Run& run) const;
 
+  const Direction direction_;
   std::array<Run, max_runs> runs_;
   std::size_t used_ = 0;
   std::size_t oldest_ = 0;

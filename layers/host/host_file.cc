@@ -15,12 +15,40 @@ namespace peelfs {
 
 namespace {
 
+/// A regular file as a format that allocates in it sees it.
+class GrowableFile : public BlockDevice {
+ public:
+  explicit GrowableFile(std::shared_ptr<const HostFile> file)
+      : BlockDevice(greatest_file, file->sector_size()), file_(std::move(file)) {}
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    const std::uint64_t end = file_->end();
+    if (offset >= end) return Extent::zeroes(length);
+    return Extent::in_file(*file_, offset, std::min(length, end - offset));
+  }
+  Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind) const override {
+    return Extent::in_file(*file_, offset, length);
+  }
+  bool writable() const noexcept override { return file_->writable(); }
+  void flush() const override { file_->flush(); }
+  std::uint64_t allocated_bytes() const override { return file_->allocated_bytes(); }
+  std::string describe() const override { return file_->path(); }
+
+ private:
+  static constexpr std::uint64_t greatest_file = 1ULL << 62U;
+  const std::shared_ptr<const HostFile> file_;
+};
+
 class FileDevice : public BlockDevice {
  public:
   explicit FileDevice(std::shared_ptr<const HostFile> file)
       : BlockDevice(file->size(), file->sector_size()), file_(std::move(file)) {}
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
     return Extent::in_file(*file_, offset, length);
+  }
+  bool writable() const noexcept override { return file_->writable(); }
+  void flush() const override { file_->flush(); }
+  DevicePtr growable() const override {
+    return file_->is_block_device() ? nullptr : std::make_shared<GrowableFile>(file_);
   }
   std::uint64_t allocated_bytes() const override { return file_->allocated_bytes(); }
   std::string describe() const override { return file_->path(); }
@@ -37,11 +65,51 @@ std::string what_it_is(mode_t mode) {
   return "neither a file nor a block device";
 }
 
+/// Moves the front of a list of buffers behind `done` bytes.
+void advance(std::span<iovec>& buffers, std::size_t done) {
+  while (!buffers.empty() && done >= buffers.front().iov_len) {
+    done -= buffers.front().iov_len;
+    buffers = buffers.subspan(1);
+  }
+  if (done == 0) return;
+  buffers.front().iov_base = static_cast<std::byte*>(buffers.front().iov_base) + done;
+  buffers.front().iov_len -= done;
+}
+
+/// O_NONBLOCK: opening a FIFO by mistake must not hang. It means nothing for what we accept.
+constexpr int common_flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+
+int open_for_writing(const std::string& path) {
+  struct stat status {};
+  // O_EXCL without O_CREAT means "nobody else has it claimed" for a block device, and nothing is
+  // promised for a file.
+  const bool block = ::stat(path.c_str(), &status) == 0 && S_ISBLK(status.st_mode);
+  const int fd = ::open(path.c_str(), O_RDWR | common_flags | (block ? O_EXCL : 0));
+  if (fd >= 0) return fd;
+  const int error_number = errno;
+  Error error = Error::system(error_number, "cannot open " + path + " for writing");
+  if (error_number == EBUSY) {
+    throw std::move(error).advice("it is mounted, or a device of the host lies on it: 'lsblk " +
+                                  path + "' shows which");
+  }
+  if (error_number == EACCES || error_number == EPERM || error_number == EROFS) {
+    throw std::move(error).advice(
+        "leave out 'rw' to look without writing, or try changes in an overlay (--overlay DIR)");
+  }
+  throw error;
+}
+
 }  // namespace
 
-std::shared_ptr<const HostFile> HostFile::open(const std::string& path) {
-  // O_NONBLOCK: opening a FIFO by mistake must not hang. It means nothing for what we accept.
-  constexpr int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+std::shared_ptr<const HostFile> HostFile::create(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
+  if (fd < 0) throw Error::system(errno, "cannot create " + path);
+  return adopt(fd, path);
+}
+
+std::shared_ptr<const HostFile> HostFile::open(const std::string& path, Access access) {
+  if (access == Access::read_write) return adopt(open_for_writing(path), path);
+  constexpr int flags = O_RDONLY | common_flags;
   // O_NOATIME is the owner's and root's privilege.
   int fd = ::open(path.c_str(), flags | O_NOATIME);
   if (fd < 0 && errno == EPERM) fd = ::open(path.c_str(), flags);
@@ -70,6 +138,7 @@ HostFile::HostFile(int fd, const std::string& path) : fd_(fd), path_(printable(p
   if (fstat(fd_, &status) != 0) fail(Error::system(errno, "cannot examine " + path_));
   const int flags = fcntl(fd_, F_GETFL);
   updates_atime_ = flags >= 0 && (flags & O_NOATIME) == 0;
+  writable_ = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
   mtime_ = status.st_mtim;
   if (S_ISREG(status.st_mode)) {
     size_ = static_cast<std::uint64_t>(status.st_size);
@@ -89,6 +158,7 @@ HostFile::HostFile(int fd, const std::string& path) : fd_(fd), path_(printable(p
     fail(Error(Fault::usage, path_ + " is " + what_it_is(status.st_mode))
              .expected("a disk image or a block device"));
   }
+  end_ = size_;
 }
 
 HostFile::~HostFile() {
@@ -96,15 +166,14 @@ HostFile::~HostFile() {
 }
 
 void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const {
-  std::array<iovec, 64> rest{};
+  std::array<iovec, 64> batch{};
   while (!buffers.empty()) {
-    std::size_t count = std::min(buffers.size(), rest.size());
-    std::copy_n(buffers.begin(), count, rest.begin());
-    buffers = buffers.subspan(count);
-    std::size_t first = 0;
-    while (first < count) {
+    std::span<iovec> rest(batch.data(), std::min(buffers.size(), batch.size()));
+    std::copy_n(buffers.begin(), rest.size(), rest.begin());
+    buffers = buffers.subspan(rest.size());
+    while (!rest.empty()) {
       const ssize_t got =
-          preadv(fd_, &rest.at(first), static_cast<int>(count - first), static_cast<off_t>(offset));
+          preadv(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
         throw Error::system(errno, "reading " + path_ + " at offset " + std::to_string(offset));
@@ -112,16 +181,77 @@ void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const 
       if (got == 0) {
         throw Error(Fault::io, path_ + " has become shorter")
             .found("its end at or before offset " + std::to_string(offset))
-            .expected(std::to_string(size_) + " bytes, as when it was opened");
+            .expected(std::to_string(end()) + " bytes, as when it was opened");
       }
       offset += static_cast<std::uint64_t>(got);
-      auto done = static_cast<std::size_t>(got);
-      while (first < count && done >= rest.at(first).iov_len) done -= rest.at(first++).iov_len;
-      if (done > 0) {
-        rest.at(first).iov_base = static_cast<std::byte*>(rest.at(first).iov_base) + done;
-        rest.at(first).iov_len -= done;
-      }
+      advance(rest, static_cast<std::size_t>(got));
     }
+  }
+}
+
+void HostFile::check_writable() const {
+  if (!writable_) {
+    throw Error(Fault::denied, path_ + " was opened read-only").with_errno(EROFS);
+  }
+  if (poisoned_) {
+    throw Error(Fault::io, "an earlier write to " + path_ + " was lost when the host flushed it")
+        .advice(
+            "nothing more is written: unmount, look into the host's kernel log, and check the "
+            "storage")
+        .with_errno(EIO);
+  }
+}
+
+void HostFile::write(std::uint64_t offset, std::span<const iovec> buffers) const {
+  check_writable();
+  dirty_ = true;
+  std::array<iovec, 64> batch{};
+  while (!buffers.empty()) {
+    std::span<iovec> rest(batch.data(), std::min(buffers.size(), batch.size()));
+    std::copy_n(buffers.begin(), rest.size(), rest.begin());
+    buffers = buffers.subspan(rest.size());
+    while (!rest.empty()) {
+      const ssize_t put =
+          pwritev(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) {
+        throw Error::system(put == 0 ? ENOSPC : errno,
+                            "writing " + path_ + " at offset " + std::to_string(offset));
+      }
+      offset += static_cast<std::uint64_t>(put);
+      std::uint64_t known = end_.load(std::memory_order_relaxed);
+      while (known < offset && !end_.compare_exchange_weak(known, offset)) {
+      }
+      advance(rest, static_cast<std::size_t>(put));
+    }
+  }
+}
+
+void HostFile::zero(std::uint64_t offset, std::uint64_t length, bool punch) const {
+  check_writable();
+  dirty_ = true;
+  const int mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+  while (::fallocate(fd_, mode, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {
+    if (errno == EINTR) continue;
+    const int error_number = errno == ENOSYS ? EOPNOTSUPP : errno;
+    throw Error::system(error_number, "zeroing " + std::to_string(length) + " bytes of " + path_ +
+                                          " at offset " + std::to_string(offset))
+        .with_errno(error_number);
+  }
+}
+
+void HostFile::flush() const {
+  if (!writable_) return;
+  // One at a time: whoever comes second must not return before the first has made its bytes
+  // durable.
+  const std::lock_guard lock(flushing_);
+  check_writable();
+  if (!dirty_.exchange(false)) return;
+  while (::fdatasync(fd_) != 0) {
+    if (errno == EINTR) continue;
+    poisoned_ = true;
+    throw Error::system(errno, "flushing " + path_)
+        .advice("writes may be lost, and nothing more is written: look into the host's kernel log");
   }
 }
 

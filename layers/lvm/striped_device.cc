@@ -27,6 +27,14 @@ class Striped : public BlockDevice {
                              std::min(length, stripe_size_ - within));
   }
 
+  bool writable() const noexcept override {
+    return std::all_of(stripes_.begin(), stripes_.end(),
+                       [](const Piece& stripe) { return stripe.device->writable(); });
+  }
+  void flush() const override {
+    for (const Piece& stripe : stripes_) stripe.device->flush();
+  }
+
   std::uint64_t allocated_bytes() const override {
     std::set<const BlockDevice*> seen;
     std::uint64_t sum = 0;

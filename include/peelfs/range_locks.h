@@ -1,0 +1,43 @@
+// Locks on ranges of bytes, so that concurrent unaligned writes come out right.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <mutex>
+
+namespace peelfs {
+
+/// Ranges that are held by stores (alone) and by readers of computed bytes (together). Whoever
+/// holds a range may take one of a device below, never of the same device or one above.
+/// Thread-safe.
+class RangeLocks {
+ public:
+  enum class Mode : std::uint8_t { shared, exclusive };
+
+  class Held {
+   public:
+    Held(RangeLocks& locks, std::uint64_t begin, std::uint64_t end, Mode mode);
+    ~Held();
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+   private:
+    friend class RangeLocks;
+    RangeLocks& locks_;
+    const std::uint64_t begin_;
+    const std::uint64_t end_;
+    const Mode mode_;
+    std::list<const Held*>::iterator place_;
+  };
+
+ private:
+  bool conflicts(const Held& wanted) const;
+
+  std::mutex mutex_;
+  std::condition_variable released_;
+  std::list<const Held*> held_;
+  unsigned waiting_ = 0;
+};
+
+}  // namespace peelfs

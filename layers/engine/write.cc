@@ -1,0 +1,65 @@
+#include "engine/computed.h"
+#include "engine/epoch.h"
+#include "engine/gather.h"
+#include "engine/resolve.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs {
+
+namespace {
+
+void check_writable(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+  check_range(device, offset, length);
+  if (device.writable()) return;
+  throw Error(Fault::denied, device.describe() + " is read-only").with_errno(EROFS);
+}
+
+}  // namespace
+
+void write(const BlockDevice& device, std::uint64_t offset, Bytes data) {
+  check_writable(device, offset, data.size());
+  const Epochs::Request request;
+  try {
+    Gather gather(Gather::Direction::write);
+    while (!data.empty()) {
+      const Resolved at = resolve_write(device, offset, data.size(), WriteKind::bytes);
+      const Bytes part = data.first(at.extent.length);
+      if (at.extent.kind == ExtentKind::host_file) {
+        // preadv and pwritev share their type of buffer; nothing is changed in this memory.
+        gather.add(*at.extent.file, at.extent.offset,
+                   {const_cast<std::byte*>(part.data()), part.size()});
+      } else {
+        write_computed(*at.device, at.offset, part);
+      }
+      offset += part.size();
+      data = data.subspan(part.size());
+    }
+    gather.finish();
+  } catch (Error& error) {
+    error.add_context(device.describe());
+    throw;
+  }
+}
+
+void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, WriteKind kind) {
+  check_writable(device, offset, length);
+  const Epochs::Request request;
+  try {
+    while (length != 0) {
+      const Resolved at = resolve_write(device, offset, length, kind);
+      if (at.extent.kind == ExtentKind::host_file) {
+        at.extent.file->zero(at.extent.offset, at.extent.length, kind == WriteKind::discard);
+      } else {
+        zero_computed(*at.device, at.offset, at.extent.length, kind);
+      }
+      offset += at.extent.length;
+      length -= at.extent.length;
+    }
+  } catch (Error& error) {
+    error.add_context(device.describe());
+    throw;
+  }
+}
+
+}  // namespace peelfs
