@@ -42,6 +42,14 @@ class ByteReader {
   std::string_view structure_;
 };
 
+/// Writes a big-endian field of an on-disk structure of ours. The caller has made room for it.
+template <typename Number>
+void put_be(MutableBytes bytes, std::size_t at, Number value) noexcept {
+  for (std::size_t i = 0; i < sizeof(Number); ++i) {
+    bytes[at + i] = static_cast<std::byte>(value >> (8 * (sizeof(Number) - 1 - i)));
+  }
+}
+
 /// Sums and products of numbers from a disk. @param what the thing counted, for the message.
 std::uint64_t checked_add(std::uint64_t a, std::uint64_t b, std::string_view what);
 std::uint64_t checked_sub(std::uint64_t a, std::uint64_t b, std::string_view what);

@@ -38,6 +38,10 @@ Epochs::Request::~Request() {
   if (counter_ != nullptr) counter_->fetch_sub(1, std::memory_order_seq_cst);
 }
 
+bool Epochs::Request::active() noexcept {
+  return depth != 0;
+}
+
 bool Epochs::drained(std::uint64_t parity) const noexcept {
   const auto& side = counters_.at(parity & 1U);
   return std::all_of(side.begin(), side.end(), [](const Counter& counter) {

@@ -26,6 +26,8 @@ class Epochs {
     ~Request();
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
+    /// Whether this thread is inside of one.
+    static bool active() noexcept;
 
    private:
     std::atomic<std::int64_t>* counter_ = nullptr;

@@ -52,6 +52,20 @@ void BlockCache::insert(const Key& key, Block block) {
   shard.used += cost;
 }
 
+void BlockCache::replace(const Key& key, Block block) {
+  Shard& shard = shard_of(key);
+  {
+    std::list<Entry> outdated;  // freed behind the lock
+    const std::lock_guard lock(shard.mutex);
+    if (const auto found = shard.index.find(key); found != shard.index.end()) {
+      shard.used -= found->second->cost;
+      outdated.splice(outdated.begin(), shard.by_use, found->second);
+      shard.index.erase(found);
+    }
+  }
+  insert(key, std::move(block));
+}
+
 std::size_t BlockCache::used() const {
   std::size_t sum = 0;
   for (const Shard& shard : shards_) {

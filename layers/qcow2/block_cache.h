@@ -37,6 +37,8 @@ class BlockCache {
   Block find(const Key& key);
   /// Keeps the block. When two threads insert the same key, one of the (equal) blocks stays.
   void insert(const Key& key, Block block);
+  /// Keeps the block in the place of what was kept under the key.
+  void replace(const Key& key, Block block);
   /// Bytes kept now, in all shards, with what keeping them costs.
   std::size_t used() const;
 

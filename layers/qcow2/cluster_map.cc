@@ -6,6 +6,7 @@
 
 #include "peelfs/io.h"
 #include "qcow2/cluster_defect.h"
+#include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
 
@@ -13,7 +14,7 @@ namespace {
 
 /// Bytes of a table that are read and cached at once: 2048 entries, which at 64 KiB clusters map
 /// 128 MiB of disk. Small enough that random reads over a huge disk do not read whole 2 MiB tables.
-constexpr std::uint64_t slice_size = 16 * 1024;
+constexpr std::uint64_t slice_size = ClusterMap::l1_block_size;
 
 /// Table blocks that one answer looks at. It bounds the time that map() of a huge empty disk takes;
 /// at 64 KiB clusters an answer still covers up to 14 TiB of a hole.
@@ -71,23 +72,37 @@ ClusterMap::ClusterMap(const BlockDevice& file, const Header& header, std::uint6
       settings_(settings),
       cache_(cache),
       cache_owner_(cache_owner),
-      l2_slice_size_(std::min(slice_size, header.cluster_size())) {}
+      l2_slice_size_(l2_block_size(header)) {}
 
 const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& cursor) const {
   Cursor::Place& place = cursor.places.at(table == Table::l1 ? 0 : 1);
   if (place.block && place.offset == offset) return *place.block;
   ++cursor.blocks;
+  const std::size_t length = table == Table::l1 ? slice_size : l2_slice_size_;
+  if (settings_.writer != nullptr) {
+    const auto kind = table == Table::l1 ? Tables::Kind::l1 : Tables::Kind::l2;
+    place = {settings_.writer->tables().load(kind, offset, length), offset};
+    return *place.block;
+  }
   // Offsets are multiples of 512: the lowest bit is free to tell the tables' blocks apart, which
   // differ in length.
   const BlockCache::Key key{cache_owner_, offset | (table == Table::l1 ? 1U : 0U)};
   BlockCache::Block found = cache_.find(key);
   if (!found) {
-    found = std::make_shared<const Buffer>(
-        read_up_to(file_, offset, table == Table::l1 ? slice_size : l2_slice_size_));
+    found = std::make_shared<const Buffer>(read_up_to(file_, offset, length));
     cache_.insert(key, found);
   }
   place = {std::move(found), offset};
   return *place.block;
+}
+
+std::uint64_t ClusterMap::file_end() const noexcept {
+  return settings_.writer != nullptr ? settings_.writer->end() : file_.size();
+}
+
+std::uint64_t ClusterMap::data_end() const noexcept {
+  return settings_.writer != nullptr && !header_.has_data_file() ? settings_.writer->end()
+                                                                 : data_size_;
 }
 
 std::string_view ClusterMap::metadata_at(std::uint64_t begin, std::uint64_t end) const {
@@ -128,7 +143,7 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
     return unit;
   }
   if (l2_offset % header_.cluster_size() != 0) return unit.with(Defect::l2_unaligned);
-  if (l2_offset >= file_.size()) return unit.with(Defect::l2_outside);
+  if (l2_offset >= file_end()) return unit.with(Defect::l2_outside);
 
   unit.length = header_.cluster_size() - (offset & (header_.cluster_size() - 1));
   const std::uint64_t l2_entries = header_.cluster_size() >> header_.l2_entry_bits();
@@ -196,8 +211,9 @@ ClusterMap::Unit ClusterMap::standard_unit(std::uint64_t within, std::uint64_t u
   }
   // A file may end in the middle of its last cluster, whose rest then reads as zero. What would
   // begin behind the end was never written there, or was cut off.
-  if (cluster + round_down(within, unit_size) >= data_size_) return unit.with(Defect::outside);
-  const std::uint64_t end = settings_.encrypted ? round_down(data_size_, 512) : data_size_;
+  const std::uint64_t data_size = data_end();
+  if (cluster + round_down(within, unit_size) >= data_size) return unit.with(Defect::outside);
+  const std::uint64_t end = settings_.encrypted ? round_down(data_size, 512) : data_size;
   Unit standard = unit.as(ClusterKind::standard);
   standard.host = cluster + within;
   if (standard.host >= end) {
@@ -231,15 +247,22 @@ ClusterMap::Unit ClusterMap::compressed_unit(const Unit& unit) const {
   if ((descriptor.host_offset >> 56U) != 0 || unit.bitmap != 0) {
     return unit.with(Defect::compressed_reserved);
   }
-  if (descriptor.host_offset >= file_.size()) return unit.with(Defect::compressed_outside);
+  if (descriptor.host_offset >= file_end()) return unit.with(Defect::compressed_outside);
   if (!metadata_at(descriptor.host_offset, descriptor.host_offset + descriptor.length).empty()) {
     return unit.with(Defect::on_metadata);
   }
   Unit compressed = unit.as(ClusterKind::compressed);
   compressed.host = descriptor.host_offset;
   compressed.compressed_length = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(descriptor.length, file_.size() - descriptor.host_offset));
+      std::min<std::uint64_t>(descriptor.length, file_end() - descriptor.host_offset));
   return compressed;
+}
+
+ClusterMap::EntryAt ClusterMap::entry_at(std::uint64_t offset) const {
+  Cursor cursor;
+  const Unit unit = unit_at(offset, 1, cursor);
+  if (unit.defect != Defect::none) fail(unit, offset);
+  return {unit.entry, SubclusterBitmap{unit.bitmap}};
 }
 
 GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length) const {
@@ -262,6 +285,7 @@ GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint
   run.kind = first.kind;
   run.length = std::min(first.length, length);
   run.host = first.host;
+  run.copied = run.kind == ClusterKind::standard && first.entry.copied();
   if (run.kind == ClusterKind::compressed) {
     run.compressed_length = first.compressed_length;
     run.descriptor = first.entry.raw & (L2Entry::compressed_bit - 1);
@@ -270,7 +294,10 @@ GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint
   while (run.length < length && cursor.blocks < max_blocks) {
     const std::optional<Unit> next = peek_unit(offset + run.length, length - run.length, cursor);
     if (!next || next->defect != Defect::none || next->kind != run.kind) break;
-    if (run.kind == ClusterKind::standard && next->host != run.host + run.length) break;
+    if (run.kind == ClusterKind::standard &&
+        (next->host != run.host + run.length || next->entry.copied() != run.copied)) {
+      break;
+    }
     run.length += std::min(next->length, length - run.length);
   }
   return run;
@@ -294,8 +321,8 @@ void ClusterMap::fail(const Unit& unit, std::uint64_t offset) const {
   place.l1_entry = L1Entry{unit.l1_entry};
   place.entry = unit.entry;
   place.bitmap = unit.bitmap;
-  place.file_size = file_.size();
-  place.data_size = data_size_;
+  place.file_size = file_end();
+  place.data_size = data_end();
   place.metadata = [this](std::uint64_t begin, std::uint64_t end) {
     return std::string(metadata_at(begin, end));
   };

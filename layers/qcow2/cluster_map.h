@@ -1,6 +1,7 @@
 // From guest offsets to host clusters: L1 and L2 tables, extended L2 entries.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +12,8 @@
 #include "qcow2/header.h"
 
 namespace peelfs::qcow2 {
+
+class Writer;
 
 enum class ClusterKind : std::uint8_t {
   unallocated,  ///< the backing file's bytes, zeroes where there are none
@@ -26,6 +29,8 @@ struct GuestRun {
   /// standard: where the first byte is in the data file; the run is contiguous there, and inside of
   /// it. compressed: where the compressed bytes begin in the image file.
   std::uint64_t host = 0;
+  /// standard: whether nothing else refers to it, so that it may be overwritten.
+  bool copied = false;
   /// compressed: their number, as far as the image file has them. The run ends with the cluster.
   std::uint32_t compressed_length = 0;
   /// compressed: the descriptor, which identifies the cluster's contents.
@@ -43,7 +48,15 @@ class ClusterMap {
     bool short_l1_is_unallocated = false;
     /// Bytes are decrypted by sector, so that missing ones cannot be taken as zero.
     bool encrypted = false;
+    /// Of the active table of an image that is written; null otherwise. It outlives the map.
+    const Writer* writer = nullptr;
   };
+
+  /// The blocks in which tables are loaded, in bytes.
+  static constexpr std::size_t l1_block_size = 16384;
+  static std::size_t l2_block_size(const Header& header) noexcept {
+    return std::min<std::size_t>(l1_block_size, header.cluster_size());
+  }
 
   /// @param header outlives the map, as does `file`; checked with check_l1() for settings.l1
   /// @param data_size bytes of the file that standard clusters lie in
@@ -62,6 +75,13 @@ class ClusterMap {
   /// anybody's concern.
   std::optional<GuestRun> peek(std::uint64_t offset, std::uint64_t length) const;
 
+  /// The L2 entry for the cluster at `offset`, checked; zeroes where there is no L2 table.
+  struct EntryAt {
+    L2Entry entry;
+    SubclusterBitmap bitmap;
+  };
+  EntryAt entry_at(std::uint64_t offset) const;
+
  private:
   struct Unit;
   struct Cursor;
@@ -77,6 +97,8 @@ class ClusterMap {
   Unit compressed_unit(const Unit& unit) const;
   const Buffer& block(Table table, std::uint64_t offset, Cursor& cursor) const;
   std::string_view metadata_at(std::uint64_t begin, std::uint64_t end) const;
+  std::uint64_t file_end() const noexcept;
+  std::uint64_t data_end() const noexcept;
   [[noreturn]] void fail(const Unit& unit, std::uint64_t offset) const;
 
   const BlockDevice& file_;

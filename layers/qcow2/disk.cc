@@ -5,7 +5,8 @@
 
 #include "peelfs/io.h"
 #include "qcow2/compression.h"
-#include "qcow2/image.h"
+#include "qcow2/disk.h"
+#include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
 
@@ -20,53 +21,16 @@ constexpr unsigned max_computed_runs = 256;
 constexpr std::uint64_t max_batch = 1U << 20U;
 constexpr std::uint64_t max_batch_gap = 4096;
 
-constexpr std::uint32_t crypt_sector = 512;
+}  // namespace
 
-class Disk : public BlockDevice {
- public:
-  Disk(std::shared_ptr<const Image> image, std::uint64_t disk_size, const TableLocation& l1,
-       bool short_l1_is_unallocated, std::string description)
-      : BlockDevice(disk_size),
-        image_(std::move(image)),
-        map_(*image_->file, image_->header, image_->data->size(),
-             {l1, short_l1_is_unallocated, image_->cipher != nullptr}, image_->caches->tables,
-             image_->cache_owner),
-        description_(std::move(description)) {}
-
-  Extent map(std::uint64_t offset, std::uint64_t length) const override;
-  void compute(std::uint64_t offset, MutableBytes out) const override;
-  std::uint32_t granule() const noexcept override { return image_->cipher ? crypt_sector : 1; }
-  std::uint64_t allocated_bytes() const override;
-  std::string describe() const override { return description_; }
-
- private:
-  struct Placed {
-    GuestRun run;
-    std::uint64_t offset = 0;  ///< in the guest
-    MutableBytes out;
-  };
-
-  bool is_computed(const GuestRun& run) const noexcept {
-    return run.kind == ClusterKind::compressed ||
-           (run.kind == ClusterKind::standard && image_->cipher != nullptr);
-  }
-  std::uint64_t cluster_of(std::uint64_t offset) const noexcept {
-    return round_down(offset, image_->header.cluster_size());
-  }
-  Extent unallocated(std::uint64_t offset, std::uint64_t length) const;
-  void fill(const Placed& part) const;
-  void decrypt(const Placed& part) const;
-  bool copy_cached(const Placed& part) const;
-  void unpack(std::vector<Placed> parts) const;
-  void unpack_one(const Placed& part, Bytes packed) const;
-  BlockCache::Key cluster_key(const GuestRun& run) const {
-    return {image_->cache_owner, run.descriptor};
-  }
-
-  const std::shared_ptr<const Image> image_;
-  const ClusterMap map_;
-  const std::string description_;
-};
+Disk::Disk(std::shared_ptr<const Image> image, std::uint64_t disk_size, const TableLocation& l1,
+           bool short_l1_is_unallocated, std::string description, const Writer* writer)
+    : BlockDevice(disk_size),
+      image_(std::move(image)),
+      map_(*image_->file, image_->header, image_->data->size(),
+           {l1, short_l1_is_unallocated, image_->cipher != nullptr, writer}, image_->caches->tables,
+           image_->cache_owner),
+      description_(std::move(description)) {}
 
 Extent Disk::unallocated(std::uint64_t offset, std::uint64_t length) const {
   const BlockDevice* backing = image_->backing.get();
@@ -207,8 +171,6 @@ std::uint64_t Disk::allocated_bytes() const {
   // some.
   return sum < size() || size() <= crypt_sector ? std::min(sum, size()) : size() - crypt_sector;
 }
-
-}  // namespace
 
 DevicePtr make_disk(std::shared_ptr<const Image> image, std::uint64_t size, const TableLocation& l1,
                     bool short_l1_is_unallocated, std::string description) {

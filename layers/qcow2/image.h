@@ -15,6 +15,8 @@
 
 namespace peelfs::qcow2 {
 
+class Writer;
+
 /// What the disks of one image share. Filled by open_image(), immutable from then on; thread-safe.
 struct Image {
   std::string name;  ///< for messages: "os43.qcow2"
@@ -26,6 +28,7 @@ struct Image {
   std::uint64_t iv_offset = 0;                 ///< in 512-byte units
   Caches* caches = nullptr;
   std::uint64_t cache_owner = 0;
+  std::shared_ptr<Writer> writer;  ///< null: the image is only read
 
   /// What is missing, worst first: the reason why some bytes cannot be read ("degraded"), then
   /// notes.
@@ -35,6 +38,9 @@ struct Image {
   /// LUKS counts initialization vectors in sectors of the host, old AES in sectors of the guest.
   bool iv_from_host() const noexcept { return header.disk.crypt_method == crypt_luks; }
 };
+
+/// The active disk; writable when the image is.
+DevicePtr make_active_disk(std::shared_ptr<const Image> image, std::string description);
 
 /// One disk of an image: what the guest sees through one L1 table.
 /// @param size of the disk, bytes

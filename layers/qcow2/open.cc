@@ -7,6 +7,7 @@
 #include "peelfs/devices.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "qcow2/writable.h"
 
 namespace peelfs::qcow2 {
 
@@ -192,7 +193,14 @@ std::string referenced_path(const std::string& name) {
 std::shared_ptr<const Image> open_image(const Candidate& candidate,
                                         const Surroundings& surroundings) {
   Chain chain;
-  return open_link(candidate, surroundings, chain);
+  const std::shared_ptr<Image> image = open_link(candidate, surroundings, chain);
+  if (!image->file->writable()) return image;
+  try {
+    make_writable(*image);
+  } catch (const Error& error) {
+    image->notes.push_back(std::string("it can only be read: ") + error.what());
+  }
+  return image;
 }
 
 }  // namespace peelfs::qcow2

@@ -143,8 +143,7 @@ Opened qcow2_open(const OpenInput& input) {
   const std::shared_ptr<const Image> image = qcow2::open_image(
       {member.device, member.references, printable(disk.name), {disk.name, member.stem}},
       surroundings);
-  disk.device = qcow2::make_disk(image, image->header.size(), image->header.l1(), false,
-                                 "qcow2 " + image->name);
+  disk.device = qcow2::make_active_disk(image, "qcow2 " + image->name);
 
   Opened opened;
   std::vector<std::string> degraded = image->degraded;

@@ -50,6 +50,10 @@ inline constexpr std::uint64_t incompatible_compression_type = 1U << 3U;
 inline constexpr std::uint64_t incompatible_extended_l2 = 1U << 4U;
 inline constexpr std::uint64_t incompatible_known = 0x1f;
 
+/// autoclear_features: a program that writes and does not keep one true clears it.
+inline constexpr std::uint64_t autoclear_bitmaps = 1U << 0U;
+inline constexpr std::uint64_t autoclear_raw_data = 1U << 1U;
+
 /// Header extension types
 inline constexpr std::uint32_t extension_end = 0;
 inline constexpr std::uint32_t extension_backing_format = 0xe2792aca;

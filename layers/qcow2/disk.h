@@ -1,0 +1,67 @@
+// The disk that a guest sees: plain clusters are described, encrypted and compressed ones computed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "qcow2/image.h"
+
+namespace peelfs::qcow2 {
+
+/// The sector of both sorts of encryption that an image can have.
+inline constexpr std::uint32_t crypt_sector = 512;
+
+class Disk : public BlockDevice {
+ public:
+  /// @param writer of the active disk of an image that is written; null otherwise
+  Disk(std::shared_ptr<const Image> image, std::uint64_t disk_size, const TableLocation& l1,
+       bool short_l1_is_unallocated, std::string description, const Writer* writer = nullptr);
+
+  Extent map(std::uint64_t offset, std::uint64_t length) const override;
+  void compute(std::uint64_t offset, MutableBytes out) const override;
+  std::uint32_t granule() const noexcept override { return image_->cipher ? crypt_sector : 1; }
+  std::uint64_t allocated_bytes() const override;
+  std::string describe() const override { return description_; }
+
+  /// What this image alone says of a range, without its backing file.
+  GuestRun own_run(std::uint64_t offset, std::uint64_t length) const {
+    return map_.run_at(offset, length);
+  }
+
+ protected:
+  const Image& image() const noexcept { return *image_; }
+  const ClusterMap& clusters() const noexcept { return map_; }
+  /// Whether bytes that no entry of this image says anything of come from a backing file.
+  Extent unallocated(std::uint64_t offset, std::uint64_t length) const;
+
+ private:
+  struct Placed {
+    GuestRun run;
+    std::uint64_t offset = 0;  ///< in the guest
+    MutableBytes out;
+  };
+
+  bool is_computed(const GuestRun& run) const noexcept {
+    return run.kind == ClusterKind::compressed ||
+           (run.kind == ClusterKind::standard && image_->cipher != nullptr);
+  }
+  std::uint64_t cluster_of(std::uint64_t offset) const noexcept {
+    return round_down(offset, image_->header.cluster_size());
+  }
+  void fill(const Placed& part) const;
+  void decrypt(const Placed& part) const;
+  bool copy_cached(const Placed& part) const;
+  void unpack(std::vector<Placed> parts) const;
+  void unpack_one(const Placed& part, Bytes packed) const;
+  BlockCache::Key cluster_key(const GuestRun& run) const {
+    return {image_->cache_owner, run.descriptor};
+  }
+
+  const std::shared_ptr<const Image> image_;
+  const ClusterMap map_;
+  const std::string description_;
+};
+
+}  // namespace peelfs::qcow2

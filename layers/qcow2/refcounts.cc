@@ -1,0 +1,272 @@
+#include "qcow2/refcounts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+/// Offsets in tables have 56 bits.
+constexpr std::uint64_t greatest_offset = 1ULL << 55U;
+/// What clean blocks may take of memory.
+constexpr std::size_t kept_bytes = std::size_t{16} << 20U;
+
+std::uint64_t count_at(Bytes block, std::uint32_t order, std::uint64_t index) {
+  const ByteReader reader(block, "refcount block");
+  switch (order) {
+    case 6:
+      return reader.be64(index * 8);
+    case 5:
+      return reader.be32(index * 4);
+    case 4:
+      return reader.be16(index * 2);
+    case 3:
+      return reader.u8(index);
+    default: {
+      // Narrow ones fill a byte from its least significant bit on.
+      const std::uint64_t bits = 1ULL << order;
+      const std::uint64_t at = index * bits;
+      return (reader.u8(at / 8) >> (at % 8)) & ((1U << bits) - 1);
+    }
+  }
+}
+
+void put_count(MutableBytes block, std::uint32_t order, std::uint64_t index, std::uint64_t count) {
+  switch (order) {
+    case 6:
+      return put_be(block, index * 8, count);
+    case 5:
+      return put_be(block, index * 4, static_cast<std::uint32_t>(count));
+    case 4:
+      return put_be(block, index * 2, static_cast<std::uint16_t>(count));
+    case 3:
+      block[index] = static_cast<std::byte>(count);
+      return;
+    default:
+      break;
+  }
+  const std::uint64_t bits = 1ULL << order;
+  const std::uint64_t at = index * bits;
+  const auto mask = static_cast<std::uint8_t>(((1U << bits) - 1) << (at % 8));
+  auto byte = static_cast<std::uint8_t>(block[at / 8]);
+  byte = static_cast<std::uint8_t>((byte & ~mask) | ((count << (at % 8)) & mask));
+  block[at / 8] = std::byte{byte};
+}
+
+Buffer table_bytes(const std::vector<std::uint64_t>& table, std::uint64_t first,
+                   std::uint64_t count) {
+  Buffer bytes(count * 8);
+  for (std::uint64_t i = 0; i < count && first + i < table.size(); ++i) {
+    put_be(bytes, i * 8, table[first + i]);
+  }
+  return bytes;
+}
+
+Error damaged(const std::string& what) {
+  return Error(Fault::damaged, "qcow2 reference counts: " + what)
+      .advice("nothing was written; 'qemu-img check' shows more, 'qemu-img check -r all' repairs");
+}
+
+}  // namespace
+
+Refcounts::Refcounts(const BlockDevice& file, const Header& header, std::atomic<std::uint64_t>& end,
+                     bool growable)
+    : file_(file),
+      cluster_bits_(header.cluster_bits()),
+      order_(header.disk.refcount_order),
+      block_bits_(header.cluster_bits() + 3 - header.disk.refcount_order),
+      end_(end),
+      growable_(growable),
+      clusters_limit_(std::min(file.size(), greatest_offset) >> header.cluster_bits()),
+      table_offset_(header.disk.refcount_table_offset),
+      table_clusters_(header.disk.refcount_table_clusters) {
+  const Buffer bytes =
+      read_bytes(file, table_offset_, std::size_t{table_clusters_} << cluster_bits_);
+  const ByteReader reader(bytes, "refcount table");
+  for (std::size_t at = 0; at < bytes.size(); at += 8) {
+    const std::uint64_t entry = reader.be64(at);
+    if (entry % header.cluster_size() != 0 || entry >= end_) {
+      throw damaged("a block lies at an impossible place")
+          .found("entry " + hex(entry))
+          .expected("a multiple of the cluster size, within the file");
+    }
+    table_.push_back(entry);
+  }
+}
+
+std::uint64_t Refcounts::greatest() const noexcept {
+  return order_ == 6 ? ~std::uint64_t{0} : (1ULL << (1U << order_)) - 1;
+}
+
+void Refcounts::trim() {
+  const std::size_t most = std::max<std::size_t>(4, kept_bytes >> cluster_bits_);
+  for (auto at = blocks_.begin(); blocks_.size() > most && at != blocks_.end();) {
+    at = dirty_.contains(at->first) ? std::next(at) : blocks_.erase(at);
+  }
+}
+
+Refcounts::Block& Refcounts::block(std::uint64_t index) {
+  if (const auto found = blocks_.find(index); found != blocks_.end()) return found->second;
+  trim();
+  Block loaded;
+  loaded.bytes = read_bytes(file_, table_.at(index), std::size_t{1} << cluster_bits_);
+  return blocks_.emplace(index, std::move(loaded)).first->second;
+}
+
+std::uint64_t Refcounts::get(std::uint64_t cluster) {
+  const std::uint64_t index = index_of(cluster);
+  if (index >= table_.size() || table_[index] == 0) return 0;
+  return count_at(block(index).bytes, order_, cluster & ((1ULL << block_bits_) - 1));
+}
+
+void Refcounts::set(std::uint64_t cluster, std::uint64_t count) {
+  const std::uint64_t index = index_of(cluster);
+  if (index >= table_.size() || table_[index] == 0) {
+    throw damaged("a cluster in use has no count").found("cluster " + std::to_string(cluster));
+  }
+  Block& target = block(index);
+  put_count(target.bytes, order_, cluster & ((1ULL << block_bits_) - 1), count);
+  ++target.version;
+  dirty_.insert(index);
+}
+
+void Refcounts::increment(std::uint64_t cluster) {
+  const std::uint64_t count = get(cluster);
+  if (count >= greatest()) {
+    throw Error(Fault::unsupported, "a reference count of the image cannot become greater")
+        .found(std::to_string(count) + " references of " + std::to_string(1U << order_) + " bits")
+        .advice("qemu-img amend -o refcount_bits=16 makes room")
+        .with_errno(ENOSPC);
+  }
+  set(cluster, count + 1);
+}
+
+void Refcounts::decrement(std::uint64_t cluster) {
+  const std::uint64_t count = get(cluster);
+  if (count == 0) {
+    throw damaged("a cluster that was in use counts as free")
+        .found("count 0 of cluster " + std::to_string(cluster));
+  }
+  set(cluster, count - 1);
+  if (count == 1) free_hint_ = std::min(free_hint_, cluster);
+}
+
+void Refcounts::decrement_range(std::uint64_t offset, std::uint64_t length) {
+  const std::uint64_t last = (offset + length - 1) >> cluster_bits_;
+  for (std::uint64_t cluster = offset >> cluster_bits_; cluster <= last; ++cluster) {
+    decrement(cluster);
+  }
+}
+
+void Refcounts::check_room(std::uint64_t cluster) const {
+  if (cluster < clusters_limit_) return;
+  throw Error(Fault::io, "the image has no room for another cluster")
+      .found(std::to_string(clusters_limit_) + " clusters, all in use")
+      .advice(growable_ ? "the image has reached the greatest size of its format"
+                        : "what the image lies on cannot grow: move it to a file, or enlarge that")
+      .with_errno(ENOSPC);
+}
+
+Refcounts::Block& Refcounts::new_block(std::uint64_t index, std::uint64_t cluster) {
+  Block fresh;
+  fresh.bytes.resize(std::size_t{1} << cluster_bits_);
+  table_.at(index) = cluster << cluster_bits_;
+  new_entries_.insert(index);
+  dirty_.insert(index);
+  end_ = std::max(end_.load(), (cluster + 1) << cluster_bits_);
+  return blocks_.insert_or_assign(index, std::move(fresh)).first->second;
+}
+
+void Refcounts::grow_table() {
+  // Everything that the table covers is in use: the new one, and the blocks that count it, lie
+  // behind.
+  const std::uint64_t first = std::uint64_t{table_.size()} << block_bits_;
+  const std::uint64_t per_cluster = (1ULL << cluster_bits_) / 8;
+  const std::uint64_t clusters = 2 * std::uint64_t{table_clusters_};
+  std::uint64_t blocks = 1;
+  while (blocks << block_bits_ < clusters + blocks) ++blocks;
+  check_room(first + blocks + clusters - 1);
+  const std::uint64_t old_blocks = table_.size();
+  old_tables_.push_back({table_offset_, table_clusters_, false});
+  table_.resize(clusters * per_cluster);
+  for (std::uint64_t i = 0; i < blocks; ++i) new_block(old_blocks + i, first + i);
+  table_offset_ = (first + blocks) << cluster_bits_;
+  table_clusters_ = static_cast<std::uint32_t>(clusters);
+  moved_ = true;
+  for (std::uint64_t i = 0; i < blocks + clusters; ++i) set(first + i, 1);
+  end_ = std::max(end_.load(), (first + blocks + clusters) << cluster_bits_);
+}
+
+std::uint64_t Refcounts::find_free() {
+  for (;; ++free_hint_) {
+    check_room(free_hint_);
+    const std::uint64_t index = index_of(free_hint_);
+    if (index >= table_.size()) {
+      grow_table();
+      continue;
+    }
+    if (table_[index] == 0) {
+      // A block counts the cluster that it lies in itself.
+      new_block(index, free_hint_);
+      set(free_hint_, 1);
+      continue;
+    }
+    if (get(free_hint_) == 0) return free_hint_;
+  }
+}
+
+ClusterRun Refcounts::allocate(std::uint64_t count) {
+  const std::uint64_t first = find_free();
+  std::uint64_t found = 1;
+  while (found < count && first + found < clusters_limit_) {
+    const std::uint64_t index = index_of(first + found);
+    if (index >= table_.size() || table_[index] == 0 || get(first + found) != 0) break;
+    ++found;
+  }
+  for (std::uint64_t i = 0; i < found; ++i) set(first + i, 1);
+  free_hint_ = first + found;
+  const std::uint64_t offset = first << cluster_bits_;
+  const std::uint64_t end = end_;
+  const bool fresh = growable_ && offset >= end;
+  end_ = std::max(end, (first + found) << cluster_bits_);
+  return {offset, found, fresh};
+}
+
+Refcounts::Unwritten Refcounts::unwritten() const {
+  Unwritten result;
+  for (const std::uint64_t index : dirty_) {
+    const Block& dirty = blocks_.at(index);
+    result.blocks.push_back({table_.at(index), dirty.bytes});
+    result.versions[index] = dirty.version;
+  }
+  result.moved = moved_;
+  result.table_offset = table_offset_;
+  result.table_clusters = table_clusters_;
+  if (moved_) {
+    result.table.push_back({table_offset_, table_bytes(table_, 0, table_.size())});
+  } else {
+    for (const std::uint64_t index : new_entries_) {
+      result.table.push_back({table_offset_ + index * 8, table_bytes(table_, index, 1)});
+    }
+  }
+  return result;
+}
+
+void Refcounts::written(const Unwritten& what) {
+  for (const auto& [index, version] : what.versions) {
+    if (blocks_.at(index).version == version) dirty_.erase(index);
+    new_entries_.erase(index);
+  }
+  if (!what.moved || what.table_offset != table_offset_) return;
+  moved_ = false;
+  // The header refers to the new table, durably: the old ones are free.
+  for (const ClusterRun& old : std::exchange(old_tables_, {})) {
+    decrement_range(old.offset, old.count << cluster_bits_);
+  }
+}
+
+}  // namespace peelfs::qcow2

@@ -1,0 +1,92 @@
+#include "qcow2/writable.h"
+
+#include <array>
+
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+#include "qcow2/writer.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+void check_flags(const DiskHeader& disk) {
+  if ((disk.incompatible_features & incompatible_dirty) != 0) {
+    throw Error(Fault::denied, "the image is marked dirty: its reference counts may be wrong")
+        .advice("repair it first: qemu-img check -r all (on a copy, if it is the only one)")
+        .with_errno(EROFS);
+  }
+  if ((disk.incompatible_features & incompatible_corrupt) != 0) {
+    throw Error(Fault::denied, "the image is marked corrupt")
+        .advice("look at what qemu-img check finds, and repair it first: qemu-img check -r all")
+        .with_errno(EROFS);
+  }
+}
+
+void check_places(const Image& image) {
+  const Header& header = image.header;
+  const bool counted =
+      std::any_of(header.metadata.begin(), header.metadata.end(),
+                  [](const MetadataRange& range) { return range.what == "the refcount table"; });
+  const std::uint64_t counts_end =
+      header.disk.refcount_table_offset +
+      (std::uint64_t{header.disk.refcount_table_clusters} << header.cluster_bits());
+  if (!counted || counts_end > image.file->size()) {
+    throw Error(Fault::damaged, "the refcount table's place is wrong")
+        .found("offset " + hex(header.disk.refcount_table_offset))
+        .advice("repair it first: qemu-img check -r all");
+  }
+  if (header.l1().end() > image.file->size()) {
+    throw Error(Fault::damaged, "the active L1 table is cut off")
+        .found("a file of " + std::to_string(image.file->size()) + " bytes")
+        .expected("at least " + std::to_string(header.l1().end()));
+  }
+}
+
+void check_files(const Image& image) {
+  if (!image.data->writable()) {
+    throw Error(Fault::denied, "the external data file was not opened for writing")
+        .with_errno(EROFS);
+  }
+  if (!image.degraded.empty()) {
+    throw Error(Fault::missing, "not all of the image can be read: " + image.degraded.front());
+  }
+}
+
+/// A program that does not keep a feature true must take its bit away before it writes.
+void clear_features(Header& header, const BlockDevice& file) {
+  const std::uint64_t kept = header.has_data_file() ? autoclear_raw_data : 0;
+  if (header.disk.version < 3 || (header.disk.autoclear_features & ~kept) == 0) return;
+  header.disk.autoclear_features &= kept;
+  std::array<std::byte, 8> field{};
+  put_be(field, 0, header.disk.autoclear_features);
+  write(file, 88, field);
+  file.flush();
+}
+
+}  // namespace
+
+void make_writable(Image& image) {
+  check_flags(image.header.disk);
+  check_places(image);
+  check_files(image);
+  const std::uint64_t end = image.file->size();
+  const DevicePtr growable = image.file->growable();
+  const DevicePtr file = growable ? growable : image.file;
+  DevicePtr data = file;
+  if (image.header.has_data_file()) {
+    const DevicePtr larger = image.data->growable();
+    data = larger ? larger : image.data;
+  }
+  auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
+                                         image.caches->tables, image.cache_owner);
+  clear_features(image.header, *file);
+  // The table may move from now on; its clusters are the allocator's business.
+  std::erase_if(image.header.metadata,
+                [](const MetadataRange& range) { return range.what == "the refcount table"; });
+  image.file = file;
+  image.data = data;
+  image.writer = std::move(writer);
+}
+
+}  // namespace peelfs::qcow2

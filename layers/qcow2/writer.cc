@@ -1,0 +1,218 @@
+#include "qcow2/writer.h"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <map>
+#include <utility>
+
+#include "engine/epoch.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+#include "qcow2/cluster_map.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+/// How much of tables and counts may be unwritten. Reaching it costs a few flushes of the host.
+constexpr std::size_t most_unwritten = std::size_t{16} << 20U;
+/// How long a flush waits for requests that may know of clusters that it wants to free. It only
+/// delays their reuse when it gives up.
+constexpr std::chrono::milliseconds patience{200};
+
+}  // namespace
+
+Writer::Writer(const BlockDevice& file, const BlockDevice& data, const Header& header,
+               std::uint64_t end, bool growable, BlockCache& cache, std::uint64_t cache_owner)
+    : file_(file),
+      data_(data),
+      header_(header),
+      end_(end),
+      l2_block_(ClusterMap::l2_block_size(header)),
+      tables_(file, cache, cache_owner),
+      refcounts_(file, header, end_, growable) {}
+
+ClusterRun Writer::allocate(std::uint64_t count) {
+  const std::lock_guard lock(mutex_);
+  return refcounts_.allocate(count);
+}
+
+void Writer::give_back(const ClusterRun& run) noexcept {
+  try {
+    const std::lock_guard lock(mutex_);
+    refcounts_.decrement_range(run.offset, run.count << header_.cluster_bits());
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): they leak, which harms nobody
+  }
+}
+
+/// The L2 table for an entry of the active L1 table: made, or made our own where a snapshot shares
+/// it.
+std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
+  const std::uint64_t block_at = round_down(l1_index * 8, ClusterMap::l1_block_size);
+  const std::uint64_t l1_block = header_.l1().offset + block_at;
+  const std::size_t at = l1_index * 8 - block_at;
+  const Tables::Block l1 = tables_.load(Tables::Kind::l1, l1_block, ClusterMap::l1_block_size);
+  const L1Entry entry{ByteReader(*l1, "L1 table").be64(at)};
+  const std::uint64_t before = entry.l2_offset();
+  if (before != 0 && (entry.raw & L2Entry::copied_bit) != 0) return before;
+
+  Buffer table(header_.cluster_size());
+  if (before != 0) {
+    for (std::size_t part = 0; part < table.size(); part += l2_block_) {
+      const Tables::Block block = tables_.load(Tables::Kind::l2, before + part, l2_block_);
+      std::copy(block->begin(), block->end(), table.begin() + static_cast<std::ptrdiff_t>(part));
+    }
+  }
+  const std::uint64_t offset = refcounts_.allocate(1).offset;
+  tables_.begin_l2(offset, table, l2_block_);
+  const Tables::Change change{at, offset | L2Entry::copied_bit};
+  tables_.change(Tables::Kind::l1, l1_block, ClusterMap::l1_block_size, {&change, 1});
+  if (before != 0) {
+    given_up_.push_back({{before, header_.cluster_size(), false}, Epochs::process().now()});
+  }
+  return offset;
+}
+
+Writer::Place Writer::place_of(const Entry& entry) const noexcept {
+  const std::uint64_t at = (entry.guest_cluster % l2_entries()) << header_.l2_entry_bits();
+  const std::uint64_t block = round_down(at, l2_block_);
+  return {entry.guest_cluster / l2_entries(), block, at - block};
+}
+
+void Writer::publish(const std::vector<Entry>& entries, const std::vector<Freed>& freed) {
+  const std::lock_guard lock(mutex_);
+  // Everything that can fail comes first.
+  std::map<std::uint64_t, std::uint64_t> l2;
+  for (const Entry& entry : entries) {
+    const Place place = place_of(entry);
+    const auto [table, added] = l2.try_emplace(place.l1_index, 0);
+    if (added) table->second = own_l2(place.l1_index);
+    if (added || place.at == 0) {
+      tables_.load(Tables::Kind::l2, table->second + place.block, l2_block_);
+    }
+  }
+  std::vector<Tables::Change> changes;
+  for (std::size_t first = 0, next = 0; first < entries.size(); first = next) {
+    const Place begin = place_of(entries[first]);
+    changes.clear();
+    for (next = first; next < entries.size(); ++next) {
+      const Place place = place_of(entries[next]);
+      if (place.l1_index != begin.l1_index || place.block != begin.block) break;
+      changes.push_back({place.at, entries[next].entry.raw});
+      if (header_.extended_l2()) changes.push_back({place.at + 8, entries[next].bitmap.raw});
+    }
+    tables_.change(Tables::Kind::l2, l2.at(begin.l1_index) + begin.block, l2_block_, changes);
+  }
+  const std::uint64_t epoch = Epochs::process().now();
+  for (const Freed& range : freed) given_up_.push_back({range, epoch});
+}
+
+void Writer::write_refcounts(const Refcounts::Unwritten& counts) {
+  for (const auto& block : counts.blocks) write(file_, block.offset, block.bytes);
+  if (counts.table.empty()) return;
+  file_.flush();
+  for (const auto& part : counts.table) write(file_, part.offset, part.bytes);
+  if (!counts.moved) return;
+  file_.flush();
+  std::array<std::byte, 12> place{};
+  put_be(place, 0, counts.table_offset);
+  put_be(place, 8, counts.table_clusters);
+  write(file_, 48, place);
+}
+
+void Writer::release(std::vector<Given> given, bool wait_for_requests) {
+  waiting_.insert(waiting_.end(), std::make_move_iterator(given.begin()),
+                  std::make_move_iterator(given.end()));
+  if (waiting_.empty()) return;
+  Epochs& epochs = Epochs::process();
+  const std::uint64_t last = waiting_.back().epoch;
+  if (wait_for_requests) epochs.wait(last, patience);
+  const auto known = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const Given& one) { return !epochs.passed(one.epoch); });
+  for (auto at = waiting_.begin(); at != known; ++at) {
+    const Freed& range = at->range;
+    {
+      const std::lock_guard lock(mutex_);
+      const std::uint64_t cluster = range.offset >> header_.cluster_bits();
+      if (!range.punch || refcounts_.get(cluster) != 1) {
+        refcounts_.decrement_range(range.offset, range.length);
+        continue;
+      }
+    }
+    // The last reference: nobody can take the cluster before its count is 0.
+    try {
+      zero(file_, range.offset, range.length, WriteKind::discard);
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): its space stays taken
+    }
+    const std::lock_guard lock(mutex_);
+    refcounts_.decrement_range(range.offset, range.length);
+  }
+  waiting_.erase(waiting_.begin(), known);
+}
+
+void Writer::flush_locked(bool wait_for_requests) {
+  // What refers is copied before what is counted: every reference in the copy is counted in the
+  // other.
+  std::vector<Given> given;
+  Tables::Unwritten tables;
+  Refcounts::Unwritten counts;
+  {
+    const std::lock_guard lock(mutex_);
+    given = std::exchange(given_up_, {});
+    tables = tables_.unwritten();
+    counts = refcounts_.unwritten();
+  }
+  try {
+    write_refcounts(counts);
+    if (&data_ != &file_) data_.flush();
+    file_.flush();
+    {
+      const std::lock_guard lock(mutex_);
+      refcounts_.written(counts);
+    }
+    for (const auto& [offset, block] : tables.l2) write(file_, offset, *block);
+    if (!tables.l1.empty()) {
+      file_.flush();
+      for (const auto& [offset, value] : tables.l1) {
+        std::array<std::byte, 8> entry{};
+        put_be(entry, 0, value);
+        write(file_, offset, entry);
+      }
+    }
+    if (!tables.l2.empty() || !tables.l1.empty()) file_.flush();
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    given_up_.insert(given_up_.begin(), given.begin(), given.end());
+    throw;
+  }
+  tables_.written(tables);
+  release(std::move(given), wait_for_requests);
+  // Counts that went down may reach the disk whenever they like; the next flush makes them durable.
+  {
+    const std::lock_guard lock(mutex_);
+    counts = refcounts_.unwritten();
+  }
+  write_refcounts(counts);
+  if (!counts.table.empty()) file_.flush();
+  const std::lock_guard lock(mutex_);
+  refcounts_.written(counts);
+}
+
+void Writer::flush() {
+  const std::lock_guard flushing(flushing_);
+  flush_locked(!Epochs::Request::active());
+}
+
+void Writer::limit_memory() {
+  const auto unwritten = [this] {
+    const std::lock_guard lock(mutex_);
+    return tables_.unwritten_bytes() + (refcounts_.unwritten_blocks() << header_.cluster_bits());
+  };
+  if (unwritten() < most_unwritten) return;
+  // Whoever is flushing already may be waiting for this very request to end.
+  const std::unique_lock flushing(flushing_, std::try_to_lock);
+  if (flushing.owns_lock()) flush_locked(false);
+}
+
+}  // namespace peelfs::qcow2

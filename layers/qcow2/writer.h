@@ -1,0 +1,106 @@
+// What an image that is written changes besides data: which clusters are in use, which entry refers
+// to them, and in which order both reach the disk.
+//
+// Nothing of that is written where it happens. Counts and tables change in memory, and flush()
+// brings them to the disk, each step durable before the next:
+//
+//   1. reference counts (a new refcount block before the entry of the refcount table that names it,
+//      a new refcount table before the header that names it), and the data of all clusters
+//   2. L2 tables
+//   3. L1 entries
+//   4. reference counts of clusters that nothing on the disk refers to any more
+//
+// So whatever is on the disk at any moment counts at least as many references as there are: a power
+// cut leaks clusters at worst. A cluster that is given up is punched and used again only after step
+// 3 and after every request has ended that could have been told of it (Epochs).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "peelfs/block_device.h"
+#include "qcow2/header.h"
+#include "qcow2/refcounts.h"
+#include "qcow2/tables.h"
+
+namespace peelfs::qcow2 {
+
+/// Thread-safe. One for each image that is open for writing.
+class Writer {
+ public:
+  /// @param file the image file, data the file that standard clusters lie in (the same, or an
+  ///   external data file); both writable, and outlive it, as does `header`
+  /// @param end bytes stored in `file`
+  Writer(const BlockDevice& file, const BlockDevice& data, const Header& header, std::uint64_t end,
+         bool growable, BlockCache& cache, std::uint64_t cache_owner);
+
+  const Tables& tables() const noexcept { return tables_; }
+  /// Bytes of the image file that may be referred to.
+  std::uint64_t end() const noexcept { return end_; }
+
+  /// Takes 1 to `count` free clusters that lie together. @throws Error with ENOSPC
+  ClusterRun allocate(std::uint64_t count);
+  /// Gives back clusters from allocate() that nothing refers to.
+  void give_back(const ClusterRun& run) noexcept;
+
+  /// A new entry for a cluster of the guest.
+  struct Entry {
+    std::uint64_t guest_cluster = 0;
+    L2Entry entry;
+    SubclusterBitmap bitmap;  ///< of extended L2 entries only
+  };
+  /// Bytes of the image file that an entry referred to; their clusters are counted down.
+  struct Freed {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    bool punch = true;  ///< it is one whole cluster of data, whose space can be given back
+  };
+  /// Makes the entries those of the active table, for every reader from now on.
+  /// The caller has written what they refer to, and holds the clusters' range.
+  /// @throws Error (ENOSPC) with nothing changed: the caller still owns what it allocated
+  void publish(const std::vector<Entry>& entries, const std::vector<Freed>& freed);
+
+  /// Brings everything to the disk; see above. @throws Error; what is not durable stays to be
+  /// written by the next call (ENOSPC), or is lost for good if the host's flush failed.
+  void flush();
+
+  /// To be called after a write, within its request: bounds the memory of what is unwritten.
+  void limit_memory();
+
+ private:
+  struct Given {
+    Freed range;
+    std::uint64_t epoch = 0;
+  };
+  struct Place {
+    std::uint64_t l1_index = 0;
+    std::uint64_t block = 0;  ///< bytes, in the L2 table
+    std::size_t at = 0;       ///< bytes, in the block
+  };
+  Place place_of(const Entry& entry) const noexcept;
+  std::uint64_t own_l2(std::uint64_t l1_index);
+  void flush_locked(bool wait_for_requests);
+  void write_refcounts(const Refcounts::Unwritten& counts);
+  void release(std::vector<Given> given, bool wait_for_requests);
+  std::uint64_t l2_entries() const noexcept {
+    return header_.cluster_size() >> header_.l2_entry_bits();
+  }
+
+  const BlockDevice& file_;
+  const BlockDevice& data_;
+  const Header& header_;
+  std::atomic<std::uint64_t> end_;
+  const std::size_t l2_block_;
+  std::mutex mutex_;  ///< refcounts_, changes of tables_, given_up_
+  Tables tables_;
+  Refcounts refcounts_;
+  std::vector<Given> given_up_;
+  std::mutex flushing_;  ///< taken before mutex_
+  /// Whose entries are off the disk, but which requests may still know of. Under flushing_.
+  std::vector<Given> waiting_;
+};
+
+}  // namespace peelfs::qcow2
