@@ -70,8 +70,10 @@ void make_writable(Image& image) {
   check_flags(image.header.disk);
   check_places(image);
   check_files(image);
-  const std::uint64_t end = image.file->size();
   const DevicePtr growable = image.file->growable();
+  // A file may end within its last cluster, which then becomes whole when it is written.
+  const std::uint64_t end =
+      growable ? round_up(image.file->size(), image.header.cluster_size()) : image.file->size();
   const DevicePtr file = growable ? growable : image.file;
   DevicePtr data = file;
   if (image.header.has_data_file()) {

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <random>
 
-#include "peelfs/host_file.h"
 #include "host/source.h"
+#include "peelfs/host_file.h"
 #include "peelfs/layer.h"
 #include "qcow2/qcow2.h"
 #include "support/support.h"
@@ -78,8 +78,10 @@ OpenImage open(const std::string& path, HostFile::Access access, const std::stri
   const peelfs::Opened opened = qcow2_open({{&member, 1}, keys, limits, nullptr, 0});
   OpenImage result;
   for (const Inner& inner : opened.devices) {
-    if (inner.kind == "disk") result.disk = inner.device;
-    else result.snapshots.push_back(inner.device);
+    if (inner.kind == "disk")
+      result.disk = inner.device;
+    else
+      result.snapshots.push_back(inner.device);
   }
   return result;
 }
@@ -147,7 +149,8 @@ TEST_P(RandomOperations, LeaveTheModelsBytes) {
         opened.disk->flush();
         if (below(4) != 0) break;
         ASSERT_EQ(run("qemu-img check -U " + image).exit_code, 0)
-            << operation << "\n" << run("qemu-img check -U " + image).output;
+            << operation << "\n"
+            << run("qemu-img check -U " + image).output;
         break;
       case 4:
         if (below(10) != 0) break;
