@@ -1,6 +1,7 @@
 #include "qcow2/refcounts.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "peelfs/error.h"
@@ -267,6 +268,19 @@ void Refcounts::written(const Unwritten& what) {
   for (const ClusterRun& old : std::exchange(old_tables_, {})) {
     decrement_range(old.offset, old.count << cluster_bits_);
   }
+}
+
+void write_counts(const BlockDevice& file, const Refcounts::Unwritten& what) {
+  for (const auto& block : what.blocks) write(file, block.offset, block.bytes);
+  if (what.table.empty()) return;
+  file.flush();
+  for (const auto& part : what.table) write(file, part.offset, part.bytes);
+  if (!what.moved) return;
+  file.flush();
+  std::array<std::byte, 12> place{};
+  put_be(place, 0, what.table_offset);
+  put_be(place, 8, what.table_clusters);
+  write(file, 48, place);
 }
 
 }  // namespace peelfs::qcow2

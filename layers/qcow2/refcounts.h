@@ -96,4 +96,8 @@ class Refcounts {
   std::uint64_t free_hint_ = 1;  ///< no cluster below it is free
 };
 
+/// Writes it in an order that no power cut can make inconsistent, each step durable before the
+/// next; the last step is written, not flushed.
+void write_counts(const BlockDevice& file, const Refcounts::Unwritten& what);
+
 }  // namespace peelfs::qcow2

@@ -34,7 +34,10 @@ Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t
       snapshot.has_size
           ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::disk_size_at)
           : header.size();
-  offset += round_up(end, 8);
+  snapshot.date_seconds = disk.date_seconds;
+  snapshot.entry_at = offset;
+  snapshot.entry_length = round_up(end, 8);
+  offset += snapshot.entry_length;
   return snapshot;
 }
 
@@ -66,6 +69,7 @@ SnapshotTable read_snapshots(const BlockDevice& file, const Header& header) {
   try {
     for (std::uint32_t i = 0; i < header.disk.nb_snapshots; ++i) {
       table.snapshots.push_back(read_entry(file, header, offset));
+      table.bytes = offset;
     }
   } catch (const Error& error) {
     table.damage = error;

@@ -19,10 +19,15 @@ struct Snapshot {
   std::uint64_t size = 0;  ///< of its disk, bytes
   /// Whether the entry says its size; else (old images) it is the image's present one.
   bool has_size = false;
+  std::uint32_t date_seconds = 0;
+  /// Where its entry stands, in bytes from the start of the table, with what pads it.
+  std::uint64_t entry_at = 0;
+  std::uint64_t entry_length = 0;
 };
 
 struct SnapshotTable {
   std::vector<Snapshot> snapshots;
+  std::uint64_t bytes = 0;  ///< of the entries, with what pads them
   /// Why there are fewer than the header says.
   std::optional<Error> damage;
 };

@@ -4,6 +4,7 @@
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "qcow2/audit.h"
 #include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
@@ -79,6 +80,11 @@ void make_writable(Image& image) {
   if (image.header.has_data_file()) {
     const DevicePtr larger = image.data->growable();
     data = larger ? larger : image.data;
+  }
+  {
+    std::atomic<std::uint64_t> stored = end;
+    Refcounts counts(*file, image.header, stored, growable != nullptr);
+    audit_counts(*file, image.header, end, counts);
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
                                          image.caches->tables, image.cache_owner);

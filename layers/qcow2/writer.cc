@@ -108,19 +108,6 @@ void Writer::publish(const std::vector<Entry>& entries, const std::vector<Freed>
   for (const Freed& range : freed) given_up_.push_back({range, epoch});
 }
 
-void Writer::write_refcounts(const Refcounts::Unwritten& counts) {
-  for (const auto& block : counts.blocks) write(file_, block.offset, block.bytes);
-  if (counts.table.empty()) return;
-  file_.flush();
-  for (const auto& part : counts.table) write(file_, part.offset, part.bytes);
-  if (!counts.moved) return;
-  file_.flush();
-  std::array<std::byte, 12> place{};
-  put_be(place, 0, counts.table_offset);
-  put_be(place, 8, counts.table_clusters);
-  write(file_, 48, place);
-}
-
 void Writer::release(std::vector<Given> given, bool wait_for_requests) {
   waiting_.insert(waiting_.end(), std::make_move_iterator(given.begin()),
                   std::make_move_iterator(given.end()));
@@ -164,7 +151,7 @@ void Writer::flush_locked(bool wait_for_requests) {
     counts = refcounts_.unwritten();
   }
   try {
-    write_refcounts(counts);
+    write_counts(file_, counts);
     if (&data_ != &file_) data_.flush();
     file_.flush();
     {
@@ -193,7 +180,7 @@ void Writer::flush_locked(bool wait_for_requests) {
     const std::lock_guard lock(mutex_);
     counts = refcounts_.unwritten();
   }
-  write_refcounts(counts);
+  write_counts(file_, counts);
   if (!counts.table.empty()) file_.flush();
   const std::lock_guard lock(mutex_);
   refcounts_.written(counts);

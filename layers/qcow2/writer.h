@@ -83,7 +83,6 @@ class Writer {
   Place place_of(const Entry& entry) const noexcept;
   std::uint64_t own_l2(std::uint64_t l1_index);
   void flush_locked(bool wait_for_requests);
-  void write_refcounts(const Refcounts::Unwritten& counts);
   void release(std::vector<Given> given, bool wait_for_requests);
   std::uint64_t l2_entries() const noexcept {
     return header_.cluster_size() >> header_.l2_entry_bits();

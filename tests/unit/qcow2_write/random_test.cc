@@ -7,6 +7,7 @@
 #include "host/source.h"
 #include "peelfs/host_file.h"
 #include "peelfs/layer.h"
+#include "qcow2/overlay.h"
 #include "qcow2/qcow2.h"
 #include "support/support.h"
 
@@ -24,6 +25,7 @@ struct Kind {
   std::uint64_t size = 0;
   std::string prepare = "";  ///< a shell command; $I is the image
   bool backing = false;
+  bool snapshots = true;  ///< whether the format lets us take some
 };
 
 constexpr std::uint64_t mib = 1U << 20U;
@@ -31,18 +33,18 @@ constexpr std::uint64_t mib = 1U << 20U;
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all{
       {"v3", "", 24 * mib},
-      {"v2", "-o compat=0.10", 24 * mib},
+      {"v2", "-o compat=0.10", 24 * mib, "", false, false},
       {"tiny_clusters", "-o cluster_size=512", 3 * mib},
       {"small_clusters", "-o cluster_size=4k", 8 * mib},
       {"large_clusters", "-o cluster_size=2M", 64 * mib},
       {"extended", "-o extended_l2=on", 24 * mib},
-      {"one_bit_counts", "-o refcount_bits=1,cluster_size=4k", 8 * mib},
+      {"one_bit_counts", "-o refcount_bits=1,cluster_size=4k", 8 * mib, "", false, false},
       {"wide_counts", "-o refcount_bits=64,cluster_size=512", 3 * mib},
       {"metadata", "-o preallocation=metadata", 24 * mib},
       {"full", "-o preallocation=falloc", 24 * mib},
       {"odd_size", "", 5 * mib + 512},
       {"backed", "", 24 * mib, "", true},
-      {"backed_v2", "-o compat=0.10", 24 * mib, "", true},
+      {"backed_v2", "-o compat=0.10", 24 * mib, "", true, false},
       {"backed_extended", "-o extended_l2=on", 24 * mib, "", true},
       {"snapshots", "", 24 * mib,
        "qemu-io -f qcow2 -c 'write -P 7 1M 9M' $I && qemu-img snapshot -c one $I && "
@@ -86,6 +88,43 @@ OpenImage open(const std::string& path, HostFile::Access access, const std::stri
   return result;
 }
 
+/// Snapshots that we took ourselves, and the disk as it was.
+class Taken {
+ public:
+  /// Takes one, goes back to one, or deletes one.
+  void change(const std::string& image, Buffer& model, std::mt19937_64& random) {
+    const DevicePtr file = make_file_device(HostFile::open(image, HostFile::Access::read_write));
+    const std::uint64_t choice = random() % 3;
+    if (disks_.empty() || choice == 0) {
+      const std::string name = "taken" + std::to_string(next_++);
+      qcow2::create_snapshot(file, name);
+      disks_[name] = model;
+    } else {
+      auto at = disks_.begin();
+      std::advance(at, random() % disks_.size());
+      if (choice == 1) {
+        qcow2::revert_to_snapshot(file, at->first);
+        model = at->second;
+      } else {
+        qcow2::delete_snapshot(file, at->first);
+        disks_.erase(at);
+      }
+    }
+    const auto check = run("qemu-img check " + image);
+    ASSERT_EQ(check.exit_code, 0) << choice << "\n" << check.output;
+  }
+  void compare(const std::string& image, const std::string& raw) const {
+    for (const auto& [name, disk] : disks_) {
+      must_run("qemu-img convert -l snapshot.name=" + name + " -O raw " + image + " " + raw);
+      EXPECT_EQ(test::sha256(test::read_file(raw)), test::sha256(disk)) << name;
+    }
+  }
+
+ private:
+  std::map<std::string, Buffer> disks_;
+  unsigned next_ = 0;
+};
+
 class RandomOperations : public ::testing::TestWithParam<Kind> {};
 
 TEST_P(RandomOperations, LeaveTheModelsBytes) {
@@ -116,6 +155,7 @@ TEST_P(RandomOperations, LeaveTheModelsBytes) {
 
   std::mt19937_64 random(kind.size + kind.name.size() * 7);
   const auto below = [&](std::uint64_t limit) { return random() % limit; };
+  Taken taken;
   OpenImage opened = open(image, HostFile::Access::read_write, folder.path());
   ASSERT_TRUE(opened.disk->writable());
   for (unsigned operation = 0; operation < 1200; ++operation) {
@@ -153,10 +193,12 @@ TEST_P(RandomOperations, LeaveTheModelsBytes) {
             << run("qemu-img check -U " + image).output;
         break;
       case 4:
-        if (below(10) != 0) break;
+        if (below(5) != 0) break;
         opened.disk->flush();
         opened = {};
+        if (kind.snapshots) taken.change(image, model, random);
         opened = open(image, HostFile::Access::read_write, folder.path());
+        ASSERT_TRUE(opened.disk->writable());
         break;
       default: {
         const Buffer data = pattern(length, random());
@@ -172,6 +214,7 @@ TEST_P(RandomOperations, LeaveTheModelsBytes) {
   EXPECT_EQ(check.exit_code, 0) << check.output;
   must_run("qemu-img convert -O raw " + image + " " + (folder / "end.raw"));
   EXPECT_EQ(test::sha256(test::read_file(folder / "end.raw")), test::sha256(model));
+  taken.compare(image, folder / "end.raw");
   const OpenImage again = open(image, HostFile::Access::read_only, folder.path());
   for (std::size_t i = 0; i < before.size(); ++i) {
     EXPECT_EQ(test::sha256(*again.snapshots.at(i)), before.at(i)) << "snapshot " << i;

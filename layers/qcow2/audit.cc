@@ -1,0 +1,108 @@
+#include "qcow2/audit.h"
+
+#include <limits>
+
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+#include "qcow2/references.h"
+#include "qcow2/snapshot_table.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+/// 256 MiB of counters: 8 TiB of clusters of 64 KiB.
+constexpr std::uint64_t most_clusters = 1ULL << 27U;
+
+class Audit {
+ public:
+  Audit(const Header& header, std::uint64_t end)
+      : bits_(header.cluster_bits()), found_(div_round_up(end, header.cluster_size())) {}
+
+  void add(std::uint64_t offset, std::uint64_t length) {
+    if (length == 0) return;
+    for (std::uint64_t cluster = offset >> bits_; cluster <= (offset + length - 1) >> bits_;
+         ++cluster) {
+      // The end of a table or of compressed data may lie behind the end of the file.
+      if (cluster >= found_.size()) break;
+      auto& count = found_[cluster];
+      if (count != std::numeric_limits<std::uint16_t>::max()) ++count;
+    }
+  }
+  std::uint64_t clusters() const noexcept { return found_.size(); }
+  std::uint64_t found(std::uint64_t cluster) const noexcept { return found_[cluster]; }
+
+ private:
+  const std::uint32_t bits_;
+  std::vector<std::uint16_t> found_;
+};
+
+Error untrue(const std::string& what, std::uint64_t offset) {
+  return Error(Fault::damaged, what + " (cluster at offset " + hex(offset) + ")")
+      .advice(
+          "nothing is written to this image: qemu-img check shows all of it, and repairs it with "
+          "-r all (on a copy, if it is the only one)")
+      .with_errno(EROFS);
+}
+
+void add_metadata(const BlockDevice& file, const Header& header, Audit& audit) {
+  audit.add(0, header.cluster_size());
+  const std::uint64_t table_bytes = std::uint64_t{header.disk.refcount_table_clusters}
+                                    << header.cluster_bits();
+  audit.add(header.disk.refcount_table_offset, table_bytes);
+  const Buffer table = read_bytes(file, header.disk.refcount_table_offset, table_bytes);
+  const ByteReader reader(table, "refcount table");
+  for (std::size_t at = 0; at < table.size(); at += 8) {
+    if (const std::uint64_t block = reader.be64(at); block != 0) {
+      audit.add(block, header.cluster_size());
+    }
+  }
+  if (header.crypt) audit.add(header.crypt->offset, header.crypt->length);
+}
+
+}  // namespace
+
+void audit_counts(const BlockDevice& file, const Header& header, std::uint64_t end,
+                  Refcounts& counts) {
+  if (end >> header.cluster_bits() > most_clusters) {
+    throw Error(Fault::unsupported, "the image has too many clusters to check before writing")
+        .found(std::to_string(end >> header.cluster_bits()))
+        .expected("at most " + std::to_string(most_clusters))
+        .advice("larger clusters make fewer: qemu-img convert -O qcow2 -o cluster_size=...")
+        .with_errno(EROFS);
+  }
+  Audit audit(header, end);
+  add_metadata(file, header, audit);
+  const auto add_table = [&](const TableLocation& l1) {
+    audit.add(l1.offset, std::uint64_t{l1.entries} * 8);
+    for_each_reference(file, header, l1, end, [&](const Reference& reference) {
+      audit.add(reference.offset, reference.length);
+    });
+  };
+  add_table(header.l1());
+  SnapshotTable snapshots = read_snapshots(file, header);
+  if (snapshots.damage) throw Error(*std::move(snapshots.damage));
+  audit.add(header.disk.snapshots_offset, snapshots.bytes);
+  for (const Snapshot& snapshot : snapshots.snapshots) {
+    if (auto problem = check_l1(header, snapshot.l1, end, "snapshot")) {
+      throw Error(*std::move(problem));
+    }
+    add_table(snapshot.l1);
+  }
+  for (std::uint64_t cluster = 0; cluster < audit.clusters(); ++cluster) {
+    if (audit.found(cluster) == 0) continue;
+    if (const std::uint64_t count = counts.get(cluster); count < audit.found(cluster)) {
+      throw untrue("the image's reference counts are wrong", cluster << header.cluster_bits())
+          .found("count " + std::to_string(count))
+          .expected(std::to_string(audit.found(cluster)) + " references");
+    }
+  }
+  for_each_reference(file, header, header.l1(), end, [&](const Reference& reference) {
+    if (!reference.copied || reference.kind == Reference::Kind::compressed) return;
+    if (audit.found(reference.offset >> header.cluster_bits()) == 1) return;
+    throw untrue("an entry calls a cluster its own that others refer to", reference.offset)
+        .found("the entry at " + hex(reference.entry_at));
+  });
+}
+
+}  // namespace peelfs::qcow2
