@@ -100,9 +100,13 @@ class BlockDevice {
   /// a host file that was opened for writing, can take them.
   virtual bool writable() const noexcept { return false; }
 
+  /// Why it is not writable, for a person; empty: a layer below knows, or nobody asked to write.
+  virtual std::string read_only_reason() const { return {}; }
+
   /// Where bytes that are written at `offset` go: host_file and lower are overwritten in place,
-  /// computed goes to store() or store_zeroes(). The answer holds as map()'s does.
-  /// The default: where map() says that they are read from; for zeroes there is no place, so it is
+  /// computed goes to store() or store_zeroes(). Only for WriteKind::zeroes and discard there is
+  /// `zero`: it reads as zero already, and nothing is to be done. The answer holds as map()'s does.
+  /// The default: where map() says that they are read from; bytes for which there is no place are
   /// an Error. Only called when writable().
   virtual Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const;
 

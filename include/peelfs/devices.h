@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,12 @@ struct Piece {
 /// @param missing what a read of a piece without a device throws
 DevicePtr make_concat(std::vector<Piece> pieces, Error missing, std::string description,
                       std::uint32_t sector_size = 512);
+
+/// `lower`, but nobody writes to it through this device. @param reason read_only_reason()
+DevicePtr make_read_only(DevicePtr lower, std::string reason);
+
+/// Flushes every device, also when one of them fails; then throws what the first one threw.
+void flush_all(std::span<const DevicePtr> devices);
 
 /// A device that is known to exist, with its size, but cannot be read: locked, unsupported. Every
 /// read throws `why`.

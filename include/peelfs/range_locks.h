@@ -10,7 +10,8 @@ namespace peelfs {
 
 /// Ranges that are held by stores (alone) and by readers of computed bytes (together). Whoever
 /// holds a range may take one of a device below, never of the same device or one above.
-/// Thread-safe.
+/// Ranges are given in the order in which they were asked for: readers without end do not keep a
+/// store out. Thread-safe.
 class RangeLocks {
  public:
   enum class Mode : std::uint8_t { shared, exclusive };
@@ -32,11 +33,11 @@ class RangeLocks {
   };
 
  private:
-  bool conflicts(const Held& wanted) const;
+  bool must_wait(const Held& wanted) const;
 
   std::mutex mutex_;
   std::condition_variable released_;
-  std::list<const Held*> held_;
+  std::list<const Held*> asked_;  ///< held or waited for, in the order of asking
   unsigned waiting_ = 0;
 };
 

@@ -33,6 +33,7 @@ class CryptDevice final : public BlockDevice {
   }
 
   bool writable() const noexcept override { return lower_->writable(); }
+  std::string read_only_reason() const override { return lower_->read_only_reason(); }
   void store(std::uint64_t offset, Bytes data) const override {
     Buffer sectors(data.begin(), data.end());
     cipher_->encrypt(sectors, iv_offset_ + offset / 512);

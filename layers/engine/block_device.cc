@@ -24,11 +24,13 @@ void BlockDevice::store(std::uint64_t offset, Bytes data) const {
   throw mistake(*this, "asked to store bytes that it only describes", offset, data.size());
 }
 
-Extent BlockDevice::map_write(std::uint64_t offset, std::uint64_t length, WriteKind) const {
+Extent BlockDevice::map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const {
   const Extent extent = map(offset, length);
-  if (extent.kind != ExtentKind::zero) return extent;
-  throw Error(Fault::denied, "these bytes are stored nowhere and cannot be written")
+  if (extent.kind != ExtentKind::zero || kind != WriteKind::bytes) return extent;
+  throw Error(Fault::denied, describe() + ": no space is allocated here, and none can be")
       .found("a hole at offset " + std::to_string(offset))
+      .expected("bytes that are stored already: those can be overwritten in place")
+      .advice("try the changes in an overlay (--overlay DIR), which can hold them")
       .with_errno(ENOSPC);
 }
 

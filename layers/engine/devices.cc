@@ -1,6 +1,7 @@
 #include "peelfs/devices.h"
 
 #include <algorithm>
+#include <exception>
 #include <set>
 
 namespace peelfs {
@@ -19,6 +20,7 @@ class Slice : public BlockDevice {
     return Extent::in_device(*lower_, begin_ + offset, length);
   }
   bool writable() const noexcept override { return lower_->writable(); }
+  std::string read_only_reason() const override { return lower_->read_only_reason(); }
   void flush() const override { lower_->flush(); }
   std::uint64_t allocated_bytes() const override {
     return std::min(size(), lower_->allocated_bytes());
@@ -60,9 +62,14 @@ class Concat : public BlockDevice {
            std::all_of(carriers_.begin(), carriers_.end(),
                        [](const DevicePtr& carrier) { return carrier->writable(); });
   }
-  void flush() const override {
-    for (const DevicePtr& carrier : carriers_) carrier->flush();
+  std::string read_only_reason() const override {
+    for (const DevicePtr& carrier : carriers_) {
+      std::string reason = carrier->writable() ? "" : carrier->read_only_reason();
+      if (!reason.empty()) return reason;
+    }
+    return {};
   }
+  void flush() const override { flush_all(carriers_); }
 
   std::uint64_t allocated_bytes() const override {
     std::uint64_t sum = 0;
@@ -82,12 +89,32 @@ class Concat : public BlockDevice {
   std::vector<DevicePtr> carriers_;
 };
 
+class ReadOnly : public BlockDevice {
+ public:
+  ReadOnly(DevicePtr lower, std::string reason)
+      : BlockDevice(lower->size(), lower->sector_size()),
+        lower_(std::move(lower)),
+        reason_(std::move(reason)) {}
+
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    return Extent::in_device(*lower_, offset, length);
+  }
+  std::string read_only_reason() const override { return reason_; }
+  std::uint64_t allocated_bytes() const override { return lower_->allocated_bytes(); }
+  std::string describe() const override { return lower_->describe(); }
+
+ private:
+  const DevicePtr lower_;
+  const std::string reason_;
+};
+
 class Unreadable : public BlockDevice {
  public:
   Unreadable(std::uint64_t size, Error why, std::string description)
       : BlockDevice(size), why_(std::move(why)), description_(std::move(description)) {}
 
   Extent map(std::uint64_t, std::uint64_t) const override { throw Error(why_); }
+  std::string read_only_reason() const override { return why_.what(); }
   std::string describe() const override { return description_; }
 
  private:
@@ -125,6 +152,22 @@ DevicePtr make_concat(std::vector<Piece> pieces, Error missing, std::string desc
   }
   return std::make_shared<Concat>(std::move(pieces), std::move(ends), std::move(missing),
                                   std::move(description), sector_size);
+}
+
+DevicePtr make_read_only(DevicePtr lower, std::string reason) {
+  return std::make_shared<ReadOnly>(std::move(lower), std::move(reason));
+}
+
+void flush_all(std::span<const DevicePtr> devices) {
+  std::exception_ptr first;
+  for (const DevicePtr& device : devices) {
+    try {
+      device->flush();
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (first) std::rethrow_exception(first);
 }
 
 DevicePtr make_unreadable(std::uint64_t size, Error why, std::string description) {

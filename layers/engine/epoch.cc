@@ -28,9 +28,13 @@ Epochs::Request::Request() noexcept {
   Epochs& epochs = process();
   // The epoch may advance between these two lines. A counter that is entered so late belongs to a
   // request that has asked for nothing yet, and it keeps the next advance but one waiting at most.
-  const std::uint64_t epoch = epochs.epoch_.load(std::memory_order_seq_cst);
-  counter_ = &epochs.counters_.at(epoch & 1U).at(shard_of_this_thread() % shards).count;
-  counter_->fetch_add(1, std::memory_order_seq_cst);
+  counter_ = &epochs.enter(epochs.now());
+}
+
+std::atomic<std::int64_t>& Epochs::enter(std::uint64_t epoch) noexcept {
+  auto& counter = counters_.at(epoch & 1U).at(shard_of_this_thread() % shards).count;
+  counter.fetch_add(1, std::memory_order_seq_cst);
+  return counter;
 }
 
 Epochs::Request::~Request() {
@@ -50,10 +54,11 @@ bool Epochs::drained(std::uint64_t parity) const noexcept {
 }
 
 bool Epochs::passed(std::uint64_t epoch) {
-  // Two advances: the first lets go of those that entered before `epoch` began, the second of those
-  // that entered while it lasted.
+  // Both sets of counters must have been seen empty after the caller learned of `epoch`: a request
+  // that entered late may be in either. Another thread may have looked at one of them for the first
+  // advance before that moment, so only the second and the third advance prove anything.
   const std::lock_guard lock(advancing_);
-  while (epoch_.load(std::memory_order_seq_cst) < epoch + 2) {
+  while (epoch_.load(std::memory_order_seq_cst) < epoch + 3) {
     const std::uint64_t current = epoch_.load(std::memory_order_seq_cst);
     if (!drained(current + 1)) return false;
     epoch_.store(current + 1, std::memory_order_seq_cst);

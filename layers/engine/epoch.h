@@ -47,6 +47,8 @@ class Epochs {
   struct alignas(64) Counter {
     std::atomic<std::int64_t> count{0};
   };
+  friend struct EpochsTest;  ///< plays races step by step
+  std::atomic<std::int64_t>& enter(std::uint64_t epoch) noexcept;
   bool drained(std::uint64_t parity) const noexcept;
 
   std::atomic<std::uint64_t> epoch_{2};

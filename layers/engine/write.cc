@@ -12,7 +12,9 @@ namespace {
 void check_writable(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
   check_range(device, offset, length);
   if (device.writable()) return;
-  throw Error(Fault::denied, device.describe() + " is read-only").with_errno(EROFS);
+  throw Error(Fault::denied, device.describe() + " is read-only")
+      .found(device.read_only_reason())
+      .with_errno(EROFS);
 }
 
 }  // namespace
@@ -50,7 +52,7 @@ void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length,
       const Resolved at = resolve_write(device, offset, length, kind);
       if (at.extent.kind == ExtentKind::host_file) {
         at.extent.file->zero(at.extent.offset, at.extent.length, kind == WriteKind::discard);
-      } else {
+      } else if (at.extent.kind == ExtentKind::computed) {
         zero_computed(*at.device, at.offset, at.extent.length, kind);
       }
       offset += at.extent.length;

@@ -76,6 +76,19 @@ void advance(std::span<iovec>& buffers, std::size_t done) {
   buffers.front().iov_len -= done;
 }
 
+/// Marks a file when a write to it ends, well or badly. Marked when it begins, a flush that runs
+/// meanwhile would take the mark and leave the bytes, and the flush behind the write do nothing.
+class Dirtied {
+ public:
+  explicit Dirtied(std::atomic<bool>& mark) : mark_(mark) {}
+  ~Dirtied() { mark_ = true; }
+  Dirtied(const Dirtied&) = delete;
+  Dirtied& operator=(const Dirtied&) = delete;
+
+ private:
+  std::atomic<bool>& mark_;
+};
+
 /// O_NONBLOCK: opening a FIFO by mistake must not hang. It means nothing for what we accept.
 constexpr int common_flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
@@ -204,7 +217,7 @@ void HostFile::check_writable() const {
 
 void HostFile::write(std::uint64_t offset, std::span<const iovec> buffers) const {
   check_writable();
-  dirty_ = true;
+  const Dirtied dirtied(dirty_);
   std::array<iovec, 64> batch{};
   while (!buffers.empty()) {
     std::span<iovec> rest(batch.data(), std::min(buffers.size(), batch.size()));
@@ -229,11 +242,13 @@ void HostFile::write(std::uint64_t offset, std::span<const iovec> buffers) const
 
 void HostFile::zero(std::uint64_t offset, std::uint64_t length, bool punch) const {
   check_writable();
-  dirty_ = true;
+  const Dirtied dirtied(dirty_);
   const int mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
   while (::fallocate(fd_, mode, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {
     if (errno == EINTR) continue;
-    const int error_number = errno == ENOSYS ? EOPNOTSUPP : errno;
+    // A block device refuses what does not begin and end on its sectors with EINVAL.
+    const bool cannot = errno == ENOSYS || (errno == EINVAL && block_device_);
+    const int error_number = cannot ? EOPNOTSUPP : errno;
     throw Error::system(error_number, "zeroing " + std::to_string(length) + " bytes of " + path_ +
                                           " at offset " + std::to_string(offset))
         .with_errno(error_number);

@@ -31,8 +31,17 @@ class Striped : public BlockDevice {
     return std::all_of(stripes_.begin(), stripes_.end(),
                        [](const Piece& stripe) { return stripe.device->writable(); });
   }
+  std::string read_only_reason() const override {
+    for (const Piece& stripe : stripes_) {
+      std::string reason = stripe.device->writable() ? "" : stripe.device->read_only_reason();
+      if (!reason.empty()) return reason;
+    }
+    return {};
+  }
   void flush() const override {
-    for (const Piece& stripe : stripes_) stripe.device->flush();
+    std::vector<DevicePtr> devices;
+    for (const Piece& stripe : stripes_) devices.push_back(stripe.device);
+    flush_all(devices);
   }
 
   std::uint64_t allocated_bytes() const override {

@@ -23,6 +23,19 @@ void MemoryDevice::compute(std::uint64_t offset, MutableBytes out) const {
   std::memcpy(out.data(), bytes_.data() + offset, out.size());
 }
 
+void MemoryDevice::store(std::uint64_t offset, Bytes data) const {
+  std::memcpy(bytes_.data() + offset, data.data(), data.size());
+}
+
+void MemoryDevice::store_zeroes(std::uint64_t offset, std::uint64_t length, WriteKind) const {
+  std::memset(bytes_.data() + offset, 0, length);
+}
+
+std::shared_ptr<MemoryDevice> writable_memory(Buffer bytes, std::uint32_t sector_size) {
+  return std::make_shared<MemoryDevice>(std::move(bytes), sector_size,
+                                        MemoryDevice::Access::read_write);
+}
+
 TemporaryDirectory::TemporaryDirectory() {
   const char* base = std::getenv("TMPDIR");
   path_ = std::string(base != nullptr ? base : "/tmp") + "/peelfs-test-XXXXXX";
@@ -76,6 +89,10 @@ Buffer read_file(const std::string& path) {
 
 DevicePtr file_device(const std::string& path) {
   return make_file_device(HostFile::open(path));
+}
+
+DevicePtr writable_file_device(const std::string& path) {
+  return make_file_device(HostFile::open(path, HostFile::Access::read_write));
 }
 
 namespace {
