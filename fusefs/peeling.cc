@@ -6,7 +6,9 @@ namespace peelfs {
 
 Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
     : keys_(std::move(keys)) {
-  OpenedSources opened = open_sources(request.sources, request.allow_references);
+  std::vector<SourceSpec> sources = request.sources;
+  for (SourceSpec& source : sources) source.writable = source.writable || request.writable;
+  OpenedSources opened = open_sources(sources, request.allow_references);
   failed_sources_ = opened.failures.size();
   if (opened.sources.empty()) {
     if (opened.failures.empty()) throw Error(Fault::usage, "no source was named");
@@ -25,7 +27,7 @@ Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
   sources_ = std::move(opened.sources);
   for (const Source& source : sources_) {
     scanner_->add(source);
-    if (source.file->updates_atime()) {
+    if (!source.file->writable() && source.file->updates_atime()) {
       warnings_.push_back("the access time of " + printable(source.path) +
                           " may change: only its owner or root can read without that");
     }

@@ -20,6 +20,7 @@ struct PeelRequest {
   std::vector<std::string> allow_references;
   std::map<std::string, std::string> headers;  ///< --header NAME=PATH
   Limits limits;
+  bool writable = false;  ///< open every source for writing: `-o rw`
 };
 
 /// Thread-safe: catalog() never waits for unlock().

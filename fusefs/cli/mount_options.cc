@@ -38,8 +38,9 @@ constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "
 constexpr std::array<std::string_view, 9> kSource{
     "key-file",  "key",        "header",         "depth",          "no-search",
     "no-prompt", "kdf-memory", "kdf-iterations", "allow-reference"};
-constexpr std::array<std::string_view, 8> kOwn{
-    "allow_other", "fsname", "threads", "log-file", "debug", "max_read", "rw", "no-auto-unmount"};
+constexpr std::array<std::string_view, 9> kOwn{"allow_other", "fsname",   "threads",
+                                               "log-file",    "debug",    "max_read",
+                                               "rw",          "writable", "no-auto-unmount"};
 
 template <typename Names>
 bool is_in(const Names& names, std::string_view name) {
@@ -82,10 +83,6 @@ Error refused(std::string_view name) {
     return Error(Fault::unsupported, "option 'overlay': writing comes in a later release")
         .advice("this release shows everything read-only: leave the option out");
   }
-  if (name == "rw") {
-    return Error(Fault::unsupported, "option 'rw': writing comes in a later release")
-        .advice("this release shows everything read-only: leave the option out");
-  }
   if (name == "remount" || name == "bind" || name == "move") {
     return usage("option '" + std::string(name) + "': a mount of peelfs cannot be changed")
         .advice("unmount it with 'peelfs umount' and mount it again");
@@ -118,6 +115,10 @@ bool set_own_option(Command& command, std::string_view name, std::string_view va
   const bool flag = value.empty();
   if (name == "allow_other" && flag) {
     command.mount.allow_other = true;
+  } else if (name == "rw" && flag) {
+    command.mount.read_only = false;
+  } else if (name == "writable" && !value.empty()) {
+    command.mount.writable_containers.emplace_back(value);
   } else if (name == "debug" && flag) {
     command.mount.debug = true;
   } else if (name == "no-auto-unmount" && flag) {

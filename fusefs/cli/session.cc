@@ -130,6 +130,7 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
   request.allow_references = command.from.allow_references;
   request.headers = command.from.headers;
   request.limits = command.from.limits;
+  request.writable = command.verb == Verb::mount && !command.mount.read_only;
 
   auto ring = std::make_shared<KeyRing>();
   bool newline = false;

@@ -29,7 +29,10 @@ struct MountOptions {
   std::string fsname;      ///< what the first column of `mount` shows; must not be empty
   bool foreground = false;
   bool allow_other = false;  ///< other users (and root) may read: files 0444, directories 0555
-  bool read_only = true;     ///< the only way there is so far; false is refused
+  bool read_only = true;     ///< false: devices may be written, as far as they can be
+  /// Devices, by name, whose flat bytes may be written although what is in them is shown through a
+  /// layer that translates it (an image file, LUKS, a physical volume).
+  std::vector<std::string> writable_containers;
   /// Further options of mount(8) for the kernel: nodev, nosuid, noexec, dev, suid, exec, noatime,
   /// atime, relatime, dirsync, sync, async, max_read=N. `default_permissions` is always on, `ro`
   /// too. Anything else is refused (mount_exit::usage), naming it: the command line drops what

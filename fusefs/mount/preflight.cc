@@ -127,7 +127,7 @@ std::string escape_option(std::string_view option) {
 
 FuseOptions fuse_options(const MountOptions& options) {
   FuseOptions result;
-  result.list = {"ro", "default_permissions", "subtype=peelfs"};
+  result.list = {options.read_only ? "ro" : "rw", "default_permissions", "subtype=peelfs"};
   std::string name = options.fsname.empty() ? "peelfs" : options.fsname;
   if (name.size() > fsname_limit) {
     name = name.substr(0, fsname_limit) + "...";
@@ -154,10 +154,6 @@ FuseOptions fuse_options(const MountOptions& options) {
 }
 
 std::string check_mount(const MountOptions& options) {
-  if (!options.read_only) {
-    throw Error(Fault::unsupported, "mounting for writing is not possible yet")
-        .advice("leave out -o rw: everything can be read");
-  }
   static_cast<void>(fuse_options(options));  // for what it refuses
   check_device();
   check_fusermount();

@@ -64,7 +64,7 @@ class Opener {
     }
     for (const std::string& image : images) {
       try {
-        open_file({image, "", spec.raw});
+        open_file({image, "", spec.raw, spec.writable});
       } catch (const Error& error) {
         result_.failures.push_back({image, error});
       }
@@ -75,7 +75,8 @@ class Opener {
 
  private:
   void open_file(const SourceSpec& spec) {
-    auto file = HostFile::open(spec.path);
+    using Access = HostFile::Access;
+    auto file = HostFile::open(spec.path, spec.writable ? Access::read_write : Access::read_only);
     for (const Source& other : result_.sources) {
       if (other.file->device_number() != file->device_number() ||
           other.file->inode() != file->inode() ||

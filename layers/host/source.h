@@ -15,8 +15,9 @@ namespace peelfs {
 /// One SOURCE argument, taken apart but not looked at.
 struct SourceSpec {
   std::string path;
-  std::string name;  ///< from NAME=PATH; empty: made from the file name
-  bool raw = false;  ///< raw:PATH: the first layer is not probed for image formats
+  std::string name;       ///< from NAME=PATH; empty: made from the file name
+  bool raw = false;       ///< raw:PATH: the first layer is not probed for image formats
+  bool writable = false;  ///< open it for writing, too
 };
 
 /// `NAME=PATH`, `raw:PATH`, `NAME=raw:PATH`, `raw:NAME=PATH` or a path; an argument that begins

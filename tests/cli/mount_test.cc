@@ -69,7 +69,6 @@ TEST_F(MountVerbs, WhatCannotBeMounted) {
                           {disk_ + " " + (folder_ / "file"), "is not a directory", 1},
                           {disk_, "peelfs ls " + disk_, 1},
                           {other + " " + at_, "No such file", 32},
-                          {"-o rw " + disk_ + " " + at_, "later release", 1},
                           {"-o bogus " + disk_ + " " + at_, "'bogus'", 1},
                           {"--key-file " + other + " " + disk_ + " " + at_, "No such file", 32},
                           {"=x " + at_, "", 1}}) {

@@ -73,10 +73,6 @@ TEST_F(Failures, AnUnknownOption) {
   expect("-o max_read=12x " + sh(source_) + " " + sh(folder_ / "m"), 1, {"max_read", "12x"});
 }
 
-TEST_F(Failures, ForWriting) {
-  EXPECT_NE(mount("-o rw " + sh(source_) + " " + sh(folder_ / "m")).exit_code, 0);
-}
-
 TEST_F(Failures, TheSamePlaceTwice) {
   must_run(program() + " mount " + sh(source_) + " " + sh(folder_ / "m"));
   expect(sh(source_) + " " + sh(folder_ / "m"), 32, {"already", "disk.img", "peelfs umount"});
