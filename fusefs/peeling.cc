@@ -52,6 +52,12 @@ std::shared_ptr<const Catalog> Peeling::catalog() const {
   return catalog_;
 }
 
+void Peeling::repeel(const std::vector<std::uint64_t>& nodes) {
+  const std::lock_guard scanning(scanning_);
+  scanner_->repeel(nodes);
+  publish();
+}
+
 std::vector<Catalog::Entry> Peeling::locked() const {
   std::vector<Catalog::Entry> result;
   const auto current = catalog();

@@ -40,6 +40,9 @@ class Peeling {
   /// @throws Error(Fault::usage) when there is no such device, or it is not locked
   std::optional<std::string> unlock(const std::string& name, Secret key);
 
+  /// Looks afresh at devices that were written: what lies on them is made anew.
+  void repeel(const std::vector<std::uint64_t>& nodes);
+
   /// Sources that could not be opened and things the person should know.
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   std::size_t failed_sources() const noexcept { return failed_sources_; }

@@ -259,10 +259,15 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
     client.emplace(mount);
     client->ask(control::Verb::unmount);
   } catch (const Error& error) {
-    // With no process left there is nothing to flush and nothing to wait for.
-    if (error.error_number() != ENOTCONN && error.error_number() != ECONNABORTED) {
+    const bool gone = error.error_number() == ENOTCONN || error.error_number() == ECONNABORTED;
+    // What could not be flushed is lost sooner or later: whoever insists is told all the same.
+    if (!gone && options.lazy && client) {
+      unmount_patiently(mount, true);
+    }
+    if (!gone) {
       throw;
     }
+    // With no process left there is nothing to flush and nothing to wait for.
     client.reset();
   }
   unmount_patiently(mount, options.lazy || !client);

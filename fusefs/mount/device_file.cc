@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <limits>
 
 #include "peelfs/error.h"
@@ -22,11 +23,22 @@ constexpr std::chrono::milliseconds seek_limit{2000};
 /// How many runs pass between two looks at the clock and at the interrupt.
 constexpr unsigned seek_check_runs = 16;
 
+/// How many changes any device of the process has seen: two of them may share bytes.
+std::atomic<std::uint64_t> changes{0};
+
+constexpr std::int64_t nanoseconds = 1'000'000'000;
+
 bool later(const timespec& a, const timespec& b) {
   return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
 }
 
 }  // namespace
+
+Error gone_from_tree() {
+  return Error(Fault::missing, "this device is gone from the tree")
+      .advice("open it again: what it lies on has been written")
+      .with_errno(ESTALE);
+}
 
 DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources, timespec mounted)
     : name_(std::move(name)),
@@ -44,7 +56,64 @@ DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources, time
   }
 }
 
+timespec DeviceFile::modified() const noexcept {
+  const std::int64_t written = written_.load(std::memory_order_relaxed);
+  if (written == 0) {
+    return modified_;
+  }
+  return {written / nanoseconds, written % nanoseconds};
+}
+
+void DeviceFile::check_current() const {
+  if (retired()) {
+    throw gone_from_tree();
+  }
+}
+
+void DeviceFile::changed() const noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  written_.store(now.tv_sec * nanoseconds + now.tv_nsec, std::memory_order_relaxed);
+  changes.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::size_t DeviceFile::write(std::uint64_t offset, Bytes bytes) const {
+  check_current();
+  const std::uint64_t size = device_->size();
+  if (offset >= size && !bytes.empty()) {
+    throw Error(Fault::usage, "the device ends before this place")
+        .expected("an offset below " + std::to_string(size))
+        .with_errno(ENOSPC);
+  }
+  const auto inside =
+      static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size - offset));
+  try {
+    peelfs::write(*device_, offset, bytes.first(inside));
+  } catch (...) {
+    changed();
+    throw;
+  }
+  changed();
+  return inside;
+}
+
+void DeviceFile::zero(std::uint64_t offset, std::uint64_t length, WriteKind kind) const {
+  check_current();
+  const std::uint64_t size = device_->size();
+  if (offset >= size) {
+    return;
+  }
+  try {
+    peelfs::zero(*device_, offset, std::min(length, size - offset), kind);
+  } catch (...) {
+    changed();
+    throw;
+  }
+  changed();
+}
+
 std::size_t DeviceFile::read(std::uint64_t offset, MutableBytes out) const {
+  check_current();
   const std::uint64_t size = device_->size();
   if (offset >= size) {
     return 0;
@@ -110,8 +179,9 @@ bool DeviceFile::may_have_holes() const {
 }
 
 std::uint64_t DeviceFile::blocks() const noexcept {
+  const std::uint64_t as_of = changes.load(std::memory_order_relaxed);
   std::uint64_t known = blocks_.load(std::memory_order_relaxed);
-  if (known != blocks_unknown) {
+  if (known != blocks_unknown && blocks_as_of_.load(std::memory_order_relaxed) == as_of) {
     return known;
   }
   const std::uint64_t size = device_->size();
@@ -127,11 +197,12 @@ std::uint64_t DeviceFile::blocks() const noexcept {
       const std::exception&) {  // NOLINT(bugprone-empty-catch): unreadable: no holes to look for
   }
   blocks_.store(known, std::memory_order_relaxed);
+  blocks_as_of_.store(as_of, std::memory_order_relaxed);
   return known;
 }
 
 bool DeviceFile::cache_holds() const noexcept {
-  if (on_block_device_ || sources_.empty()) {
+  if (on_block_device_ || sources_.empty() || shared_.load(std::memory_order_acquire)) {
     return false;
   }
   try {
@@ -142,15 +213,15 @@ bool DeviceFile::cache_holds() const noexcept {
   }
 }
 
-void DeviceFile::log_failure(std::uint64_t offset, std::size_t length,
+void DeviceFile::log_failure(std::string_view what, std::uint64_t offset, std::size_t length,
                              const char* why) const noexcept {
   try {
     std::uint64_t suppressed = 0;
     if (!limiter_.allow(suppressed)) {
       return;
     }
-    std::string line = name_ + ": read of " + std::to_string(length) + " bytes at " +
-                       std::to_string(offset) + " failed: " + why;
+    std::string line = name_ + ": " + std::string(what) + " of " + std::to_string(length) +
+                       " bytes at " + std::to_string(offset) + " failed: " + why;
     if (suppressed > 0) {
       line +=
           " (" + std::to_string(suppressed) + " further failures of this device were not logged)";

@@ -11,9 +11,13 @@
 
 #include "mount/log.h"
 #include "peelfs/block_device.h"
+#include "peelfs/error.h"
 #include "peelfs/host_file.h"
 
 namespace peelfs {
+
+/// What whoever still has a device open that is not in the tree any more is told: ESTALE.
+Error gone_from_tree();
 
 /// Thread-safe. Lives as long as anybody has it open, also when a newer tree has replaced it.
 class DeviceFile {
@@ -26,14 +30,30 @@ class DeviceFile {
   const std::string& name() const noexcept { return name_; }
   const DevicePtr& device() const noexcept { return device_; }
   std::uint64_t size() const noexcept { return device_->size(); }
-  /// When the source was last changed; of a block device, whose time says nothing, when it was
-  /// mounted.
-  timespec modified() const noexcept { return modified_; }
+  /// When it was last written here, or else its source was changed; of a block device, whose time
+  /// says nothing, when it was mounted.
+  timespec modified() const noexcept;
 
   /// Reads up to out.size() bytes; fewer only at the end of the device: to the kernel a short
   /// answer means the end of the file.
   /// @return the number of bytes. @throws Error
   std::size_t read(std::uint64_t offset, MutableBytes out) const;
+
+  /// Writes what lies inside the device; at and behind its end there is no space, as on a block
+  /// device. @return the number of bytes, at least 1 unless `bytes` is empty. @throws Error
+  std::size_t write(std::uint64_t offset, Bytes bytes) const;
+
+  /// Makes the part of a range that lies inside the device read as zero. @throws Error
+  void zero(std::uint64_t offset, std::uint64_t length, WriteKind kind) const;
+
+  /// Something else is in its place from here on: reading and writing fail with ESTALE.
+  void retire() const noexcept { retired_.store(true, std::memory_order_release); }
+  bool retired() const noexcept { return retired_.load(std::memory_order_acquire); }
+  /// @throws gone_from_tree()
+  void check_current() const;
+
+  /// Its bytes have been written, or may be through another device: see cache_holds().
+  void set_shared() const noexcept { shared_.store(true, std::memory_order_release); }
 
   /// SEEK_DATA or SEEK_HOLE of lseek(2). What cannot be told, or not in a bounded time, counts as
   /// data.
@@ -43,18 +63,22 @@ class DeviceFile {
                      const std::function<bool()>& interrupted) const;
 
   /// st_blocks: 512-byte units, from above, and below size / 512 whenever there may be holes, for
-  /// that is how cp and tar decide whether to look for them. Bounded cost, kept once known.
+  /// that is how cp and tar decide whether to look for them. Bounded cost, kept until something is
+  /// written anywhere.
   std::uint64_t blocks() const noexcept;
 
   /// Whether pages that the kernel has cached may be used again by the next open: not once a source
-  /// has changed, and never above a block device, whose changes nothing tells.
+  /// has changed or been written to here, and never above a block device, whose changes nothing
+  /// tells.
   bool cache_holds() const noexcept;
 
-  /// Logs a read that failed, limited in rate.
-  void log_failure(std::uint64_t offset, std::size_t length, const char* why) const noexcept;
+  /// Logs that it failed to do something ("read", "write"), limited in rate.
+  void log_failure(std::string_view what, std::uint64_t offset, std::size_t length,
+                   const char* why) const noexcept;
 
  private:
   bool may_have_holes() const;
+  void changed() const noexcept;
 
   std::string name_;
   DevicePtr device_;
@@ -62,6 +86,10 @@ class DeviceFile {
   timespec modified_;
   bool on_block_device_ = false;
   mutable std::atomic<std::uint64_t> blocks_;
+  mutable std::atomic<std::uint64_t> blocks_as_of_{0};  ///< how many changes there had been
+  mutable std::atomic<std::int64_t> written_{0};        ///< when, nanoseconds; 0: never
+  mutable std::atomic<bool> retired_{false};
+  mutable std::atomic<bool> shared_{false};
   mutable LogLimiter limiter_;
 };
 

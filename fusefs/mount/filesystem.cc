@@ -25,7 +25,7 @@ Filesystem::Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner
       view_(build()) {}
 
 std::shared_ptr<const InodeView> Filesystem::build() {
-  return table_.build(*peeling_->catalog(), files_);
+  return table_.build(peeling_->catalog(), files_);
 }
 
 std::shared_ptr<const InodeView> Filesystem::view() const {
@@ -33,12 +33,26 @@ std::shared_ptr<const InodeView> Filesystem::view() const {
   return view_;
 }
 
+Filesystem::~Filesystem() = default;
+
+void Filesystem::start_writing(Writing::Hooks hooks) {
+  hooks.peel = [this](const std::vector<std::uint64_t>& nodes) {
+    peeling_->repeel(nodes);
+    return refresh();
+  };
+  writing_ = std::make_unique<Writing>(*this, std::move(hooks));
+}
+
 ViewChanges Filesystem::refresh() {
+  const std::lock_guard refreshing(refreshing_);
   const std::shared_ptr<const InodeView> before = view();
   const std::shared_ptr<const InodeView> after = build();
   {
     const std::lock_guard lock(mutex_);
     view_ = after;
+  }
+  if (writing_) {
+    writing_->took_over(*before, *after);
   }
   return compare(*before, *after);
 }
@@ -52,6 +66,9 @@ OpenHandle* Filesystem::keep(OpenHandle handle) {
 }
 
 void Filesystem::close(OpenHandle* handle) noexcept {
+  if (writing_) {
+    writing_->release(handle->writing);
+  }
   std::unique_ptr<OpenHandle> closed;
   const std::lock_guard lock(handles_mutex_);
   if (const auto at = handles_.find(handle); at != handles_.end()) {

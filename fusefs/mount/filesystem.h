@@ -7,12 +7,14 @@
 #include <unordered_map>
 
 #include "mount/inodes.h"
+#include "mount/writing.h"
 
 struct fuse_lowlevel_ops;
 
 namespace peelfs {
 
 class Peeling;
+class Writing;
 
 /// What somebody has open: a file stays what it was when it was opened, and a directory's offsets
 /// stay true until it is rewound.
@@ -20,6 +22,7 @@ struct OpenHandle {
   std::shared_ptr<const DeviceFile> device;    ///< of a device
   std::shared_ptr<const std::string> text;     ///< of status.json or control
   std::shared_ptr<const InodeView> directory;  ///< of a directory: the tree that it lists
+  WriteState writing;                          ///< of a device in a writable mount
 };
 
 /// Thread-safe. No operation takes a lock while it reads a device, and none waits for refresh().
@@ -33,7 +36,15 @@ class Filesystem {
   /// To be given to libfuse, with `this` as user data.
   static const fuse_lowlevel_ops& operations();
 
-  /// Takes up the newest catalogue. Call it from one thread at a time, none of libfuse's.
+  ~Filesystem();
+
+  /// Lets devices be written; before requests are served. @param hooks without `peel`, which is
+  /// this class's
+  void start_writing(Writing::Hooks hooks);
+  /// Null when nothing can be written.
+  Writing* writing() const noexcept { return writing_.get(); }
+
+  /// Takes up the newest catalogue. Not from libfuse's threads.
   /// @return what the kernel must be told to forget; new requests see the new tree already
   ViewChanges refresh();
 
@@ -45,6 +56,13 @@ class Filesystem {
   void close(OpenHandle* handle) noexcept;
 
   std::size_t max_read() const noexcept { return max_read_; }
+  /// How long the kernel may keep attributes, in seconds: those of a file that can be written, or
+  /// shares bytes with one that can, change without its knowledge.
+  double keep_attributes(const Inode& inode) const noexcept {
+    return writing_ && inode.device ? 0 : keep_seconds;
+  }
+  /// Names, and what else only changes with the tree: the kernel is told when it does.
+  static constexpr double keep_seconds = 86400;
 
   /// Whether the kernel has agreed on a protocol: requests are served from here on.
   bool ready() const noexcept { return ready_.load(std::memory_order_acquire); }
@@ -57,11 +75,13 @@ class Filesystem {
   std::map<std::string, std::shared_ptr<const HostFile>> files_;
   std::size_t max_read_;
   std::atomic<bool> ready_{false};
+  std::mutex refreshing_;
   InodeTable table_;
   mutable std::mutex mutex_;
   std::shared_ptr<const InodeView> view_;
   std::mutex handles_mutex_;
   std::unordered_map<OpenHandle*, std::unique_ptr<OpenHandle>> handles_;
+  std::unique_ptr<Writing> writing_;
 };
 
 }  // namespace peelfs

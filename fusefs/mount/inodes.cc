@@ -55,6 +55,7 @@ const Directory::Entry* Directory::find(std::string_view name) const {
 struct stat Inode::status() const noexcept {
   struct stat result = attributes;
   if (device) {
+    result.st_mtim = result.st_ctim = device->modified();
     result.st_blocks = static_cast<blkcnt_t>(device->blocks());
   }
   return result;
@@ -132,16 +133,26 @@ struct InodeTable::Builder {
 
   void add_device(const Catalog::Entry& entry, DeviceFile::Sources sources) {
     const Node& node = *entry.node;
-    const InodeNumber number = table.number_of("device " + std::to_string(node.id));
-    std::shared_ptr<const DeviceFile>& file = table.devices_[node.id];
+    InodeView::Device& device = table.devices_[node.id];
+    std::shared_ptr<const DeviceFile>& file = device.file;
     if (!file || file->device() != node.device || file->name() != entry.name) {
       file = std::make_shared<const DeviceFile>(entry.name, node.device, std::move(sources),
                                                 table.owner_.mounted);
+      if (device.inode == 0 || table.owner_.policy.writable) {
+        device.inode = table.next_++;
+      }
     }
     Inode inode;
-    inode.attributes = table.attributes(number, S_IFREG, file->size(), file->modified());
+    inode.attributes = table.attributes(device.inode, S_IFREG, file->size(), file->modified());
     inode.device = file;
-    add(root_inode, entry.name, number, std::move(inode));
+    inode.node = node.id;
+    inode.read_only =
+        why_read_only(*view.catalog_, entry, table.owner_.policy).value_or(std::string());
+    if (inode.read_only.empty()) {
+      inode.attributes.st_mode |= 0200;
+    }
+    view.devices_.emplace(node.id, device);
+    add(root_inode, entry.name, device.inode, std::move(inode));
   }
 
   void finish() {
@@ -192,12 +203,25 @@ struct stat InodeTable::attributes(InodeNumber number, mode_t type, std::uint64_
 }
 
 std::shared_ptr<const InodeView> InodeTable::build(
-    const Catalog& catalog, const std::map<std::string, std::shared_ptr<const HostFile>>& files) {
+    std::shared_ptr<const Catalog> newest,
+    const std::map<std::string, std::shared_ptr<const HostFile>>& files) {
   auto view = std::make_shared<InodeView>();
+  const Catalog& catalog = *newest;
+  view->catalog_ = std::move(newest);
   view->inodes_ = inodes_;
+  if (owner_.policy.writable) {
+    // Whoever has one open that is gone may not use it any more, so nothing has to be kept for it.
+    for (auto& inode : view->inodes_) {
+      if (inode && inode->device) {
+        inode = nullptr;
+      }
+    }
+    std::erase_if(devices_,
+                  [&](const auto& device) { return !catalog.tree().nodes.contains(device.first); });
+  }
   Builder builder(*this, *view);
   const InodeNumber own = builder.directory(".peelfs");
-  builder.add_text(own, "status.json", tree_json(catalog));
+  builder.add_text(own, "status.json", tree_json(catalog, owner_.policy));
   builder.add_text(own, "control", control_);
   // Directories before devices: a device that is called like one of them must not take its place.
   for (const Link& link : catalog.links()) {
@@ -240,8 +264,9 @@ ViewChanges compare(const InodeView& before, const InodeView& after) {
       if (differs) {
         changes.directories.push_back(number);
       }
-    } else if (is != nullptr &&
-               (was->device != is->device || (was->text && is->text && *was->text != *is->text))) {
+    } else if (is == nullptr ? was->device != nullptr
+                             : (was->device != is->device ||
+                                (was->text && is->text && *was->text != *is->text))) {
       changes.contents.push_back(number);
     }
   }

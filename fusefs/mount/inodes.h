@@ -13,6 +13,7 @@
 
 #include "mount/device_file.h"
 #include "tree/catalog.h"
+#include "tree/writability.h"
 
 namespace peelfs {
 
@@ -52,6 +53,8 @@ struct Inode {
   InodeNumber parent = root_inode;  ///< of a directory
   std::shared_ptr<const Directory> directory;
   std::shared_ptr<const DeviceFile> device;
+  std::uint64_t node = 0;  ///< of a device: its id in the tree
+  std::string read_only;   ///< of a device: why it cannot be opened for writing; empty: it can
   std::shared_ptr<const std::string>
       text;  ///< a link's target, or what is in status.json and control
 
@@ -71,11 +74,21 @@ class InodeView {
   std::size_t count() const noexcept { return count_; }
   std::uint64_t source_bytes() const noexcept { return source_bytes_; }
 
+  struct Device {
+    std::shared_ptr<const DeviceFile> file;
+    InodeNumber inode = 0;
+  };
+  /// The devices of the tree, by node.
+  const std::map<std::uint64_t, Device>& devices() const noexcept { return devices_; }
+  const Catalog& catalog() const noexcept { return *catalog_; }
+
  private:
   friend class InodeTable;
   std::vector<std::shared_ptr<const Inode>> inodes_;  ///< by number
   std::size_t count_ = 0;
   std::uint64_t source_bytes_ = 0;
+  std::map<std::uint64_t, Device> devices_;
+  std::shared_ptr<const Catalog> catalog_;
 };
 
 /// What the kernel must forget when one view takes the place of another.
@@ -92,7 +105,8 @@ ViewChanges compare(const InodeView& before, const InodeView& after);
 
 /// Hands out inode numbers: the same device, directory or link has the same number in every view,
 /// and no number is ever given to something else, so that the kernel may keep them as long as it
-/// likes. Not thread-safe.
+/// likes. In a writable mount a device that was made afresh is another one, with a number of its
+/// own. Not thread-safe.
 class InodeTable {
  public:
   struct Owner {
@@ -100,13 +114,15 @@ class InodeTable {
     gid_t group = 0;
     bool everybody = false;  ///< allow_other: 0444 and 0555 instead of 0400 and 0500
     timespec mounted{};
+    WritePolicy policy;
   };
   /// @param control what stands in .peelfs/control
   InodeTable(Owner owner, std::string control);
 
   /// @param files the host file of each source, by its path
   std::shared_ptr<const InodeView> build(
-      const Catalog& catalog, const std::map<std::string, std::shared_ptr<const HostFile>>& files);
+      std::shared_ptr<const Catalog> catalog,
+      const std::map<std::string, std::shared_ptr<const HostFile>>& files);
 
  private:
   struct Builder;
@@ -118,7 +134,7 @@ class InodeTable {
   std::string control_;
   std::unordered_map<std::string, InodeNumber> numbers_;
   InodeNumber next_ = root_inode + 1;
-  std::unordered_map<std::uint64_t, std::shared_ptr<const DeviceFile>> devices_;  ///< by node id
+  std::map<std::uint64_t, InodeView::Device> devices_;  ///< by node id
   /// Of the view before. What has gone from the tree stays: somebody may have it open.
   std::vector<std::shared_ptr<const Inode>> inodes_;
 };

@@ -92,12 +92,28 @@ UniqueFd take_signals() {
   return signals;
 }
 
+/// Makes everything durable that was written. @return what went wrong; empty: nothing
+std::string flush_all(Filesystem& filesystem) {
+  std::string text;
+  if (Writing* const writing = filesystem.writing()) {
+    for (const std::string& failure : writing->flush_all()) {
+      text += (text.empty() ? "" : "; ") + failure;
+    }
+  }
+  return text;
+}
+
 control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& session,
                        control::Request& request) {
   control::Answer answer;
   switch (request.verb) {
     case control::Verb::ping:
-    case control::Verb::unmount:  // nothing was written, so there is nothing to flush
+      break;
+    case control::Verb::unmount:
+      if (const std::string failures = flush_all(filesystem); !failures.empty()) {
+        throw Error(Fault::io, failures)
+            .advice("look into the host's kernel log; 'peelfs umount --lazy' gives them up");
+      }
       break;
     case control::Verb::locked:
       for (const Catalog::Entry& entry : peeling.locked()) {
@@ -138,6 +154,7 @@ InodeTable::Owner owner_of(const MountOptions& options) {
   owner.user = ::getuid();
   owner.group = ::getgid();
   owner.everybody = options.allow_other;
+  owner.policy = {!options.read_only, options.writable_containers};
   ::clock_gettime(CLOCK_REALTIME, &owner.mounted);
   return owner;
 }
@@ -160,7 +177,7 @@ int serve(const MountOptions& options, const std::string& mountpoint,
       say("warning: " + printable(warning));
     }
   }
-  const int success = peeling->failed_sources() > 0 ? mount_exit::partial : mount_exit::ok;
+  int success = peeling->failed_sources() > 0 ? mount_exit::partial : mount_exit::ok;
 
   ControlServer control;
   Filesystem filesystem(peeling, owner_of(options), control.address(),
@@ -169,6 +186,10 @@ int serve(const MountOptions& options, const std::string& mountpoint,
   Session session(filesystem, options, mountpoint);
   if (watcher) {
     watcher->arm(mountpoint, session.device());
+  }
+  if (!options.read_only) {
+    filesystem.start_writing({[&](InodeNumber inode) { session.invalidate(inode); }, nullptr,
+                              [&](const ViewChanges& changes) { session.forget(changes); }});
   }
   session.start();
   control.start(
@@ -187,9 +208,18 @@ int serve(const MountOptions& options, const std::string& mountpoint,
     if (watcher) {
       watcher->dismiss();
     }
-    ::_exit(success);
+    ::_exit(flush_all(filesystem).empty() ? success : mount_exit::failed);
+  }
+  if (Writing* const writing = filesystem.writing()) {
+    writing->stop();
   }
   session.end();
+  if (const std::string failures = flush_all(filesystem); !failures.empty()) {
+    if (options.foreground) {
+      say(failures);
+    }
+    success = mount_exit::failed;
+  }
   if (watcher) {
     watcher->dismiss();
   }

@@ -9,68 +9,16 @@
 #include <memory>
 #include <new>
 
-#include "mount/filesystem.h"
+#include "mount/edge.h"
 #include "mount/preflight.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
 namespace {
 
-/// Names and attributes never change by themselves; when an unlocked device changes the tree, the
-/// kernel is told. So it may keep them as long as it likes.
-constexpr double keep_seconds = 86400;
-
-Filesystem& filesystem(fuse_req_t req) {
-  return *static_cast<Filesystem*>(fuse_req_userdata(req));
-}
-
-OpenHandle& handle(const fuse_file_info* info) {
-  return *reinterpret_cast<OpenHandle*>(info->fh);
-}
-
-/// Answers an open.
-void reply_opened(fuse_req_t req, fuse_file_info* info, OpenHandle opened) {
-  Filesystem& fs = filesystem(req);
-  OpenHandle* const kept = fs.keep(std::move(opened));
-  info->fh = reinterpret_cast<std::uintptr_t>(kept);
-  if (fuse_reply_open(req, info) != 0) {
-    fs.close(kept);  // who asked has gone meanwhile, and will not close it
-  }
-}
-
 void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
   filesystem(req).close(&handle(info));
   fuse_reply_err(req, 0);
-}
-
-/// The FUSE edge: whatever is thrown becomes an errno, and nothing passes into C.
-/// @return 0, or the errno that still has to be answered
-template <typename Body>
-int guarded(const Body& body, std::string* why = nullptr) noexcept {
-  try {
-    body();
-    return 0;
-  } catch (const Error& error) {
-    if (why != nullptr) {
-      *why = error.what();
-    }
-    return error.error_number() > 0 ? error.error_number() : EIO;
-  } catch (const std::bad_alloc&) {
-    return ENOMEM;
-  } catch (const std::exception& error) {
-    log_message(LogLevel::error, error.what());
-    return EIO;
-  } catch (...) {
-    return EIO;
-  }
-}
-
-const Inode& inode_at(const InodeView& view, fuse_ino_t number) {
-  const Inode* const inode = view.find(number);
-  if (inode == nullptr) {
-    throw Error(Fault::missing, "this device is gone from the tree").with_errno(ESTALE);
-  }
-  return *inode;
 }
 
 const Directory& directory_at(const InodeView& view, fuse_ino_t number) {
@@ -81,18 +29,19 @@ const Directory& directory_at(const InodeView& view, fuse_ino_t number) {
   return *inode.directory;
 }
 
-fuse_entry_param entry_for(const Inode& inode) {
+fuse_entry_param entry_for(const Filesystem& fs, const Inode& inode) {
   fuse_entry_param entry{};
   entry.ino = inode.attributes.st_ino;
   entry.attr = inode.status();
-  entry.attr_timeout = keep_seconds;
-  entry.entry_timeout = keep_seconds;
+  entry.attr_timeout = fs.keep_attributes(inode);
+  entry.entry_timeout = Filesystem::keep_seconds;
   return entry;
 }
 
 void op_init(void* userdata, fuse_conn_info* conn) {
   auto& fs = *static_cast<Filesystem*>(userdata);
   conn->max_read = static_cast<unsigned>(fs.max_read());
+  conn->max_write = static_cast<unsigned>(max_write_size);
   conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(fs.max_read()));
   // Read-ahead and asynchronous direct reads count as background requests; the default of 12
   // starves several readers of one mount.
@@ -120,7 +69,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
       fuse_reply_err(req, ENOENT);
       return;
     }
-    const fuse_entry_param entry = entry_for(inode_at(*view, found->inode));
+    const fuse_entry_param entry = entry_for(filesystem(req), inode_at(*view, found->inode));
     fuse_reply_entry(req, &entry);
   });
   if (failure != 0) {
@@ -138,8 +87,10 @@ void op_forget_multi(fuse_req_t req, size_t, fuse_forget_data*) {
 
 void op_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
   const int failure = guarded([&] {
-    const struct stat status = inode_at(*filesystem(req).view(), number).status();
-    fuse_reply_attr(req, &status, keep_seconds);
+    const auto view = filesystem(req).view();
+    const Inode& inode = inode_at(*view, number);
+    const struct stat status = inode.status();
+    fuse_reply_attr(req, &status, filesystem(req).keep_attributes(inode));
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -162,17 +113,21 @@ void op_readlink(fuse_req_t req, fuse_ino_t number) {
 
 void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
   const int failure = guarded([&] {
+    const auto view = filesystem(req).view();
+    const Inode& inode = inode_at(*view, number);
+    if (inode.device && filesystem(req).writing() != nullptr) {
+      open_device(req, number, *info);
+      return;
+    }
     if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0) {
       throw Error(Fault::denied, "the mount is read-only").with_errno(EROFS);
     }
-    const auto view = filesystem(req).view();
-    const Inode& inode = inode_at(*view, number);
     // Texts change with the tree while somebody has them open, and each keeps the one it opened:
     // that cannot go through the one page cache of a file.
     info->direct_io = inode.text ? 1 : 0;
     info->keep_cache = inode.device && inode.device->cache_holds() ? 1 : 0;
     info->noflush = 1;
-    reply_opened(req, info, {inode.device, inode.text, nullptr});
+    reply_opened(req, info, {inode.device, inode.text, nullptr, {}});
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -201,7 +156,7 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
       &why);
   if (failure != 0) {
     // Before the answer: whoever gets it may close the file, and the handle is gone.
-    open.device->log_failure(at, size, why.c_str());
+    open.device->log_failure("read", at, size, why.c_str());
     fuse_reply_err(req, failure);
   }
 }
@@ -232,7 +187,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
   const int failure = guarded([&] {
     auto view = filesystem(req).view();
     static_cast<void>(directory_at(*view, number));
-    reply_opened(req, info, {nullptr, nullptr, std::move(view)});
+    reply_opened(req, info, {nullptr, nullptr, std::move(view), {}});
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -263,7 +218,7 @@ void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fus
       // the type only.
       entry.attr = inode.attributes;
       if (known) {
-        entry = entry_for(inode);
+        entry = entry_for(filesystem(req), inode);
       }
       needs = fuse_add_direntry_plus(req, to, room, name, &entry, next);
     } else {
@@ -335,6 +290,7 @@ void op_ioctl(fuse_req_t req, fuse_ino_t, unsigned command, void*, fuse_file_inf
 fuse_lowlevel_ops make_table() {
   fuse_lowlevel_ops table{};
   add_refusals(table);
+  add_write_operations(table);
   table.init = op_init;
   table.lookup = op_lookup;
   table.forget = op_forget;
@@ -369,6 +325,23 @@ struct ThreadPages {
 };
 
 }  // namespace
+
+const Inode& inode_at(const InodeView& view, fuse_ino_t number) {
+  const Inode* const inode = view.find(number);
+  if (inode == nullptr || (inode->device && inode->device->retired())) {
+    throw gone_from_tree();
+  }
+  return *inode;
+}
+
+void reply_opened(fuse_req_t req, fuse_file_info* info, OpenHandle opened) {
+  Filesystem& fs = filesystem(req);
+  OpenHandle* const kept = fs.keep(std::move(opened));
+  info->fh = reinterpret_cast<std::uintptr_t>(kept);
+  if (fuse_reply_open(req, info) != 0) {
+    fs.close(kept);  // who asked has gone meanwhile, and will not close it
+  }
+}
 
 const fuse_lowlevel_ops& fuse_operations() {
   static const fuse_lowlevel_ops table = make_table();

@@ -14,6 +14,9 @@ const fuse_lowlevel_ops& fuse_operations();
 /// Those that would change something: each answers EROFS.
 void add_refusals(fuse_lowlevel_ops& table);
 
+/// Those that change a device, in a mount that can be written.
+void add_write_operations(fuse_lowlevel_ops& table);
+
 /// A page-aligned buffer of at least `size` bytes of the calling thread's own, kept until the
 /// thread ends.
 /// @throws std::bad_alloc

@@ -1,6 +1,5 @@
-// The mount is read-only, and the kernel refuses what would write before it comes here. It asks all
-// the same once somebody has remounted it read-write, and must then be told why nothing can be
-// changed.
+// Nothing can be made, renamed or removed, in no mount. Of a read-only one the kernel refuses it
+// before it comes here, unless somebody has remounted it read-write.
 #include <cerrno>
 
 #include "mount/operations.h"
@@ -12,9 +11,6 @@ void refuse(fuse_req_t req) {
   fuse_reply_err(req, EROFS);
 }
 
-void refuse_setattr(fuse_req_t req, fuse_ino_t, struct stat*, int, fuse_file_info*) {
-  refuse(req);
-}
 void refuse_mknod(fuse_req_t req, fuse_ino_t, const char*, mode_t, dev_t) {
   refuse(req);
 }
@@ -36,12 +32,6 @@ void refuse_link(fuse_req_t req, fuse_ino_t, fuse_ino_t, const char*) {
 void refuse_create(fuse_req_t req, fuse_ino_t, const char*, mode_t, fuse_file_info*) {
   refuse(req);
 }
-void refuse_write(fuse_req_t req, fuse_ino_t, const char*, size_t, off_t, fuse_file_info*) {
-  refuse(req);
-}
-void refuse_fallocate(fuse_req_t req, fuse_ino_t, int, off_t, off_t, fuse_file_info*) {
-  refuse(req);
-}
 void refuse_setxattr(fuse_req_t req, fuse_ino_t, const char*, const char*, size_t, int) {
   refuse(req);
 }
@@ -49,7 +39,6 @@ void refuse_setxattr(fuse_req_t req, fuse_ino_t, const char*, const char*, size_
 }  // namespace
 
 void add_refusals(fuse_lowlevel_ops& table) {
-  table.setattr = refuse_setattr;
   table.mknod = refuse_mknod;
   table.mkdir = refuse_mkdir;
   table.unlink = refuse_name;
@@ -58,8 +47,6 @@ void add_refusals(fuse_lowlevel_ops& table) {
   table.rename = refuse_rename;
   table.link = refuse_link;
   table.create = refuse_create;
-  table.write = refuse_write;
-  table.fallocate = refuse_fallocate;
   table.setxattr = refuse_setxattr;
   table.removexattr = refuse_name;
 }

@@ -179,6 +179,15 @@ void Session::forget(const ViewChanges& changes) {
   }
 }
 
+void Session::invalidate(InodeNumber inode) {
+  const int result = fuse_lowlevel_notify_inval_inode(session_, inode, 0, 0);
+  // An inode that the kernel does not know has no pages.
+  if (result != 0 && result != -ENOENT) {
+    log_message(LogLevel::warning, "the kernel keeps pages of a file that has changed: error " +
+                                       std::to_string(-result));
+  }
+}
+
 bool Session::still_mounted() const noexcept {
   try {
     const auto entry = find_mount(mountpoint_);

@@ -33,6 +33,9 @@ class Session {
   /// Tells the kernel what to forget. Not from a thread of libfuse's.
   void forget(const ViewChanges& changes);
 
+  /// Drops what the kernel has cached of a file's bytes. Not from a thread of libfuse's.
+  void invalidate(InodeNumber inode);
+
   /// Stops the threads, when they have done what they are at, and unmounts if it is still mounted.
   void end() noexcept;
 

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "tree/catalog.h"
+#include "tree/writability.h"
 
 namespace peelfs {
 
@@ -15,7 +16,7 @@ Json text_or_null(const std::string& text) {
 
 class Writer {
  public:
-  explicit Writer(const Catalog& catalog) : catalog_(catalog) {}
+  Writer(const Catalog& catalog, const WritePolicy& policy) : catalog_(catalog), policy_(policy) {}
 
   Json list(const std::vector<std::uint64_t>& ids) {
     Json result = Json::array();
@@ -35,6 +36,12 @@ class Writer {
   }
 
  private:
+  bool read_only(const Node& node) const {
+    return why_read_only(catalog_, {catalog_.name_of(node.id), catalog_.tree().nodes.at(node.id)},
+                         policy_)
+        .has_value();
+  }
+
   Json object(const Node& node) {
     Json result;
     result["name"] = catalog_.name_of(node.id);
@@ -46,7 +53,7 @@ class Writer {
         text_or_null(!type.empty() || table || node.format == "raw" ? type : node.format);
     result["label"] = text_or_null(node.identity.label);
     result["uuid"] = text_or_null(node.identity.uuid);
-    result["ro"] = true;
+    result["ro"] = read_only(node);
     result["pttype"] = text_or_null(table ? node.format : node.identity.pttype);
     result["ptuuid"] = text_or_null(node.identity.ptuuid);
     result["partuuid"] = text_or_null(node.partuuid);
@@ -68,14 +75,19 @@ class Writer {
   }
 
   const Catalog& catalog_;
+  const WritePolicy& policy_;
   std::set<std::uint64_t> written_;
 };
 
 }  // namespace
 
 std::string tree_json(const Catalog& catalog) {
+  return tree_json(catalog, {});
+}
+
+std::string tree_json(const Catalog& catalog, const WritePolicy& policy) {
   Json document;
-  document["blockdevices"] = Writer(catalog).list(catalog.tree().roots);
+  document["blockdevices"] = Writer(catalog, policy).list(catalog.tree().roots);
   Json remarks = Json::array();
   for (const std::string& remark : catalog.remarks()) remarks.push_back(remark);
   if (!remarks.empty()) document["remarks"] = std::move(remarks);

@@ -70,7 +70,11 @@ struct Scanner::State {
                                       [](const auto& entry) { return entry.second.dirty; });
       if (dirty == groups.end()) break;
       // One group at a time, by key: what comes out of one may be a member of the next.
-      open_group(dirty->first, dirty->second);
+      if (dirty->second.members.empty()) {
+        groups.erase(dirty);
+      } else {
+        open_group(dirty->first, dirty->second);
+      }
     }
     mark_homeless();
     const auto fresh = graph.publish();
@@ -331,6 +335,26 @@ struct Scanner::State {
     return !trouble || trouble->state != "locked";
   }
 
+  void repeel(const std::vector<std::uint64_t>& ids) {
+    for (const std::uint64_t id : ids) {
+      if (!graph.items().contains(id)) continue;
+      drop_children(id);
+      forget(id);
+      Item& item = graph.at(id);
+      // A guest that writes the header of an image format to its disk must not make us follow it.
+      const bool image = item.layer != nullptr && item.layer->image_format;
+      if (item.node.parents.empty() && !image) item.probe_formats = false;
+      item.layer = nullptr;
+      item.claim.reset();
+      item.node.identity = {};
+      item.node.layer.clear();
+      item.node.format.clear();
+      item.node.trouble = item.inherited;
+      queue.push_back(id);
+    }
+    settle();
+  }
+
   void mark_homeless() {
     for (const auto& [layer, ids] : homeless) {
       for (const std::uint64_t id : ids) {
@@ -379,6 +403,10 @@ void Scanner::settle() {
 
 bool Scanner::retry(std::uint64_t id, const KeyRing& keys) {
   return state_->retry(id, keys);
+}
+
+void Scanner::repeel(const std::vector<std::uint64_t>& ids) {
+  state_->repeel(ids);
 }
 
 std::shared_ptr<const Tree> Scanner::tree() const {

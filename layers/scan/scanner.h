@@ -62,6 +62,10 @@ class Scanner {
   /// @return whether it is open now; its reason is in the new tree if not
   bool retry(std::uint64_t id, const KeyRing& keys);
 
+  /// Looks again at devices whose bytes have changed: what they are, and what lies on them, which
+  /// is made anew. The devices themselves stay. Ids that are not in the tree are passed over.
+  void repeel(const std::vector<std::uint64_t>& ids);
+
   std::shared_ptr<const Tree> tree() const;
 
   /// Names given with `headers` that no device had.

@@ -1,0 +1,146 @@
+// Who writes what: conflicts, coherence and what follows a write. Only writable mounts have one.
+//
+// Threads, and what each may wait for. None waits for one above it in this list, so there is no
+// cycle:
+//
+//   libfuse's workers    devices, and mutex_ of this class for a moment. Never a page lock of the
+//                        kernel, another request, or one of the threads below.
+//   notifier             the kernel, which may wait for pages that are being read: a worker's
+//                        answer. A write whose bytes other files have in the page cache is
+//                        answered here, after they were dropped.
+//   peeler               devices, key derivations, the kernel (directory locks are held by
+//   look-ups,
+//                        which workers answer). The last close of a written device is answered
+//                        here, once what is in it was peeled afresh.
+//   usher                nothing: it attempts opens again that met a close under way, or a device
+//                        that is being peeled, when one of them has ended or their time is over.
+//
+// mutex_ is held for book-keeping only: nobody reads, writes, peels, asks the kernel or answers it
+// under it. The only other lock taken under it is that of the current view.
+//
+// Order when a device's last writer closes: FLUSH marks everything that lies on it as pending;
+// the peeler opens that afresh, publishes the new view, retires the files that are gone from it
+// (their handles get ESTALE), lifts the mark, tells the kernel what to forget, and answers. An open
+// takes its file under mutex_, so it meets either the mark or the new view.
+#pragma once
+
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "mount/inodes.h"
+#include "mount/task_thread.h"
+
+namespace peelfs {
+
+class Filesystem;
+
+/// A handle's part in the book-keeping; Writing's own, under its lock.
+struct WriteState {
+  std::uint64_t node = 0;  ///< 0: nothing is kept of it
+  bool writes = false;     ///< opened for writing
+  bool buffered = false;   ///< opened for reading, through the page cache
+  bool closing = false;    ///< its FLUSH has been seen, and no write since
+};
+
+/// Thread-safe.
+class Writing {
+ public:
+  struct Hooks {
+    /// Drops what the kernel has cached of a file's bytes.
+    std::function<void(InodeNumber)> invalidate;
+    /// Peels devices afresh and publishes the new view. @return what the kernel must forget
+    std::function<ViewChanges(const std::vector<std::uint64_t>& nodes)> peel;
+    std::function<void(const ViewChanges&)> forget;
+  };
+
+  /// Starts the threads: signals must be blocked by now.
+  Writing(const Filesystem& filesystem, Hooks hooks);
+
+  /// An open that may have to wait.
+  struct Open {
+    InodeNumber inode = 0;
+    bool writes = false;
+    pid_t pid = 0;  ///< who asks
+  };
+  struct Opened {
+    std::shared_ptr<const DeviceFile> file;
+    WriteState state;
+    bool direct = false;      ///< the page cache must not be used
+    bool keep_cache = false;  ///< what is in it is still true
+  };
+  /// @param last it must not wait any longer
+  /// @return nullopt: not now, try again when something has ended
+  /// @throws Error: EROFS, ESTALE, EBUSY (naming the holder)
+  std::optional<Opened> open(const Open& wanted, bool last);
+  /// Lets the usher attempt an open until it succeeds. @return false: the mount is ending
+  bool wait(PatientThread::Attempt attempt) { return usher_.add(std::move(attempt)); }
+
+  /// Around every change of a device's bytes. @throws Error with ESTALE
+  void before_write(const DeviceFile& file, WriteState& state);
+  /// @param answer called now, or by the notifier once nobody's page cache disagrees; true when
+  ///   the bytes may be said to be written
+  void after_write(WriteState& state, const std::function<void(bool)>& answer);
+
+  /// FLUSH was seen. @param answer called when what lies on the device was peeled, if that is due
+  void closing(WriteState& state, const std::function<void()>& answer);
+  void release(const WriteState& state) noexcept;
+
+  /// Makes a file's bytes durable. @throws Error
+  void flush(const std::shared_ptr<const DeviceFile>& file);
+  /// After an fsync: what lies on the device is peeled, now and then.
+  void synced(const WriteState& state);
+  /// Makes durable whatever was written. @return what went wrong, a line for each device
+  std::vector<std::string> flush_all();
+
+  /// A view has taken another's place.
+  void took_over(const InodeView& before, const InodeView& after);
+
+  /// Ends the threads; whatever waits is answered. Requests must still be served meanwhile.
+  void stop() noexcept;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Device {
+    std::shared_ptr<const DeviceFile> file;
+    std::set<std::uint64_t> overlapping;  ///< while there are writers
+    unsigned writers = 0;
+    unsigned closing = 0;
+    unsigned buffered = 0;
+    std::uint64_t written = 0;  ///< counts changes of its bytes, begun and done
+    std::uint64_t peeled = 0;   ///< how many of them its children know of
+    std::string holder;         ///< who opened it for writing
+    Clock::time_point next_peel{};
+  };
+  struct Clash {
+    bool ends_soon = false;
+    std::string holder;
+  };
+
+  std::optional<Clash> clash(std::uint64_t node) const;
+  bool is_pending(std::uint64_t node) const;
+  void mark_pending(std::uint64_t node);
+  bool remade_has_writers(std::uint64_t node) const;
+  void peel(std::uint64_t node);
+  void drop_unused(std::uint64_t node);
+
+  const Filesystem& filesystem_;
+  const Hooks hooks_;
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, Device> devices_;  ///< that are open, or have changed since the last peel
+  std::map<std::uint64_t, std::set<std::uint64_t>> pending_;  ///< written, and what lies on it
+  std::map<const DeviceFile*, std::shared_ptr<const DeviceFile>> unflushed_;
+  TaskThread notifier_;
+  TaskThread peeler_;
+  PatientThread usher_;
+};
+
+}  // namespace peelfs
