@@ -1,0 +1,79 @@
+#include "writing/stack.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "peelfs/host_file.h"
+#include "scan/scanner.h"
+
+namespace peelfs::test {
+
+std::vector<Stack> stacks() {
+  std::vector<Stack> list;
+  add_plain_stacks(list);
+  add_qcow2_stacks(list);
+  return list;
+}
+
+struct OpenDisk::Session {
+  std::shared_ptr<KeyRing> keys = std::make_shared<KeyRing>();
+  std::unique_ptr<Scanner> scanner;
+};
+
+namespace {
+
+/// As open_sources() does it, but for writing.
+Source writable_source(const std::string& path) {
+  Source source;
+  source.name = std::filesystem::path(path).filename().string();
+  source.stem = strip_image_suffix(source.name);
+  source.path = path;
+  source.file = HostFile::open(path, HostFile::Access::read_write);
+  source.references = make_host_references(std::filesystem::path(path).parent_path().string(), {});
+  return source;
+}
+
+/// @return null when there is none. Troubles of what is inside do not matter: the test writes
+/// noise.
+DevicePtr find_device(const Tree& tree, const std::string& name) {
+  for (const auto& [id, node] : tree.nodes) {
+    if (!node->hidden && node->name == name) return node->device;
+  }
+  return nullptr;
+}
+
+std::string what_there_is(const Tree& tree) {
+  std::string text;
+  for (const auto& [id, node] : tree.nodes) {
+    text += node->name + (node->trouble ? " (" + node->trouble->reason + ")" : "") + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+OpenDisk::OpenDisk(const Disk& disk) : session_(std::make_unique<Session>()) {
+  if (disk.open) {
+    device_ = disk.open();
+  } else {
+    session_->keys->add_for_all(Secret(as_bytes(disk.passphrase)));
+    session_->scanner =
+        std::make_unique<Scanner>(Limits{}, session_->keys, std::map<std::string, DevicePtr>{});
+    for (const std::string& path : disk.sources) session_->scanner->add(writable_source(path));
+    session_->scanner->settle();
+    device_ = find_device(*session_->scanner->tree(), disk.device);
+    if (device_ == nullptr) {
+      ADD_FAILURE() << "there is no " << disk.device << " among\n"
+                    << what_there_is(*session_->scanner->tree());
+      return;
+    }
+  }
+  if (device_->writable()) return;
+  ADD_FAILURE() << device_->describe() << " is not writable";
+  device_ = nullptr;
+}
+
+OpenDisk::~OpenDisk() = default;
+
+}  // namespace peelfs::test
