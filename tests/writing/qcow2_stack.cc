@@ -53,7 +53,7 @@ std::uint64_t longest_image(const Qcow2Options& options, unsigned disks) {
   return ideal + ideal / 4 + 8 * options.cluster + (4U << 20U);
 }
 
-Disk make_qcow2(const std::string& folder, const Qcow2Options& options) {
+Disk qcow2_disk(const std::string& folder, const Qcow2Options& options) {
   const std::string path = folder + "/disk.qcow2";
   Disk disk{.folder = folder,
             .sources = {path},
@@ -62,26 +62,37 @@ Disk make_qcow2(const std::string& folder, const Qcow2Options& options) {
                         .checked = true,
                         .discards = options.qemu_discards},
             .unit = options.cluster};
+  if (options.encrypted) {
+    disk.outside.options += ",encrypt.format=luks,encrypt.key-secret=s0";
+    disk.outside.secret = stack_passphrase;
+  }
+  if (!options.backing_format.empty()) {
+    disk.untouched.push_back(folder + "/base." + options.backing_format);
+  }
+  if (!options.data_file.empty()) {
+    disk.bounds[folder + "/" + options.data_file] = round_up(options.size, options.cluster);
+  }
+  if (options.snapshots) disk.snapshots = path;
+  disk.bounds[path] = longest_image(options, options.snapshots ? 4 : 1);
+  return disk;
+}
+
+Disk make_qcow2(const std::string& folder, const Qcow2Options& options) {
+  Disk disk = qcow2_disk(folder, options);
   std::string create = "cluster_size=" + std::to_string(options.cluster) +
                        ",refcount_bits=" + std::to_string(options.refcount_bits);
   if (!options.create.empty()) create += "," + options.create;
-  if (!options.data_file.empty()) {
-    // By its whole path: qemu looks for it from where it runs when the image is given by options.
-    create += ",data_file=" + folder + "/" + options.data_file;
-    disk.bounds[folder + "/" + options.data_file] = round_up(options.size, options.cluster);
-  }
+  // By its whole path: qemu looks for it from where it runs when the image is given by options.
+  if (!options.data_file.empty()) create += ",data_file=" + folder + "/" + options.data_file;
   std::string object;
   if (options.encrypted) {
     object = "--object " + shell_word(std::string("secret,id=s0,data=") + stack_passphrase) + " ";
     create += ",encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10";
-    disk.outside.options += ",encrypt.format=luks,encrypt.key-secret=s0";
-    disk.outside.secret = stack_passphrase;
   }
   if (!options.backing_format.empty()) {
     make_backing(folder, options);
     create +=
         ",backing_file=base." + options.backing_format + ",backing_fmt=" + options.backing_format;
-    disk.untouched.push_back(folder + "/base." + options.backing_format);
   }
   const std::string command = "qemu-img create -q " + object + "-f qcow2 -o " + shell_word(create) +
                               " disk.qcow2 " + std::to_string(options.size);
@@ -89,8 +100,6 @@ Disk make_qcow2(const std::string& folder, const Qcow2Options& options) {
   must_run("cd " + shell_word(folder) + " && { " + command + " || " + command + " || " + command +
            "; }");
   fill(disk.outside, options);
-  if (options.snapshots) disk.snapshots = path;
-  disk.bounds[path] = longest_image(options, options.snapshots ? 4 : 1);
   return disk;
 }
 

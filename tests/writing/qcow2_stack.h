@@ -25,6 +25,9 @@ struct Qcow2Options {
 /// Makes `folder`/disk.qcow2 and what it needs. The bytes it begins with are qemu-io's.
 Disk make_qcow2(const std::string& folder, const Qcow2Options& options);
 
+/// The same for an image that is there already.
+Disk qcow2_disk(const std::string& folder, const Qcow2Options& options);
+
 /// How long an image may become in which nothing is leaked: every cluster of the disk (and of as
 /// many snapshots), the tables for them, a quarter more, and what waits for the next flush.
 std::uint64_t longest_image(const Qcow2Options& options, unsigned disks = 1);

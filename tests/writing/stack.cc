@@ -23,14 +23,32 @@ struct OpenDisk::Session {
 
 namespace {
 
+/// What images name, opened as the images are: an external data file is written, too. That nothing
+/// else is, the tests check by digests.
+class Beside : public References {
+ public:
+  Beside(std::filesystem::path directory, HostFile::Access access)
+      : directory_(std::move(directory)), access_(access) {}
+  Found open(std::string_view name) const override {
+    const std::filesystem::path path = directory_ / name;
+    return {make_file_device(HostFile::open(path.string(), access_)),
+            std::make_shared<Beside>(path.parent_path(), access_), path.string()};
+  }
+
+ private:
+  std::filesystem::path directory_;
+  HostFile::Access access_;
+};
+
 /// As open_sources() does it, but for writing.
-Source writable_source(const std::string& path) {
+Source source_of(const std::string& path, bool writing) {
+  const auto access = writing ? HostFile::Access::read_write : HostFile::Access::read_only;
   Source source;
   source.name = std::filesystem::path(path).filename().string();
   source.stem = strip_image_suffix(source.name);
   source.path = path;
-  source.file = HostFile::open(path, HostFile::Access::read_write);
-  source.references = make_host_references(std::filesystem::path(path).parent_path().string(), {});
+  source.file = HostFile::open(path, access);
+  source.references = std::make_shared<Beside>(std::filesystem::path(path).parent_path(), access);
   return source;
 }
 
@@ -53,14 +71,14 @@ std::string what_there_is(const Tree& tree) {
 
 }  // namespace
 
-OpenDisk::OpenDisk(const Disk& disk) : session_(std::make_unique<Session>()) {
+OpenDisk::OpenDisk(const Disk& disk, bool writing) : session_(std::make_unique<Session>()) {
   if (disk.open) {
     device_ = disk.open();
   } else {
     session_->keys->add_for_all(Secret(as_bytes(disk.passphrase)));
     session_->scanner =
         std::make_unique<Scanner>(Limits{}, session_->keys, std::map<std::string, DevicePtr>{});
-    for (const std::string& path : disk.sources) session_->scanner->add(writable_source(path));
+    for (const std::string& path : disk.sources) session_->scanner->add(source_of(path, writing));
     session_->scanner->settle();
     device_ = find_device(*session_->scanner->tree(), disk.device);
     if (device_ == nullptr) {
@@ -69,7 +87,7 @@ OpenDisk::OpenDisk(const Disk& disk) : session_(std::make_unique<Session>()) {
       return;
     }
   }
-  if (device_->writable()) return;
+  if (!writing || device_->writable()) return;
   ADD_FAILURE() << device_->describe() << " is not writable";
   device_ = nullptr;
 }

@@ -58,7 +58,7 @@ void add_qcow2_stacks(std::vector<Stack>& list);
 class OpenDisk {
  public:
   /// Fails the running test, with the reason, when there is no such device or it is not writable.
-  explicit OpenDisk(const Disk& disk);
+  explicit OpenDisk(const Disk& disk, bool writing = true);
   ~OpenDisk();
   OpenDisk(const OpenDisk&) = delete;
   OpenDisk& operator=(const OpenDisk&) = delete;
