@@ -49,6 +49,22 @@ Log::Log(const std::string& path) : bytes_(read_file(path)) {
   }
 }
 
+void Log::forget_barriers() {
+  bool last = false;
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    if (entry->header.kind == Record::promise) last = true;
+    if (entry->header.kind != Record::sync) continue;
+    if (!last) entry->header.kind = Record::note;
+    last = false;
+  }
+}
+
+void Log::forget_syncs() {
+  for (Entry& entry : entries_) {
+    if (entry.header.kind == Record::sync) entry.header.kind = Record::note;
+  }
+}
+
 Base base_of(const std::string& directory) {
   Base base;
   for (const auto& found : std::filesystem::recursive_directory_iterator(directory)) {

@@ -26,6 +26,11 @@ class Log {
   explicit Log(const std::string& path);
   const std::vector<Entry>& entries() const noexcept { return entries_; }
 
+  /// For tests of the harness: no sync but the last one before each promise.
+  void forget_barriers();
+  /// No sync at all.
+  void forget_syncs();
+
  private:
   Buffer bytes_;
   std::vector<Entry> entries_;
