@@ -84,6 +84,7 @@ UniqueFd take_signals() {
   sigset_t blocked = ending;
   sigaddset(&blocked, SIGUSR1);
   sigaddset(&blocked, SIGPIPE);
+  sigaddset(&blocked, SIGXFSZ);  // a write beyond the limit of this process fails, and that is all
   pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
   UniqueFd signals(::signalfd(-1, &ending, SFD_CLOEXEC));
   if (!signals) {

@@ -68,6 +68,12 @@ void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t o
       req, open, "write", at, size,
       [&] {
         *written = open.device->write(at, {reinterpret_cast<const std::byte*>(data), size});
+        if (*written < size && (info->flags & O_DIRECT) != 0) {
+          // Of a short direct write the kernel makes EIO.
+          throw Error(Fault::usage, "the device ends within what was written")
+              .found(std::to_string(size - *written) + " bytes too many")
+              .with_errno(ENOSPC);
+        }
       },
       [written](fuse_req_t answered) { fuse_reply_write(answered, *written); });
 }

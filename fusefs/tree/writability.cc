@@ -111,14 +111,18 @@ Ids overlapping(const Tree& tree, std::uint64_t id) {
 
 std::vector<std::uint64_t> looked_at_after(const Tree& tree, std::uint64_t id) {
   if (!tree.nodes.contains(id)) return {};
-  // A leg has no table in it that describes its neighbours.
-  if (tree.at(id).component) return {id};
+  const Node& node = tree.at(id);
   const Ids neighbours = beside(tree, id);
-  const bool plain = std::none_of(neighbours.begin(), neighbours.end(),
-                                  [&](std::uint64_t other) { return !tree.at(other).component; });
-  if (plain) return {id};
-  std::vector<std::uint64_t> ids = tree.at(id).parents;
-  return ids;
+  // An extended partition holds a part of the table.
+  bool in_table = node.component && node.kind == "part";
+  std::vector<std::uint64_t> ids{id};
+  for (const std::uint64_t neighbour : neighbours) {
+    const Node& other = tree.at(neighbour);
+    if (other.component) continue;
+    if (node.component) ids.push_back(neighbour);  // what lies on a mirror that this is a leg of
+    in_table = in_table || !node.component;
+  }
+  return in_table ? node.parents : ids;
 }
 
 Ids remade_after(const Tree& tree, std::uint64_t id) {

@@ -37,8 +37,8 @@ std::set<std::uint64_t> overlapping(const Tree& tree, std::uint64_t id);
 /// members' parts of groups that it belongs to, and neighbours that share bytes with it.
 std::set<std::uint64_t> remade_after(const Tree& tree, std::uint64_t id);
 
-/// The devices that must be looked at again when the device `id` was written: itself, and what
-/// holds it if neighbours share its bytes, for they are described in it then.
+/// The devices that must be looked at again when the device `id` was written: itself, or what
+/// holds it if it is a part of a table there, or shares bytes with neighbours.
 std::vector<std::uint64_t> looked_at_after(const Tree& tree, std::uint64_t id);
 
 }  // namespace peelfs
