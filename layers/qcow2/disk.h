@@ -24,6 +24,9 @@ class Disk : public BlockDevice {
   std::uint32_t granule() const noexcept override { return image_->cipher ? crypt_sector : 1; }
   std::uint64_t allocated_bytes() const override;
   std::string describe() const override { return description_; }
+  std::string read_only_reason() const override {
+    return image_->writer ? "snapshots never change" : image_->read_only_reason;
+  }
 
   /// What this image alone says of a range, without its backing file.
   GuestRun own_run(std::uint64_t offset, std::uint64_t length) const {

@@ -11,6 +11,9 @@ namespace peelfs::qcow2 {
 
 namespace {
 
+/// Nothing: what an extension is called that was taken away. Its bytes stay where they are.
+constexpr std::uint32_t extension_void = 0x70656c00;
+
 struct Place {
   std::uint32_t type = 0;
   std::size_t at = 0;  ///< of its type field, bytes
@@ -64,7 +67,7 @@ void rewrite(const BlockDevice& file, const Area& area, const HeaderExtension& e
             cluster.begin() + static_cast<std::ptrdiff_t>(area.limit), std::byte{0});
   std::size_t at = first;
   for (const Place& place : area.extensions) {
-    if (place.type == extension.type) continue;
+    if (place.type == extension.type || place.type == extension_void) continue;
     at = put_extension(cluster, at, place.type,
                        Bytes(area.cluster).subspan(place.at + 8, place.length));
   }
@@ -103,6 +106,17 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension) 
   put_be(head, 0, extension.type);
   put_be(head, 4, static_cast<std::uint32_t>(extension.data.size()));
   write(file, area.end_marker, head);
+  file.flush();
+}
+
+void remove_extension(const BlockDevice& file, std::uint32_t type) {
+  const Area area = read_area(file);
+  for (const Place& place : area.extensions) {
+    if (place.type != type) continue;
+    std::array<std::byte, 4> field{};
+    put_be(field, 0, extension_void);
+    write(file, place.at, field);
+  }
   file.flush();
 }
 

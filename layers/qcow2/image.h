@@ -29,6 +29,7 @@ struct Image {
   Caches* caches = nullptr;
   std::uint64_t cache_owner = 0;
   std::shared_ptr<Writer> writer;  ///< null: the image is only read
+  std::string read_only_reason;    ///< why, if its file could be written
 
   /// What is missing, worst first: the reason why some bytes cannot be read ("degraded"), then
   /// notes.

@@ -198,7 +198,8 @@ std::shared_ptr<const Image> open_image(const Candidate& candidate,
   try {
     make_writable(*image);
   } catch (const Error& error) {
-    image->notes.push_back(std::string("it can only be read: ") + error.what());
+    image->read_only_reason = error.what();
+    image->notes.push_back("it can only be read: " + image->read_only_reason);
   }
   return image;
 }

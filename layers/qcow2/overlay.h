@@ -49,6 +49,9 @@ std::optional<Buffer> read_extension(const BlockDevice& file, std::uint32_t type
 /// Replaces it, durably. @throws Error when the first cluster has no room for it
 void write_extension(const BlockDevice& file, const HeaderExtension& extension);
 
+/// Takes every header extension of a type out of the list, durably.
+void remove_extension(const BlockDevice& file, std::uint32_t type);
+
 /// Internal snapshots of an image that nobody has open. Bracketed by the dirty bit: after a power
 /// cut `qemu-img check -r all` restores exact bytes.
 /// @param file writable, growable (or large enough)

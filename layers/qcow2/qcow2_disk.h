@@ -59,6 +59,7 @@ inline constexpr std::uint32_t extension_end = 0;
 inline constexpr std::uint32_t extension_backing_format = 0xe2792aca;
 inline constexpr std::uint32_t extension_feature_names = 0x6803f857;
 inline constexpr std::uint32_t extension_full_disk_encryption = 0x0537be77;
+inline constexpr std::uint32_t extension_bitmaps = 0x23852875;
 inline constexpr std::uint32_t extension_data_file = 0x44415441;
 
 /// An entry of the feature name table: type (0), bit (1), name (2 to 47).

@@ -5,6 +5,7 @@
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 #include "qcow2/audit.h"
+#include "qcow2/bitmaps.h"
 #include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
@@ -55,14 +56,21 @@ void check_files(const Image& image) {
 }
 
 /// A program that does not keep a feature true must take its bit away before it writes.
-void clear_features(Header& header, const BlockDevice& file) {
+/// @return bytes of bitmaps that nothing refers to any more
+std::vector<BitmapBytes> clear_features(Header& header, const BlockDevice& file,
+                                        std::uint64_t end) {
   const std::uint64_t kept = header.has_data_file() ? autoclear_raw_data : 0;
-  if (header.disk.version < 3 || (header.disk.autoclear_features & ~kept) == 0) return;
+  const std::uint64_t features = header.disk.autoclear_features;
+  if (header.disk.version < 3 || (features & ~kept) == 0) return {};
+  std::vector<BitmapBytes> bitmaps;
+  if ((features & autoclear_bitmaps) != 0) bitmaps = bitmap_bytes(file, header, end);
   header.disk.autoclear_features &= kept;
   std::array<std::byte, 8> field{};
   put_be(field, 0, header.disk.autoclear_features);
   write(file, 88, field);
   file.flush();
+  if (!bitmaps.empty()) forget_bitmaps(file);
+  return bitmaps;
 }
 
 }  // namespace
@@ -88,7 +96,9 @@ void make_writable(Image& image) {
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
                                          image.caches->tables, image.cache_owner);
-  clear_features(image.header, *file);
+  for (const BitmapBytes& bytes : clear_features(image.header, *file, end)) {
+    writer->count_down(bytes.offset, bytes.length);
+  }
   // The table may move from now on; its clusters are the allocator's business.
   std::erase_if(image.header.metadata,
                 [](const MetadataRange& range) { return range.what == "the refcount table"; });

@@ -17,9 +17,13 @@ namespace {
 
 /// How much of tables and counts may be unwritten. Reaching it costs a few flushes of the host.
 constexpr std::size_t most_unwritten = std::size_t{16} << 20U;
+/// How much may have been given up, and cannot be used again before a flush: it bounds how far an
+/// image grows that is rewritten and discarded without anybody asking for a flush.
+constexpr std::uint64_t most_given_up = 64U << 20U;
+constexpr std::size_t most_given_up_ranges = 16384;
 /// How long a flush waits for requests that may know of clusters that it wants to free. It only
 /// delays their reuse when it gives up.
-constexpr std::chrono::milliseconds patience{200};
+constexpr std::chrono::milliseconds patience{20};
 
 }  // namespace
 
@@ -38,10 +42,10 @@ ClusterRun Writer::allocate(std::uint64_t count) {
   return refcounts_.allocate(count);
 }
 
-void Writer::give_back(const ClusterRun& run) noexcept {
+void Writer::count_down(std::uint64_t offset, std::uint64_t length) noexcept {
   try {
     const std::lock_guard lock(mutex_);
-    refcounts_.decrement_range(run.offset, run.count << header_.cluster_bits());
+    refcounts_.decrement_range(offset, length);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): they leak, which harms nobody
   }
 }
@@ -115,27 +119,38 @@ void Writer::release(std::vector<Given> given, bool wait_for_requests) {
   Epochs& epochs = Epochs::process();
   const std::uint64_t last = waiting_.back().epoch;
   if (wait_for_requests) epochs.wait(last, patience);
-  const auto known = std::find_if(waiting_.begin(), waiting_.end(),
-                                  [&](const Given& one) { return !epochs.passed(one.epoch); });
-  for (auto at = waiting_.begin(); at != known; ++at) {
-    const Freed& range = at->range;
-    {
-      const std::lock_guard lock(mutex_);
-      const std::uint64_t cluster = range.offset >> header_.cluster_bits();
-      if (!range.punch || refcounts_.get(cluster) != 1) {
-        refcounts_.decrement_range(range.offset, range.length);
-        continue;
+  while (!waiting_.empty() && epochs.passed(waiting_.front().epoch)) {
+    // Taken off the list first: whatever fails below, no cluster may be counted down twice.
+    Freed range = take_waiting();
+    if (range.punch) {
+      // Neighbours are punched together.
+      while (!waiting_.empty() && waiting_.front().range.punch &&
+             waiting_.front().range.offset == range.offset + range.length &&
+             epochs.passed(waiting_.front().epoch) && is_last(waiting_.front().range)) {
+        range.length += take_waiting().length;
       }
-    }
-    // The last reference: nobody can take the cluster before its count is 0.
-    try {
-      zero(file_, range.offset, range.length, WriteKind::discard);
-    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): its space stays taken
+      // The last reference: nobody can take the clusters before their count is 0.
+      try {
+        zero(file_, range.offset, range.length, WriteKind::discard);
+      } catch (const Error&) {  // NOLINT(bugprone-empty-catch): their space stays taken
+      }
     }
     const std::lock_guard lock(mutex_);
     refcounts_.decrement_range(range.offset, range.length);
   }
-  waiting_.erase(waiting_.begin(), known);
+}
+
+bool Writer::is_last(const Freed& range) {
+  const std::lock_guard lock(mutex_);
+  return range.punch && refcounts_.get(range.offset >> header_.cluster_bits()) == 1;
+}
+
+/// @return the first of waiting_, to be punched only if nothing else refers to it
+Writer::Freed Writer::take_waiting() {
+  Freed range = waiting_.front().range;
+  waiting_.pop_front();
+  range.punch = is_last(range);
+  return range;
 }
 
 void Writer::flush_locked(bool wait_for_requests) {
@@ -191,12 +206,16 @@ void Writer::flush() {
   flush_locked(!Epochs::Request::active());
 }
 
+bool Writer::too_much_unwritten() {
+  const std::lock_guard lock(mutex_);
+  return tables_.unwritten_bytes() + (refcounts_.unwritten_blocks() << header_.cluster_bits()) >=
+             most_unwritten ||
+         given_up_.size() << header_.cluster_bits() >= most_given_up ||
+         given_up_.size() >= most_given_up_ranges;
+}
+
 void Writer::limit_memory() {
-  const auto unwritten = [this] {
-    const std::lock_guard lock(mutex_);
-    return tables_.unwritten_bytes() + (refcounts_.unwritten_blocks() << header_.cluster_bits());
-  };
-  if (unwritten() < most_unwritten) return;
+  if (!too_much_unwritten()) return;
   // Whoever is flushing already may be waiting for this very request to end.
   const std::unique_lock flushing(flushing_, std::try_to_lock);
   if (flushing.owns_lock()) flush_locked(false);

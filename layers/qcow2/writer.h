@@ -17,6 +17,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -44,7 +45,11 @@ class Writer {
   /// Takes 1 to `count` free clusters that lie together. @throws Error with ENOSPC
   ClusterRun allocate(std::uint64_t count);
   /// Gives back clusters from allocate() that nothing refers to.
-  void give_back(const ClusterRun& run) noexcept;
+  void give_back(const ClusterRun& run) noexcept {
+    count_down(run.offset, run.count << header_.cluster_bits());
+  }
+  /// For clusters that nothing on the disk refers to, and no request knows of.
+  void count_down(std::uint64_t offset, std::uint64_t length) noexcept;
 
   /// A new entry for a cluster of the guest.
   struct Entry {
@@ -84,6 +89,9 @@ class Writer {
   std::uint64_t own_l2(std::uint64_t l1_index);
   void flush_locked(bool wait_for_requests);
   void release(std::vector<Given> given, bool wait_for_requests);
+  bool is_last(const Freed& range);
+  Freed take_waiting();
+  bool too_much_unwritten();
   std::uint64_t l2_entries() const noexcept {
     return header_.cluster_size() >> header_.l2_entry_bits();
   }
@@ -99,7 +107,7 @@ class Writer {
   std::vector<Given> given_up_;
   std::mutex flushing_;  ///< taken before mutex_
   /// Whose entries are off the disk, but which requests may still know of. Under flushing_.
-  std::vector<Given> waiting_;
+  std::deque<Given> waiting_;
 };
 
 }  // namespace peelfs::qcow2

@@ -51,6 +51,9 @@ const std::vector<Kind>& kinds() {
        "qemu-io -f qcow2 -c 'write -P 8 3M 1M' $I && qemu-img snapshot -c two $I"},
       {"snapshots_extended", "-o extended_l2=on", 24 * mib,
        "qemu-io -f qcow2 -c 'write -P 7 1M 9M' $I && qemu-img snapshot -c one $I"},
+      {"bitmaps", "", 24 * mib,
+       "qemu-io -f qcow2 -c 'write -P 7 1M 9M' $I && qemu-img bitmap --add -g 4096 $I one && "
+       "qemu-img bitmap --add $I two"},
       {"compressed", "", 24 * mib,
        "for i in $(seq 0 300); do echo write -c -P $((i % 250 + 1)) $((i * 64))k 64k; done | "
        "qemu-io -f qcow2 $I"},
