@@ -33,6 +33,16 @@ Writing::Writing(const Filesystem& filesystem, Hooks hooks)
 
 std::optional<Writing::Opened> Writing::open(const Open& wanted, bool last) {
   const std::string asking = wanted.writes ? who_is(wanted.pid) : std::string();
+  std::optional<Opened> opened = take(wanted, last, asking);
+  if (opened && opened->state.buffered) {
+    // It counts as open by now: whoever writes from here on drops what was cached.
+    opened->keep_cache = opened->file->cache_holds();
+  }
+  return opened;
+}
+
+std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
+                                             const std::string& asking) {
   const std::lock_guard lock(mutex_);
   const std::shared_ptr<const InodeView> view = filesystem_.view();
   const Inode* const inode = view->find(wanted.inode);
@@ -54,7 +64,6 @@ std::optional<Writing::Opened> Writing::open(const Open& wanted, bool last) {
     opened.direct = std::any_of(devices_.begin(), devices_.end(), [node](const auto& other) {
       return other.second.overlapping.contains(node);
     });
-    opened.keep_cache = !opened.direct && file.cache_holds();
     opened.state.buffered = !opened.direct;
     if (opened.state.buffered) {
       ++devices_[node].buffered;
@@ -239,6 +248,9 @@ void Writing::drop_unused(std::uint64_t node) {
 }
 
 void Writing::peel(std::uint64_t node) {
+  if (ending_) {
+    return;
+  }
   std::uint64_t written = 0;
   std::vector<std::uint64_t> nodes;
   {
@@ -347,6 +359,7 @@ void Writing::took_over(const InodeView& before, const InodeView& after) {
 }
 
 void Writing::stop() noexcept {
+  ending_ = true;
   usher_.stop();
   peeler_.stop();
   notifier_.stop();

@@ -26,7 +26,8 @@
 
 #include <sys/types.h>
 
-#include <condition_variable>
+#include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -125,6 +126,7 @@ class Writing {
     std::string holder;
   };
 
+  std::optional<Opened> take(const Open& wanted, bool last, const std::string& asking);
   std::optional<Clash> clash(std::uint64_t node) const;
   bool is_pending(std::uint64_t node) const;
   void mark_pending(std::uint64_t node);
@@ -134,6 +136,7 @@ class Writing {
 
   const Filesystem& filesystem_;
   const Hooks hooks_;
+  std::atomic<bool> ending_{false};  ///< nothing is peeled any more
   mutable std::mutex mutex_;
   std::map<std::uint64_t, Device> devices_;  ///< that are open, or have changed since the last peel
   std::map<std::uint64_t, std::set<std::uint64_t>> pending_;  ///< written, and what lies on it

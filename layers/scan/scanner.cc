@@ -202,7 +202,9 @@ struct Scanner::State {
       return;
     }
     Group& group = groups[{item.layer, *item.claim->group}];
-    group.members.push_back(item.node.id);
+    // In one order however often a member comes back: ids, and so names, hang on their parents.
+    group.members.insert(std::lower_bound(group.members.begin(), group.members.end(), item.node.id),
+                         item.node.id);
     group.dirty = true;
   }
 

@@ -167,7 +167,7 @@ TEST(ConflictVolumes, TwoVolumesOfAGroupAreFreeAndTheirDiskIsNot) {
   if (image.empty()) GTEST_SKIP() << "fixture fslvs is not here";
   const TemporaryDirectory folder;
   const std::string source = folder / "fslvs.raw";
-  must_run("cp --sparse=always " + sh(image) + " " + sh(source));
+  must_run("cp --sparse=always " + sh(image) + " " + sh(source) + " && chmod 600 " + sh(source));
   const Mount mount("-o rw " + sh("raw:" + source));
   const std::string listing = must_run("ls " + sh(mount.path()));
   std::vector<std::string> volumes;

@@ -62,6 +62,7 @@ class DurabilityFaults : public ::testing::Test {
  protected:
   void SetUp() override {
     NEED_MOUNTS();
+    NEED_ROOT();  // fusermount3 is not set-user-id below strace
     NEED_PROGRAM("strace");
     if (run("strace -o /dev/null true").exit_code != 0) GTEST_SKIP() << "strace cannot trace here";
     source_ = folder_ / "d.img";

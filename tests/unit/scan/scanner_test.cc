@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <fstream>
 #include <sstream>
 
 #include "peelfs/devices.h"
@@ -305,6 +306,59 @@ TEST_F(ScannerTest, UnlockShowsWhatIsInside) {
   EXPECT_EQ(printed(),
             "a(disk)\na_crypt(crypt) < a\na_cryptp1(part) < a_crypt\na_cryptp2(part) < a_crypt\n");
   EXPECT_EQ(before->nodes.size(), 1U) << "a published tree never changes";
+}
+
+TEST_F(ScannerTest, WhatWasWrittenIsPeeledAfresh) {
+  add("disk.img", block("SPLIT", join(block("SPLIT", plain()), plain(2, 4608))));
+  tree();
+  const std::uint64_t disk = node("disk").id;
+  const std::uint64_t part = node("diskp1").id;
+  const DevicePtr disk_device = node("disk").device;
+  const DevicePtr second = node("diskp2").device;
+  const DevicePtr inside = node("diskp1p1").device;
+  const auto write = [&](std::uint64_t offset, const std::string& text) {
+    std::fstream file(directory_ / "disk.img", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file << text;
+  };
+  scanner_.repeel({part});
+  EXPECT_EQ(node("diskp1p1").device == inside, false) << "made anew, though it is the same";
+  EXPECT_EQ(node("diskp2").device, second) << "what does not lie on it stays";
+  write(512, "nothing");
+  scanner_.repeel({part, 12345});
+  EXPECT_EQ(printed(), "disk(disk)\ndiskp1(part) < disk\ndiskp2(part) < disk\n");
+  EXPECT_EQ(node("diskp1").layer, "");
+  write(512, "SPLIT  ");
+  scanner_.repeel({part});
+  EXPECT_EQ(node("diskp1p2").kind, "part");
+  // An image format that somebody writes to a disk is not followed.
+  write(0, "IMAGE");
+  scanner_.repeel({disk});
+  EXPECT_EQ(printed(), "disk(disk)\n");
+  EXPECT_EQ(node("disk").device, disk_device);
+}
+
+TEST_F(ScannerTest, AMemberThatIsNoneAnyMoreLeavesItsGroup) {
+  add("a.img", block("GROUP g 1 2", plain()));
+  add("b.img", block("GROUP g 2 2", plain(2)));
+  const std::string whole = tree();
+  const std::uint64_t a = node("a").id;
+  const std::uint64_t b = node("b").id;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::fstream file(directory_ / name, std::ios::in | std::ios::out | std::ios::binary);
+    file << text;
+  };
+  write("a.img", "xxxxx");
+  scanner_.repeel({a});
+  EXPECT_NE(printed(), whole);
+  write("b.img", "xxxxx");
+  scanner_.repeel({b});
+  EXPECT_EQ(printed(), "a(disk)\nb(disk)\n");
+  write("b.img", "GROUP");
+  scanner_.repeel({b});
+  write("a.img", "GROUP");
+  scanner_.repeel({a});
+  EXPECT_EQ(printed(), whole);
 }
 
 TEST_F(ScannerTest, GroupsAreOpenedOnceAllMembersAreThere) {
