@@ -129,6 +129,7 @@ RaidSuperblock read_raid_superblock(const BlockDevice& metadata) {
   superblock.events = reader.le64(Disk::kEvents);
   superblock.failed_devices.push_back(reader.le64(Disk::kFailedDevices));
   superblock.disk_recovery_offset = reader.le64(Disk::kDiskRecoveryOffset);
+  superblock.array_resync_offset = reader.le64(Disk::kArrayResyncOffset);
   const std::uint32_t features = reader.le32(Disk::kCompatFeatures);
   if ((features & ~Disk::kSupportsV190) != 0) {
     superblock.unsupported = "unknown features " + hex(features);

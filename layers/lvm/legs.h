@@ -50,6 +50,7 @@ struct RaidSuperblock {
   std::uint64_t events = 0;
   std::vector<std::uint64_t> failed_devices;  ///< bit n: the device at position n has failed
   std::uint64_t disk_recovery_offset = 0;     ///< sectors; all ones: in sync
+  std::uint64_t array_resync_offset = 0;      ///< sectors; all ones: the array is in sync
   std::string unsupported;                    ///< not empty: what of it is beyond a plain mirror
 };
 

@@ -94,10 +94,31 @@ class Presenter {
     inner.tail = volume.name;
     inner.path = {group_.name, volume.name};
     inner.device = volumes_[index].device;
+    const std::string refusal = why_read_only(volume);
+    if (!refusal.empty() && inner.device->writable()) {
+      inner.device = make_read_only(inner.device, refusal);
+    }
     inner.members = volumes_[index].members;
     inner.trouble = trouble_of(volumes_[index]);
     inner.peel = volume.visible;
     return inner;
+  }
+
+  /// Why a volume is not written to although all that it lies on can be; "" when it is.
+  std::string why_read_only(const LogicalVolume& volume) const {
+    if (group_.clustered || !group_.lock_type.empty()) {
+      return "its volume group is shared with other hosts, which may use it now";
+    }
+    if (!volume.visible) return "it is a part of another logical volume";
+    if (!volume.writable) return "LVM has it as read-only; lvchange -p rw changes that";
+    for (const LogicalVolume& other : group_.volumes) {
+      for (const Segment& segment : other.segments) {
+        if (segment.origin == volume.name || segment.cow_store == volume.name) {
+          return "it belongs to a snapshot, which would change with it: let LVM activate it";
+        }
+      }
+    }
+    return {};
   }
 
   static std::optional<Trouble> trouble_of(const Volume& volume) {

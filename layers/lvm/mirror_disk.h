@@ -39,4 +39,15 @@ struct RaidSuperblockDisk {
   static constexpr std::size_t kExtendedWords = 3;    ///< DISKS_ARRAY_ELEMS - 1
 };
 
+/// bitmap_super_t of drivers/md/md-bitmap.h, in the metadata volume of each leg; what of it counts.
+struct RaidBitmapDisk {
+  static constexpr std::size_t kStart = 4096;    ///< bytes: bitmap_info.offset of dm-raid.c
+  static constexpr std::size_t kMagic = 0;       ///< 32 bit: "bitm"
+  static constexpr std::size_t kSyncSize = 40;   ///< 64 bit, sectors
+  static constexpr std::size_t kChunkSize = 52;  ///< 32 bit, bytes
+  static constexpr std::size_t kBits = 256;      ///< from kStart on, one a chunk
+  static constexpr std::uint32_t kMagicNumber = 0x6d746962;
+  static constexpr std::uint64_t kMostChunks = 1U << 26U;
+};
+
 }  // namespace peelfs::lvm

@@ -6,6 +6,7 @@
 
 #include "lvm/assembly.h"
 #include "lvm/legs.h"
+#include "lvm/mirror_device.h"
 #include "lvm/ranges.h"
 #include "lvm/volumes.h"
 #include "peelfs/devices.h"
@@ -20,6 +21,12 @@ inline constexpr std::uint64_t kPlaceholderSize = 1ULL << 62U;
 struct Span {
   std::vector<Piece> pieces;  ///< one behind the other; devices are never null
   Ranges gaps;                ///< what of it cannot be read
+};
+
+/// Whether the legs of a mirror can be written to together.
+struct MirrorWriting {
+  std::string refusal;      ///< not empty: they cannot, and why
+  std::vector<Mark> marks;  ///< what must stand on the disk meanwhile
 };
 
 /// Maps segments. Bounds are proven here, once: what it returns lies inside of its devices.
@@ -44,7 +51,10 @@ class SegmentMapper {
   Span map_member(std::size_t index, const Area& area, std::uint64_t extents, Volume& into);
   Span map_volume(std::size_t index, std::uint64_t begin, std::uint64_t length, Volume& into);
   Span choose(const std::vector<Leg>& legs, std::uint64_t length, Volume& into,
-              const Troubles& troubles, const std::string& reason) const;
+              const Troubles& troubles, const std::string& reason,
+              const MirrorWriting& writing) const;
+  MirrorWriting raid_writing(const Segment& segment,
+                             const std::vector<RaidSuperblock>& superblocks) const;
 
   const Volume& built(const std::string& name) const;
   const LogicalVolume& described(const std::string& name) const;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "lvm/mirror_marks.h"
 #include "peelfs/error.h"
 
 namespace peelfs::lvm {
@@ -15,6 +16,28 @@ void check_legs(std::size_t legs) {
   throw Error(Fault::damaged, "mirror has more legs than there can be")
       .found(std::to_string(legs))
       .expected("at most " + std::to_string(kMaxLegs));
+}
+
+/// Writes to some of the legs would make them differ without anybody knowing.
+void make_pieces_read_only(std::vector<Piece>& pieces, const std::string& reason) {
+  for (Piece& piece : pieces) {
+    if (piece.device->writable()) piece.device = make_read_only(piece.device, reason);
+  }
+}
+
+std::string why_not_all_legs(const std::vector<Leg>& legs, std::uint64_t length,
+                             const std::string& reason) {
+  for (const Leg& leg : legs) {
+    if (total(leg.good) != length || !reason.empty()) {
+      return "not all legs of the mirror are here and in sync" +
+             (reason.empty() ? "" : " (" + reason + ")") + ": writing to the others would split it";
+    }
+    if (!leg.device->writable()) {
+      const std::string below = leg.device->read_only_reason();
+      return "a leg of the mirror cannot be written to" + (below.empty() ? "" : ": " + below);
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -30,7 +53,8 @@ Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
 }
 
 Span SegmentMapper::choose(const std::vector<Leg>& legs, std::uint64_t length, Volume& into,
-                           const Troubles& troubles, const std::string& reason) const {
+                           const Troubles& troubles, const std::string& reason,
+                           const MirrorWriting& writing) const {
   Error why = Error(Fault::missing, "no leg of the mirror that is in sync can be read" +
                                         (reason.empty() ? "" : " (" + reason + ")"))
                   .advice("the legs are shown as devices of their own; what they hold may be old")
@@ -43,6 +67,15 @@ Span SegmentMapper::choose(const std::vector<Leg>& legs, std::uint64_t length, V
   } else {
     into.troubles.add("degraded", text);
     into.troubles.add(troubles);
+  }
+  std::string refusal = why_not_all_legs(legs, length, reason);
+  if (refusal.empty()) refusal = writing.refusal;
+  if (!refusal.empty()) {
+    make_pieces_read_only(choice.pieces, refusal);
+  } else if (legs.size() > 1) {
+    std::vector<Piece> all;
+    for (const Leg& leg : legs) all.push_back({leg.device, leg.offset, length});
+    choice.pieces = {{make_mirror(std::move(all), writing.marks, "mirror"), 0, length}};
   }
   return {std::move(choice.pieces), std::move(choice.gaps)};
 }
@@ -61,7 +94,9 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
     // pvmove works on one segment after another. One that is done is written to its new place only;
     // until then the old place holds everything.
     const bool done = *segment.extents_moved >= segment.extent_count && segment.areas.size() > 1;
-    return map_area(segment.areas[done ? 1 : 0], segment.extent_count, into);
+    Span span = map_area(segment.areas[done ? 1 : 0], segment.extent_count, into);
+    make_pieces_read_only(span.pieces, "pvmove is moving it; let LVM finish that first");
+    return span;
   }
   std::vector<Leg> legs;
   Troubles troubles;
@@ -91,7 +126,50 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
       legs[i].good = intersection(legs[i].good, clean);
     }
   }
-  return choose(legs, length, into, troubles, reason);
+  MirrorWriting writing;
+  const std::uint64_t region_size = std::uint64_t{segment.region_size} * 512;
+  if (!segment.mirror_log.empty() && legs.front().device->writable() && reason.empty()) {
+    try {
+      const DevicePtr& log = built(segment.mirror_log).device;
+      if (total(read_mirror_log(*log, region_size, length)) != length) {
+        writing.refusal = "not all regions of the mirror are in sync, says its log";
+      } else if (!log->writable()) {
+        writing.refusal = "the mirror's log cannot be written to";
+      } else {
+        writing.marks.push_back(mirror_log_mark(log, div_round_up(length, region_size)));
+      }
+    } catch (const Error& error) {
+      writing.refusal = "log " + segment.mirror_log + ": " + error.what();
+    }
+  }
+  return choose(legs, length, into, troubles, reason, writing);
+}
+
+MirrorWriting SegmentMapper::raid_writing(const Segment& segment,
+                                          const std::vector<RaidSuperblock>& superblocks) const {
+  MirrorWriting writing;
+  try {
+    for (std::size_t i = 0; i < segment.legs.size(); ++i) {
+      const RaidSuperblock& superblock = superblocks[i];
+      if (superblock.state != RaidSuperblock::State::valid) {
+        writing.refusal =
+            "leg " + segment.legs[i].data + " has no superblock: let LVM activate the array once";
+      } else if (superblock.array_resync_offset != std::numeric_limits<std::uint64_t>::max()) {
+        writing.refusal =
+            "the legs of the array may differ: let LVM activate it, which makes "
+            "them equal";
+      } else if (superblock.events != superblocks.front().events) {
+        writing.refusal = "the superblocks of the legs differ: let LVM activate the array";
+      }
+      if (!writing.refusal.empty()) return writing;
+      const DevicePtr& metadata = built(segment.legs[i].metadata).device;
+      if (!metadata->writable()) continue;  // as its leg is, then
+      for (Mark& mark : raid_marks(metadata)) writing.marks.push_back(std::move(mark));
+    }
+  } catch (const Error& error) {
+    writing.refusal = error.what();
+  }
+  return writing;
 }
 
 RaidSuperblock SegmentMapper::superblock_of(const RaidLeg& leg, Troubles& troubles) const {
@@ -151,7 +229,7 @@ Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
     (described_leg.write_mostly ? last_resort : legs).push_back(std::move(leg));
   }
   for (Leg& leg : last_resort) legs.push_back(std::move(leg));
-  return choose(legs, length, into, troubles, reason);
+  return choose(legs, length, into, troubles, reason, raid_writing(segment, superblocks));
 }
 
 }  // namespace peelfs::lvm

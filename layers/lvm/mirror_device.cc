@@ -1,0 +1,140 @@
+#include "lvm/mirror_device.h"
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <shared_mutex>
+
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::lvm {
+
+namespace {
+
+constexpr std::size_t kZeroStep = std::size_t{1} << 20U;
+
+class Mirror : public BlockDevice {
+ public:
+  Mirror(std::vector<Piece> legs, std::vector<Mark> marks, std::string description)
+      : BlockDevice(legs.front().length, legs.front().device->sector_size()),
+        legs_(std::move(legs)),
+        marks_(std::move(marks)),
+        description_(std::move(description)) {
+    for (const Piece& leg : legs_) devices_.push_back(leg.device);
+    for (const Mark& mark : marks_) mark_devices_.push_back(mark.device);
+  }
+
+  ~Mirror() override {
+    try {
+      flush();
+      flush();  // behind which nothing was written
+    } catch (...) {
+      // The marks stay: the kernel will make the legs equal. Whoever cared has flushed before.
+    }
+  }
+
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    return Extent::in_device(*legs_.front().device, legs_.front().offset + offset, length);
+  }
+  Extent map_write(std::uint64_t, std::uint64_t length, WriteKind) const override {
+    return Extent::computed(length);
+  }
+  // The write loop holds the range, so two writers of the same bytes leave the same on all legs.
+  void store(std::uint64_t offset, Bytes data) const override {
+    on_every_leg([&](const Piece& leg) { write(*leg.device, leg.offset + offset, data); });
+  }
+  void store_zeroes(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
+    on_every_leg([&](const Piece& leg) { zero_leg(leg, offset, length, kind); });
+  }
+
+  bool writable() const noexcept override { return true; }
+  void flush() const override {
+    check_failed();
+    const bool quiet = !written_.exchange(false);
+    flush_all(devices_);
+    if (quiet) take_marks_back();
+  }
+
+  std::uint64_t allocated_bytes() const override {
+    return std::min(size(), legs_.front().device->allocated_bytes());
+  }
+  std::string describe() const override { return description_; }
+
+ private:
+  void on_every_leg(const std::function<void(const Piece&)>& change) const {
+    check_failed();
+    std::shared_lock lock(marking_);
+    while (!marked_) {
+      lock.unlock();
+      set_marks();
+      lock.lock();
+    }
+    try {
+      for (const Piece& leg : legs_) change(leg);
+      written_ = true;
+    } catch (...) {
+      failed_ = true;
+      throw;
+    }
+  }
+
+  static void zero_leg(const Piece& leg, std::uint64_t offset, std::uint64_t length,
+                       WriteKind kind) {
+    try {
+      zero(*leg.device, leg.offset + offset, length, kind);
+      return;
+    } catch (const Error& error) {
+      if (error.error_number() != EOPNOTSUPP) throw;
+    }
+    // Another leg may have become zero already, and part of this one.
+    const Buffer zeroes(std::min<std::uint64_t>(length, kZeroStep));
+    for (std::uint64_t done = 0; done < length;) {
+      const std::size_t step = std::min<std::uint64_t>(zeroes.size(), length - done);
+      write(*leg.device, leg.offset + offset + done, Bytes(zeroes).first(step));
+      done += step;
+    }
+  }
+
+  void set_marks() const {
+    const std::lock_guard lock(marking_);
+    if (marked_) return;
+    for (const Mark& mark : marks_) write(*mark.device, mark.offset, mark.differs);
+    flush_all(mark_devices_);
+    marked_ = true;
+  }
+
+  void take_marks_back() const {
+    const std::lock_guard lock(marking_);  // no write is under way
+    if (!marked_ || written_ || failed_) return;
+    marked_ = false;
+    for (const Mark& mark : marks_) write(*mark.device, mark.offset, mark.clean);
+    flush_all(mark_devices_);
+  }
+
+  void check_failed() const {
+    if (!failed_) return;
+    throw Error(Fault::io, description_ + ": a write has reached some of its legs only")
+        .advice(
+            "nothing more is written; when LVM activates it, the legs are made equal to the first")
+        .with_errno(EIO);
+  }
+
+  const std::vector<Piece> legs_;
+  const std::vector<Mark> marks_;
+  const std::string description_;
+  std::vector<DevicePtr> devices_, mark_devices_;
+  mutable std::shared_mutex marking_;  ///< shared by writes; guards marked_
+  mutable bool marked_ = false;
+  mutable std::atomic<bool> written_ = false;  ///< since the last flush
+  mutable std::atomic<bool> failed_ = false;
+};
+
+}  // namespace
+
+DevicePtr make_mirror(std::vector<Piece> legs, std::vector<Mark> marks, std::string description) {
+  return std::make_shared<Mirror>(std::move(legs), std::move(marks), std::move(description));
+}
+
+}  // namespace peelfs::lvm
