@@ -15,6 +15,8 @@ namespace peelfs::ext {
 struct BlockRun {
   std::uint64_t blocks = 0;               ///< at least 1
   std::optional<std::uint64_t> physical;  ///< block of the filesystem; none: reads as zero
+  /// Where blocks are allocated that hold no data yet.
+  std::optional<std::uint64_t> unwritten;
 };
 
 /// Thread-safe; nodes are loaded on demand into the volume's bounded cache.

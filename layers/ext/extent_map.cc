@@ -96,11 +96,14 @@ class ExtentMap : public BlockMap {
       if (within < extent.length) {
         // Extents in the inode itself have not been checked by load().
         volume_->check_blocks(extent.physical, extent.length, "an extent");
-        if (extent.unwritten) return {extent.length - within, std::nullopt};
-        return {extent.length - within, extent.physical + within};
+        if (extent.unwritten) {
+          return {extent.length - within, std::nullopt, extent.physical + within};
+        }
+        return {extent.length - within, extent.physical + within, std::nullopt};
       }
     }
-    return {(next == leaf.entries.end() ? end : next->logical) - logical, std::nullopt};
+    return {(next == leaf.entries.end() ? end : next->logical) - logical, std::nullopt,
+            std::nullopt};
   }
 
   const std::shared_ptr<const Volume> volume_;

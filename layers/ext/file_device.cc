@@ -2,50 +2,79 @@
 
 #include <algorithm>
 
-#include "ext/block_map.h"
+#include "ext/write_policy.h"
+#include "ext/writer.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
 
 namespace {
 
+/// A file whose blocks lie in the filesystem's device.
 class FileDevice : public BlockDevice {
  public:
-  FileDevice(std::shared_ptr<const Volume> volume, const Inode& inode, std::string description)
-      : BlockDevice(inode.size),
-        volume_(std::move(volume)),
-        map_(inode.has(flag_extents) ? make_extent_map(volume_, inode)
-                                     : make_indirect_map(volume_, inode)),
-        allocated_(std::min(inode.allocated_bytes, inode.size)),
-        description_(std::move(description)) {}
+  struct Parts {
+    std::shared_ptr<const Volume> volume;
+    std::shared_ptr<FileState> state;
+    std::shared_ptr<Writer> writer;  ///< null: it is read-only
+    std::string refusal;             ///< why it is
+    std::uint64_t allocated = 0, greatest = 0;
+    std::string description;
+  };
+  FileDevice(std::uint64_t size, Parts parts) : BlockDevice(size), parts_(std::move(parts)) {}
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
-    const std::uint64_t block_size = volume_->block_size();
-    const BlockRun run = map_->at(offset / block_size);
+    const std::uint64_t end = parts_.state->size();
+    if (offset >= end) return Extent::zeroes(length);
+    return place(offset, std::min(length, end - offset));
+  }
+
+  Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
+    const Extent extent = map(offset, length);
+    if (extent.kind != ExtentKind::zero || kind != WriteKind::bytes) return extent;
+    // As much as the writer can take at once: it looks again, behind its lock.
+    return Extent::computed(extent.length);
+  }
+  void store(std::uint64_t offset, Bytes data) const override {
+    parts_.writer->store(parts_.state, offset, data);
+  }
+  std::uint32_t write_granule() const noexcept override { return parts_.volume->block_size(); }
+  bool writable() const noexcept override { return parts_.writer != nullptr; }
+  std::string read_only_reason() const override {
+    return parts_.refusal.empty() ? parts_.volume->device().read_only_reason() : parts_.refusal;
+  }
+  void flush() const override {
+    if (parts_.writer) parts_.writer->flush();
+  }
+  DevicePtr growable() const override {
+    return parts_.writer ? std::make_shared<FileDevice>(parts_.greatest, parts_) : nullptr;
+  }
+
+  std::uint64_t allocated_bytes() const override { return parts_.allocated; }
+  std::string describe() const override { return parts_.description; }
+
+ private:
+  Extent place(std::uint64_t offset, std::uint64_t length) const {
+    const Volume& volume = *parts_.volume;
+    const std::uint64_t block_size = volume.block_size();
+    const BlockRun run = parts_.state->at(offset / block_size);
     const std::uint64_t within = offset % block_size;
     // A run is at most 2^42 blocks of at most 2^16 bytes.
     const std::uint64_t covered = std::min(length, run.blocks * block_size - within);
     if (!run.physical) return Extent::zeroes(covered);
     // The map has checked the block against the filesystem's end, and that is below 2^64 bytes.
     const std::uint64_t at = *run.physical * block_size + within;
-    const std::uint64_t end = volume_->device().size();
+    const std::uint64_t end = volume.device().size();
     if (at >= end) {
       throw Error(Fault::damaged, "a block of the file lies beyond the end of the device")
           .found("byte " + std::to_string(at))
           .expected("below " + std::to_string(end))
           .advice("the filesystem is larger than its device: is this a truncated copy?");
     }
-    return Extent::in_device(volume_->device(), at, std::min(covered, end - at));
+    return Extent::in_device(volume.device(), at, std::min(covered, end - at));
   }
 
-  std::uint64_t allocated_bytes() const override { return allocated_; }
-  std::string describe() const override { return description_; }
-
- private:
-  const std::shared_ptr<const Volume> volume_;
-  const std::unique_ptr<const BlockMap> map_;
-  const std::uint64_t allocated_;
-  const std::string description_;
+  const Parts parts_;
 };
 
 /// A file whose few bytes stand in its inode.
@@ -92,7 +121,20 @@ DevicePtr make_file(Library& library, const Inode& inode, std::string descriptio
         Buffer(inode.block.begin(), inode.block.begin() + static_cast<std::ptrdiff_t>(inode.size)),
         std::move(description));
   }
-  return std::make_shared<FileDevice>(library.volume(), inode, std::move(description));
+  FileDevice::Parts parts;
+  parts.volume = library.volume();
+  parts.description = std::move(description);
+  parts.allocated = std::min(inode.allocated_bytes, inode.size);
+  if (const BlockDevice& device = parts.volume->device(); device.writable()) {
+    parts.refusal = why_no_writes(inode);
+    std::shared_ptr<Writer> writer = parts.refusal.empty() ? Writer::of(parts.volume) : nullptr;
+    if (writer) parts.refusal = why_no_writes(*parts.volume, writer->is_at_work());
+    if (parts.refusal.empty()) parts.writer = std::move(writer);
+  }
+  parts.state =
+      parts.writer ? parts.writer->file(inode) : std::make_shared<FileState>(parts.volume, inode);
+  parts.greatest = greatest_size(*parts.volume, inode);
+  return std::make_shared<FileDevice>(inode.size, std::move(parts));
 }
 
 std::uint64_t first_byte_on_disk(const BlockDevice& file) {

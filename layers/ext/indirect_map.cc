@@ -46,7 +46,7 @@ class IndirectMap : public BlockMap {
       block = node->pointers.at(rest / covered);
       rest %= covered;
     }
-    return {covered - rest, std::nullopt};
+    return {covered - rest, std::nullopt, std::nullopt};
   }
 
   /// The neighbours that continue what stands at `index`.
@@ -58,10 +58,10 @@ class IndirectMap : public BlockMap {
            pointers[index + count] == (hole ? 0 : first + count)) {
       ++count;
     }
-    if (hole) return {count, std::nullopt};
+    if (hole) return {count, std::nullopt, std::nullopt};
     volume_->check_blocks(first, 1, "a block of the file");
     // Of a run that leaves the filesystem the part inside is good.
-    return {std::min(count, volume_->super().blocks_count - first), first};
+    return {std::min(count, volume_->super().blocks_count - first), first, std::nullopt};
   }
 
   std::shared_ptr<const MapNode> load(std::uint32_t block) const {

@@ -36,6 +36,17 @@ void NodeCache::insert(const Key& key, std::shared_ptr<const MapNode> node) {
   }
 }
 
+void NodeCache::forget(std::uint64_t volume, std::uint32_t inode) {
+  const std::scoped_lock lock(mutex_);
+  const auto begin = index_.lower_bound({volume, inode, 0});
+  auto end = begin;
+  for (; end != index_.end() && end->first.volume == volume && end->first.inode == inode; ++end) {
+    bytes_ -= end->second->node->memory();
+    items_.erase(end->second);
+  }
+  index_.erase(begin, end);
+}
+
 NodeCache& node_cache() {
   static NodeCache cache(node_cache_bytes);
   return cache;

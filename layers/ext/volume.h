@@ -43,6 +43,8 @@ class NodeCache {
   /// @return null when it is not here
   std::shared_ptr<const MapNode> find(const Key& key);
   void insert(const Key& key, std::shared_ptr<const MapNode> node);
+  /// Drops the nodes of one file, whose map has changed.
+  void forget(std::uint64_t volume, std::uint32_t inode);
 
  private:
   struct Item {

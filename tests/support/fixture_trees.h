@@ -32,7 +32,9 @@ struct FixtureTree {
 };
 
 /// How GoogleTest shows it.
-inline void PrintTo(const FixtureTree& tree, std::ostream* out) { *out << tree.fixture; }
+inline void PrintTo(const FixtureTree& tree, std::ostream* out) {
+  *out << tree.fixture;
+}
 
 const std::vector<FixtureTree>& fixture_trees();
 

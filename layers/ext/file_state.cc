@@ -1,0 +1,48 @@
+#include <algorithm>
+
+#include "ext/writer.h"
+
+namespace peelfs::ext {
+
+FileState::FileState(std::shared_ptr<const Volume> volume, const Inode& inode)
+    : volume_(std::move(volume)), number_(inode.number), inode_(inode), size_(inode.size) {
+  load_map();
+}
+
+void FileState::load_map() {
+  map_ = inode_.has(flag_extents) ? make_extent_map(volume_, inode_)
+                                  : make_indirect_map(volume_, inode_);
+}
+
+BlockRun FileState::at(std::uint64_t logical) const {
+  const std::shared_lock lock(mutex_);
+  const auto next = pending_.upper_bound(logical);
+  if (next != pending_.begin()) {
+    const auto& [begin, run] = *std::prev(next);
+    if (logical - begin < run.blocks) {
+      return {run.blocks - (logical - begin), run.physical + (logical - begin), std::nullopt};
+    }
+  }
+  BlockRun run = map_->at(logical);
+  if (next != pending_.end()) run.blocks = std::min(run.blocks, next->first - logical);
+  return run;
+}
+
+std::uint64_t FileState::size() const {
+  const std::shared_lock lock(mutex_);
+  return size_;
+}
+
+void FileState::add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks) {
+  const auto next = pending_.upper_bound(logical);
+  if (next != pending_.begin()) {
+    auto& [begin, run] = *std::prev(next);
+    if (begin + run.blocks == logical && run.physical + run.blocks == physical) {
+      run.blocks += blocks;
+      return;
+    }
+  }
+  pending_.emplace(logical, Pending{blocks, physical});
+}
+
+}  // namespace peelfs::ext

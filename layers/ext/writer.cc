@@ -1,0 +1,343 @@
+#include "ext/writer.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "ext/write_policy.h"
+#include "peelfs/io.h"
+
+namespace peelfs::ext {
+
+namespace {
+
+constexpr std::uint64_t most_at_once = std::uint64_t{1} << 20U;  // bytes in one buffer
+constexpr std::uint64_t most_ahead = std::uint64_t{16} << 20U;   // bytes taken for a growing file
+constexpr std::size_t most_pending = 4096;                       // runs
+
+/// Every writer that there is, also while it ends: the next one for its device waits for that, or
+/// it would see a filesystem that is not clean.
+struct Registry {
+  std::mutex mutex;
+  std::condition_variable ended;
+  std::map<const BlockDevice*, std::weak_ptr<Writer>> writers;
+};
+Registry& registry() {
+  static Registry one;
+  return one;
+}
+
+}  // namespace
+
+std::shared_ptr<Writer> Writer::of(const std::shared_ptr<const Volume>& volume) {
+  Registry& all = registry();
+  std::unique_lock lock(all.mutex);
+  // A writer keeps its device alive, so the key of a living one is nobody else's.
+  const BlockDevice* key = &volume->device();
+  for (auto known = all.writers.find(key); known != all.writers.end();
+       known = all.writers.find(key)) {
+    if (std::shared_ptr<Writer> writer = known->second.lock()) return writer;
+    all.ended.wait(lock);
+  }
+  auto writer = std::make_shared<Writer>(volume);
+  all.writers[key] = writer;
+  return writer;
+}
+
+bool Writer::is_at_work() {
+  const std::lock_guard lock(mutex_);
+  return !valid_;
+}
+
+Writer::~Writer() {
+  try {
+    if (allocator_) {
+      flush();
+      flush();  // behind which nothing was written: clean again
+    }
+  } catch (...) {
+    // Whoever cared has flushed before. The filesystem stays marked as not clean.
+  }
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  all.writers.erase(&volume_->device());
+  all.ended.notify_all();
+}
+
+std::shared_ptr<FileState> Writer::file(const Inode& inode) {
+  const std::lock_guard lock(files_mutex_);
+  std::weak_ptr<FileState>& known = files_[inode.number];
+  std::shared_ptr<FileState> state = known.lock();
+  if (!state) {
+    state = std::make_shared<FileState>(volume_, inode);
+    known = state;
+  }
+  return state;
+}
+
+void Writer::check() const {
+  if (poison_) throw Error(*poison_);
+}
+
+void Writer::begin() {
+  if (!allocator_) {
+    if (const std::string why = why_no_allocation(*volume_); !why.empty()) {
+      throw Error(Fault::denied, "no space is allocated for the file here, and none can be")
+          .found(why)
+          .advice("what is stored already can be overwritten; an overlay (--overlay DIR) takes all")
+          .with_errno(ENOSPC);
+    }
+    allocator_ = std::make_unique<Allocator>(volume_);
+  }
+  if (valid_) set_valid(false);
+}
+
+void Writer::set_valid(bool valid) {
+  allocator_->write_super(valid);
+  volume_->device().flush();
+  valid_ = valid;
+}
+
+void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset, Bytes data) {
+  const std::lock_guard lock(mutex_);
+  check();
+  begin();
+  dirty_.insert(file);
+  if (file->size_ % volume_->block_size() != 0 && offset + data.size() > file->size_) {
+    zero_behind_end(*file, offset);
+  }
+  while (!data.empty()) {
+    const std::size_t before = data.size();
+    store_part(*file, offset, data);
+    offset += before - data.size();
+    if (file->pending_.size() > most_pending) {
+      commit();
+      dirty_.insert(file);
+    }
+  }
+}
+
+/// What the last block holds behind the end of the file becomes a part of it.
+void Writer::zero_behind_end(const FileState& file, std::uint64_t offset) {
+  const std::uint64_t block_size = volume_->block_size();
+  const BlockRun run = file.at(file.size_ / block_size);
+  const std::uint64_t end = std::min(offset, round_up(file.size_, block_size));
+  if (!run.physical || end <= file.size_) return;
+  write(volume_->device(), *run.physical * block_size + file.size_ % block_size,
+        Buffer(end - file.size_));
+}
+
+void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
+  const std::uint64_t block_size = volume_->block_size();
+  const std::uint64_t logical = offset / block_size, within = offset % block_size;
+  const std::uint64_t wanted = div_round_up(
+      within + std::min<std::uint64_t>(data.size(), most_at_once - within), block_size);
+  const BlockRun run = file.at(logical);
+  const bool behind_end = logical * block_size >= round_up(file.size_, block_size);
+  std::uint64_t blocks = std::min(run.blocks, wanted), physical = 0;
+  const bool in_place = run.physical && !behind_end;
+  bool fresh = false;
+  if (in_place) {
+    physical = *run.physical;
+    // Blocks behind the end hold nothing of the file, whatever the map says of them.
+    blocks = std::min(blocks, div_round_up(file.size_, block_size) - logical);
+  } else if (run.physical || run.unwritten) {
+    physical = run.physical ? *run.physical : *run.unwritten;
+  } else {
+    const Allocator::Run taken = take(file, logical, blocks);
+    physical = taken.first;
+    blocks = taken.count;
+    fresh = true;
+  }
+  const std::uint64_t length = std::min<std::uint64_t>(data.size(), blocks * block_size - within);
+  try {
+    if (in_place) {
+      write(volume_->device(), physical * block_size + within, data.first(length));
+    } else {
+      blocks = div_round_up(within + length, block_size);
+      Buffer whole(blocks * block_size);
+      std::memcpy(whole.data() + within, data.data(), length);
+      write(volume_->device(), physical * block_size, whole);
+    }
+  } catch (...) {
+    if (fresh) allocator_->give_back({physical, blocks});
+    throw;
+  }
+  const std::unique_lock lock(file.mutex_);
+  if (!in_place) file.add_pending(logical, physical, blocks);
+  if (fresh) file.fresh_blocks_ += blocks;
+  file.size_ = std::max(file.size_, offset + length);
+  data = data.subspan(length);
+}
+
+/// Takes blocks that follow those that the file has; ahead of need where it grows.
+Allocator::Run Writer::take(FileState& file, std::uint64_t logical, std::uint64_t wanted) {
+  Kept& kept = kept_[file.number_];
+  if (kept.run.count == 0 || kept.logical != logical) {
+    if (kept.run.count != 0) allocator_->give_back(std::exchange(kept.run, {}));
+    if (allocator_->available() < wanted + node_reserve()) release_kept();
+    if (allocator_->available() < wanted + node_reserve()) {
+      throw Error(Fault::denied, "the filesystem that holds the file is full")
+          .found(std::to_string(allocator_->available()) + " free blocks")
+          .with_errno(ENOSPC);
+    }
+    std::uint64_t goal = 0;
+    if (logical != 0) {
+      const BlockRun before = file.at(logical - 1);
+      if (before.physical) goal = *before.physical + 1;
+    }
+    if (goal == 0) goal = allocator_->inode_offset(file.number_) / volume_->block_size();
+    std::uint64_t most = wanted;
+    if ((logical + wanted) * volume_->block_size() > file.size_) {
+      const std::uint64_t spare = allocator_->available() - wanted - node_reserve();
+      most += std::min(most_ahead / volume_->block_size(), spare / 2);
+    }
+    kept.run = allocator_->take(goal, most);
+  }
+  const Allocator::Run taken{kept.run.first, std::min(wanted, kept.run.count)};
+  kept.run = {taken.first + taken.count, kept.run.count - taken.count};
+  kept.logical = logical + taken.count;
+  return taken;
+}
+
+void Writer::release_kept() {
+  for (auto& [number, kept] : kept_) {
+    if (kept.run.count != 0) allocator_->give_back(std::exchange(kept.run, {}));
+  }
+}
+
+/// Blocks that the maps of what is pending may come to need.
+std::uint64_t Writer::node_reserve() const {
+  std::uint64_t blocks = 0;
+  for (const std::shared_ptr<FileState>& file : dirty_) {
+    blocks += 16 + 2 * file->pending_.size() + file->fresh_blocks_ / (volume_->block_size() / 4);
+  }
+  return blocks;
+}
+
+void Writer::flush() {
+  const std::lock_guard lock(mutex_);
+  check();
+  if (!dirty_.empty()) {
+    commit();
+  } else if (!valid_) {
+    finish();
+  } else {
+    volume_->device().flush();
+  }
+}
+
+RewrittenMap Writer::rewrite(FileState& file) {
+  std::vector<WrittenRun> runs;
+  for (const auto& [logical, run] : file.pending_) {
+    runs.push_back({logical, run.blocks, run.physical});
+  }
+  std::vector<std::uint64_t> taken;
+  const TakeBlock take = [&] {
+    const Allocator::Run run = allocator_->take(runs.empty() ? 0 : runs.front().physical, 1);
+    taken.push_back(run.first);
+    return run.first;
+  };
+  try {
+    if (runs.empty()) return {.root = file.inode_.block, .added = {}, .freed = {}, .late = {}};
+    return file.inode_.has(flag_extents) ? rewrite_extents(*volume_, file.inode_, runs, take)
+                                         : rewrite_indirect(*volume_, file.inode_, runs, take);
+  } catch (...) {
+    for (const std::uint64_t block : taken) allocator_->give_back({block, 1});
+    throw;
+  }
+}
+
+void Writer::commit() {
+  begin();
+  std::vector<std::pair<std::shared_ptr<FileState>, RewrittenMap>> maps;
+  try {
+    for (const std::shared_ptr<FileState>& file : dirty_) maps.emplace_back(file, rewrite(*file));
+  } catch (...) {
+    // Nothing refers to the new nodes: what is pending stays so.
+    for (const auto& [file, map] : maps) {
+      for (const std::uint64_t block : map.added) allocator_->give_back({block, 1});
+    }
+    throw;
+  }
+  try {
+    allocator_->write_groups();
+    volume_->device().flush();
+    for (auto& [file, map] : maps) {
+      for (const auto& [block, bytes] : map.late) {
+        write(volume_->device(), block * volume_->block_size(), bytes);
+      }
+      write_inode(*file, map);
+    }
+    volume_->device().flush();
+  } catch (const Error& error) {
+    poison_ = std::make_unique<Error>(error);
+    throw;
+  } catch (...) {
+    poison_ = std::make_unique<Error>(Fault::io, "an earlier flush of the filesystem has failed");
+    throw;
+  }
+  for (auto& [file, map] : maps) {
+    const std::unique_lock lock(file->mutex_);
+    file->pending_.clear();
+    file->fresh_blocks_ = 0;
+    node_cache().forget(volume_->id(), file->number_);
+    file->load_map();
+    for (const std::uint64_t block : map.freed) allocator_->give_back({block, 1});
+  }
+  dirty_.clear();
+}
+
+void Writer::write_inode(FileState& file, const RewrittenMap& map) {
+  const std::uint64_t place = allocator_->inode_offset(file.number_);
+  Buffer bytes = read_bytes(volume_->device(), place, volume_->super().inode_size);
+  auto* raw = reinterpret_cast<ext2_inode*>(bytes.data());
+  if (std::memcmp(&raw->i_block, file.inode_.block.data(), map.root.size()) != 0 ||
+      raw->i_generation != file.inode_.generation) {
+    throw Error(Fault::damaged,
+                "inode " + std::to_string(file.number_) + " has been changed by somebody else")
+        .advice("nothing more is written; run e2fsck");
+  }
+  std::memcpy(&raw->i_block, map.root.data(), map.root.size());
+  raw->i_size = static_cast<std::uint32_t>(file.size_);
+  raw->i_size_high = static_cast<std::uint32_t>(file.size_ >> 32U);
+  const std::uint64_t unit = file.inode_.has(flag_huge_file) ? 1 : volume_->block_size() / 512;
+  std::uint64_t blocks = raw->i_blocks;
+  const bool wide = volume_->super().has_ro_compat(ro_compat_huge_file);
+  if (wide) blocks |= std::uint64_t{raw->osd2.linux2.l_i_blocks_hi} << 32U;
+  blocks += (file.fresh_blocks_ + map.added.size() - map.freed.size()) * unit;
+  raw->i_blocks = static_cast<std::uint32_t>(blocks);
+  if (wide) raw->osd2.linux2.l_i_blocks_hi = static_cast<std::uint16_t>(blocks >> 32U);
+  raw->i_mtime = raw->i_ctime = static_cast<std::uint32_t>(std::time(nullptr));
+  // The library looks at the fields of a large inode whatever its size is.
+  Buffer large(std::max(bytes.size(), sizeof(ext2_inode_large)));
+  std::memcpy(large.data(), bytes.data(), bytes.size());
+  ext2fs_inode_csum_set(allocator_->handle(), file.number_,
+                        reinterpret_cast<ext2_inode_large*>(large.data()));
+  std::memcpy(bytes.data(), large.data(), bytes.size());
+  write(volume_->device(), place, bytes);
+  const std::unique_lock lock(file.mutex_);
+  file.inode_.block = map.root;
+  file.inode_.size = file.size_;
+}
+
+void Writer::finish() {
+  try {
+    release_kept();
+    if (allocator_->groups_changed()) {
+      allocator_->write_groups();
+    }
+    volume_->device().flush();
+    set_valid(true);
+  } catch (const Error& error) {
+    poison_ = std::make_unique<Error>(error);
+    throw;
+  } catch (...) {
+    poison_ = std::make_unique<Error>(Fault::io, "an earlier flush of the filesystem has failed");
+    throw;
+  }
+}
+
+}  // namespace peelfs::ext

@@ -1,0 +1,115 @@
+// Writing to the files of one ext filesystem.
+//
+// Blocks that hold data are overwritten in place; that needs nothing from here. A write to a hole,
+// to blocks that are allocated and unwritten, or behind the end of a file goes to blocks that
+// nothing on the disk refers to yet, and is kept as pending: readers see it at once, the disk's
+// tables do not know of it. A flush writes the tables, in this order:
+//
+//   the super block, no longer clean                                     | barrier
+//   (data), bitmaps, group descriptors, new nodes of block maps          | barrier
+//   inodes: the new map and size at once, since an inode is in one sector | barrier
+//
+// and one behind which nothing was written gives unused space back and says "clean" again. So a
+// power cut leaves blocks that are marked as used and are not, and what e2fsck counts anew; never
+// a block that is used twice, nor a map that is half old and half new.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "ext/allocator.h"
+#include "ext/block_map.h"
+#include "ext/map_rewrite.h"
+#include "peelfs/error.h"
+
+namespace peelfs::ext {
+
+/// What all devices that show one file share: its map, as the disk has it and as it will be.
+/// at() and size() are thread-safe; the writer changes it.
+class FileState {
+ public:
+  FileState(std::shared_ptr<const Volume> volume, const Inode& inode);
+
+  /// Of a block map, with what is pending.
+  BlockRun at(std::uint64_t logical) const;
+  std::uint64_t size() const;  ///< i_size, in bytes
+  std::uint32_t number() const { return number_; }
+
+ private:
+  friend class Writer;
+  struct Pending {
+    std::uint64_t blocks = 0, physical = 0;
+  };
+  void load_map();
+  void add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks);
+
+  const std::shared_ptr<const Volume> volume_;
+  const std::uint32_t number_;
+  mutable std::shared_mutex mutex_;  ///< guards what is below
+  Inode inode_;                      ///< as it is on the disk
+  std::unique_ptr<const BlockMap> map_;
+  std::map<std::uint64_t, Pending> pending_;  ///< by the first block of the file
+  std::uint64_t size_;
+
+  // The writer's own, under its mutex:
+  std::uint64_t fresh_blocks_ = 0;  ///< pending blocks that were free before
+};
+
+/// One for each filesystem that is written to. Thread-safe.
+class Writer {
+ public:
+  /// The one of the volume's device, which everybody who writes to it shares.
+  static std::shared_ptr<Writer> of(const std::shared_ptr<const Volume>& volume);
+  /// Whether it has marked the filesystem as not clean.
+  bool is_at_work();
+
+  explicit Writer(std::shared_ptr<const Volume> volume) : volume_(std::move(volume)) {}
+  ~Writer();
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  std::shared_ptr<FileState> file(const Inode& inode);
+
+  /// Writes where the file may have no block yet, also behind its end.
+  /// @throws Error with ENOSPC when there is no space, or none may be allocated, saying why
+  void store(const std::shared_ptr<FileState>& file, std::uint64_t offset, Bytes data);
+
+  void flush();
+
+ private:
+  void check() const;
+  void begin();
+  void set_valid(bool valid);
+  void store_part(FileState& file, std::uint64_t offset, Bytes& data);
+  void zero_behind_end(const FileState& file, std::uint64_t offset);
+  /// Blocks taken ahead of need, for the block of a file that comes next.
+  struct Kept {
+    Allocator::Run run;
+    std::uint64_t logical = 0;
+  };
+  Allocator::Run take(FileState& file, std::uint64_t logical, std::uint64_t wanted);
+  void release_kept();
+  std::uint64_t node_reserve() const;
+  void commit();
+  RewrittenMap rewrite(FileState& file);
+  void write_inode(FileState& file, const RewrittenMap& map);
+  void finish();
+
+  const std::shared_ptr<const Volume> volume_;
+  std::mutex mutex_;  ///< all writing but that in place
+  std::unique_ptr<Allocator> allocator_;
+  bool valid_ = true;  ///< what the disk's super block says
+  std::unique_ptr<Error> poison_;
+  std::set<std::shared_ptr<FileState>> dirty_;
+  std::map<std::uint32_t, Kept> kept_;  ///< by inode
+  std::mutex files_mutex_;
+  std::map<std::uint32_t, std::weak_ptr<FileState>> files_;
+};
+
+}  // namespace peelfs::ext
