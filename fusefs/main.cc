@@ -47,6 +47,18 @@ int perform(const Command& command) {
       return run_umount(command);
     case Verb::unlock:
       return run_unlock(command);
+    case Verb::diff:
+      return run_diff(command);
+    case Verb::commit:
+      return run_commit(command);
+    case Verb::drop:
+      return run_drop(command);
+    case Verb::checkpoint:
+      return run_checkpoint(command);
+    case Verb::revert:
+      return run_revert(command);
+    case Verb::try_:
+      return run_try(command);
     case Verb::version:
       put("peelfs " PEELFS_VERSION "\n");
       break;
@@ -60,6 +72,7 @@ int perform(const Command& command) {
 
 /// mount(8)'s exit codes for mounting, ours for the rest.
 int failure_code(Verb verb, const peelfs::Error* error) {
+  if (verb == Verb::try_) return peelfs::cli::try_exit::failed;
   if (verb != Verb::mount) return peelfs::cli::exit_code::nothing;
   if (error == nullptr) return peelfs::mount_exit::system;
   const bool usage =

@@ -4,11 +4,34 @@
 
 namespace peelfs {
 
+namespace {
+
+/// How the sources are opened: the one place that decides whether they can be written.
+OpenedSources open_all(const PeelRequest& request) {
+  const bool covered = request.overlay.kind != overlay::Request::Kind::none;
+  if (request.writable && covered) {
+    throw Error(Fault::usage, "'rw' and an overlay exclude each other")
+        .found("both")
+        .advice("'rw' writes into the sources, an overlay keeps them as they are");
+  }
+  std::vector<SourceSpec> specs = request.sources;
+  for (SourceSpec& spec : specs) {
+    spec.writable = request.writable;
+    spec.relied_on = covered || request.relied_on;
+  }
+  OpenedSources opened = open_sources(specs, request.allow_references);
+  // Half of a volume group must not be written, nor compared.
+  if ((request.writable || covered || request.relied_on) && !opened.failures.empty()) {
+    throw Error(opened.failures.front().error);
+  }
+  return opened;
+}
+
+}  // namespace
+
 Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
-    : keys_(std::move(keys)) {
-  std::vector<SourceSpec> sources = request.sources;
-  for (SourceSpec& source : sources) source.writable = source.writable || request.writable;
-  OpenedSources opened = open_sources(sources, request.allow_references);
+    : keys_(std::move(keys)), limits_(request.limits), headers_(request.headers) {
+  OpenedSources opened = open_all(request);
   failed_sources_ = opened.failures.size();
   if (opened.sources.empty()) {
     if (opened.failures.empty()) throw Error(Fault::usage, "no source was named");
@@ -19,25 +42,46 @@ Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
   }
   for (const SourceFailure& failure : opened.failures) warnings_.emplace_back(failure.error.what());
 
-  std::map<std::string, DevicePtr> headers;
-  for (const auto& [name, path] : request.headers) {
-    headers.emplace(name, make_file_device(HostFile::open(path)));
-  }
-  scanner_ = std::make_unique<Scanner>(request.limits, keys_, std::move(headers));
   sources_ = std::move(opened.sources);
+  for (std::string& remark : overlay::cover(sources_, request.overlay)) {
+    warnings_.push_back(std::move(remark));
+  }
   for (const Source& source : sources_) {
-    scanner_->add(source);
+    if (!source.writer.empty()) {
+      warnings_.push_back(printable(source.path) + " is being written by " + source.writer +
+                          ": what is shown may be half of a change");
+    }
     if (!source.file->writable() && source.file->updates_atime()) {
       warnings_.push_back("the access time of " + printable(source.path) +
                           " may change: only its owner or root can read without that");
     }
   }
+  peel();
+}
+
+void Peeling::peel() {
+  std::map<std::string, DevicePtr> headers;
+  for (const auto& [name, path] : headers_) {
+    headers.emplace(name, make_file_device(HostFile::open(path)));
+  }
+  scanner_ = std::make_unique<Scanner>(limits_, keys_, std::move(headers));
+  for (const Source& source : sources_) scanner_->add(source);
   scanner_->settle();
   for (const std::string& name : scanner_->unused_headers()) {
     warnings_.push_back("no device is called '" + printable(name) +
                         "': the header given for it is not used; 'peelfs ls' shows the names");
   }
   publish();
+}
+
+std::unique_ptr<Peeling> Peeling::uncovered() const {
+  std::unique_ptr<Peeling> result(new Peeling(keys_));
+  result->limits_ = limits_;
+  result->headers_ = headers_;
+  result->sources_ = sources_;
+  for (Source& source : result->sources_) source.overlay = source.covered;
+  result->peel();
+  return result;
 }
 
 void Peeling::publish() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host/source.h"
+#include "overlay/cover.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
 #include "scan/scanner.h"
@@ -20,17 +21,25 @@ struct PeelRequest {
   std::vector<std::string> allow_references;
   std::map<std::string, std::string> headers;  ///< --header NAME=PATH
   Limits limits;
-  bool writable = false;  ///< open every source for writing: `-o rw`
+  bool writable = false;  ///< open every source for writing: `-o rw`; never with an overlay
+  overlay::Request overlay;
+  /// The sources must not change meanwhile, though nothing is written: they are compared.
+  bool relied_on = false;
 };
 
 /// Thread-safe: catalog() never waits for unlock().
 class Peeling {
  public:
   /// Opens the sources and peels with the keys at hand.
-  /// @throws Error when not a single source could be opened, or the request makes no sense
+  /// @throws Error when not a single source could be opened, or the request makes no sense; when
+  ///   something may be written, also when only one of them could not
   Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys);
 
   std::shared_ptr<const Catalog> catalog() const;
+
+  /// The same sources as they are without their overlays, peeled with the keys that are known by
+  /// now. It shares files and lower devices with this one.
+  std::unique_ptr<Peeling> uncovered() const;
 
   /// Devices that wait for a key, by flat name.
   std::vector<Catalog::Entry> locked() const;
@@ -48,10 +57,16 @@ class Peeling {
   std::size_t failed_sources() const noexcept { return failed_sources_; }
   const std::vector<Source>& sources() const noexcept { return sources_; }
 
+  const std::shared_ptr<KeyRing>& keys() const noexcept { return keys_; }
+
  private:
+  explicit Peeling(std::shared_ptr<KeyRing> keys) : keys_(std::move(keys)) {}
+  void peel();
   void publish();
 
   std::shared_ptr<KeyRing> keys_;
+  Limits limits_;
+  std::map<std::string, std::string> headers_;
   std::vector<Source> sources_;
   std::vector<std::string> warnings_;
   std::size_t failed_sources_ = 0;

@@ -21,10 +21,20 @@ struct VerbWord {
   std::string_view word;
   Verb verb;
 };
-constexpr std::array kVerbs{VerbWord{"mount", Verb::mount},   VerbWord{"ls", Verb::ls},
-                            VerbWord{"cat", Verb::cat},       VerbWord{"export", Verb::export_},
-                            VerbWord{"map", Verb::map},       VerbWord{"umount", Verb::umount},
-                            VerbWord{"unlock", Verb::unlock}, VerbWord{"help", Verb::help}};
+constexpr std::array kVerbs{VerbWord{"mount", Verb::mount},
+                            VerbWord{"ls", Verb::ls},
+                            VerbWord{"cat", Verb::cat},
+                            VerbWord{"export", Verb::export_},
+                            VerbWord{"map", Verb::map},
+                            VerbWord{"umount", Verb::umount},
+                            VerbWord{"unlock", Verb::unlock},
+                            VerbWord{"diff", Verb::diff},
+                            VerbWord{"commit", Verb::commit},
+                            VerbWord{"drop", Verb::drop},
+                            VerbWord{"checkpoint", Verb::checkpoint},
+                            VerbWord{"revert", Verb::revert},
+                            VerbWord{"try", Verb::try_},
+                            VerbWord{"help", Verb::help}};
 
 std::optional<Verb> find_verb(std::string_view word) {
   const auto* found = std::find_if(kVerbs.begin(), kVerbs.end(),
@@ -35,11 +45,11 @@ std::optional<Verb> find_verb(std::string_view word) {
 
 /// Whether the argument behind this one is its value, whichever verb it belongs to.
 bool takes_next(std::string_view option) {
-  constexpr std::array<std::string_view, 13> kWithValue{
+  constexpr std::array<std::string_view, 16> kWithValue{
       "--key-file", "--key",        "--header",         "--allow-reference",
       "--depth",    "--kdf-memory", "--kdf-iterations", "--options",
       "--offset",   "--length",     "--map-file",       "--sparse",
-      "--timeout"};
+      "--timeout",  "--overlay",    "--hexdump",        "--keep"};
   if (!option.starts_with("--")) return option.find('o') == option.size() - 1;  // -o, -fo
   return std::find(kWithValue.begin(), kWithValue.end(), option) != kWithValue.end();
 }
@@ -83,6 +93,12 @@ class Parser {
     app_.add_flag(names, target);
   }
 
+  /// A flag that something is done for.
+  void action(const std::string& names, std::function<void()> act) {
+    names_.push_back(names);
+    actions_.emplace_back(app_.add_flag(names), std::move(act));
+  }
+
   /// An option with a value that may be given again and again; `take` is called for each, in order.
   void option(const std::string& names, std::function<void(const std::string&)> take) {
     names_.push_back(names);
@@ -113,6 +129,9 @@ class Parser {
     for (const auto& [added, take] : takers_) {
       for (const std::string& value : added->results()) take(unshielded(value));
     }
+    for (const auto& [added, act] : actions_) {
+      if (added->count() != 0) act();
+    }
     std::vector<std::string> operands;
     for (const std::string& operand : operands_->results()) operands.push_back(unshielded(operand));
     return operands;
@@ -141,6 +160,7 @@ class Parser {
   std::vector<std::string> unused_;
   std::vector<std::string> names_;
   std::vector<std::pair<CLI::Option*, std::function<void(const std::string&)>>> takers_;
+  std::vector<std::pair<CLI::Option*, std::function<void()>>> actions_;
 };
 
 void bind_source_options(Parser& parser, Command& command, bool& no_search, bool& no_prompt) {
@@ -151,6 +171,18 @@ void bind_source_options(Parser& parser, Command& command, bool& no_search, bool
   }
   parser.flag("--no-search", no_search);
   parser.flag("--no-prompt", no_prompt);
+}
+
+/// Whether an overlay can be named with the verb.
+bool has_overlay(Verb verb) {
+  return verb != Verb::umount && verb != Verb::unlock && verb != Verb::help;
+}
+
+void bind_overlay(Parser& parser, Command& command) {
+  parser.option("--overlay", [&command](const std::string& value) {
+    set_source_option(command.from, "overlay", value);
+  });
+  parser.flag("--accept-source", command.from.accept_source);
 }
 
 void bind_keys(Parser& parser, Command& command) {
@@ -179,10 +211,43 @@ void take_sources(Command& command, std::vector<std::string> operands, std::stri
   command.from.sources = std::move(operands);
 }
 
+/// "1M,512" or "4096"
+DumpRange parse_dump(const std::string& text) {
+  constexpr std::uint64_t kUsual = 512;
+  constexpr std::uint64_t kMost = 16U << 20U;
+  const std::size_t comma = text.find(',');
+  DumpRange range{parse_size(text.substr(0, comma), "--hexdump"), kUsual};
+  if (comma != std::string::npos) range.length = parse_size(text.substr(comma + 1), "--hexdump");
+  if (range.length == 0 || range.length > kMost) {
+    throw usage("--hexdump: how much to show")
+        .found(std::to_string(range.length) + " bytes")
+        .expected("OFFSET or OFFSET,LENGTH, with a length from 1 to 16M");
+  }
+  return range;
+}
+
+void set_outcome(Command& command, Outcome outcome) {
+  if (command.outcome != Outcome::ask && command.outcome != outcome) {
+    throw usage("--commit, --drop and --keep exclude one another");
+  }
+  command.outcome = outcome;
+}
+
+void bind_try(Parser& parser, Command& command) {
+  parser.action("--commit", [&command] { set_outcome(command, Outcome::commit); });
+  parser.action("--drop", [&command] { set_outcome(command, Outcome::drop); });
+  parser.option("--keep", [&command](const std::string& directory) {
+    set_outcome(command, Outcome::keep);
+    command.keep = directory;
+  });
+}
+
 void bind_verb(Parser& parser, Command& command) {
   switch (command.verb) {
     case Verb::mount:
       parser.flag("-f,--foreground", command.mount.foreground);
+      parser.flag("--rw", command.in_place);
+      parser.flag("--overlay-temp", command.from.overlay_temp);
       parser.option("-o,--options", [&command](const std::string& text) {
         set_mount_options(command, text, false);
       });
@@ -222,6 +287,17 @@ void bind_verb(Parser& parser, Command& command) {
         }
       });
       break;
+    case Verb::diff:
+      parser.flag("--json,-J", command.json);
+      parser.option("--hexdump",
+                    [&command](const std::string& text) { command.dump = parse_dump(text); });
+      break;
+    case Verb::checkpoint:
+      parser.flag("--list", command.list);
+      break;
+    case Verb::try_:
+      bind_try(parser, command);
+      break;
     case Verb::umount:
       parser.flag("-l,--lazy", command.unmount.lazy);
       parser.option("--timeout", [&command](const std::string& text) {
@@ -233,6 +309,46 @@ void bind_verb(Parser& parser, Command& command) {
     default:
       break;
   }
+}
+
+void require_overlay(const Command& command) {
+  if (!command.from.overlay.empty()) return;
+  throw usage("no overlay is named").expected("--overlay DIR, the directory that it lies in");
+}
+
+void take_checkpoint(Command& command, std::vector<std::string> operands) {
+  require_overlay(command);
+  if (command.list) {
+    if (!operands.empty()) {
+      throw usage("--list takes no name").found("'" + printable(operands.front()) + "'");
+    }
+    return;
+  }
+  command.checkpoint = take_last(operands, "NAME, what the checkpoint is called,");
+  if (!operands.empty()) {
+    throw usage("too many operands")
+        .found("'" + printable(operands.front()) + "'")
+        .expected("the checkpoint's NAME alone: it is of all overlays in DIR");
+  }
+}
+
+/// What stands behind `--` is the command's own.
+void take_try(Command& command, std::vector<std::string> operands) {
+  if (command.command_line.empty()) {
+    throw usage("no COMMAND is named")
+        .expected("SOURCE... NAME -- COMMAND {}")
+        .advice("behind '--' comes the command; {} stands for the device's path");
+  }
+  const auto& words = command.command_line;
+  if (std::none_of(words.begin(), words.end(),
+                   [](const std::string& word) { return word.find("{}") != std::string::npos; })) {
+    throw usage("COMMAND has no {}, where the path of the device is put")
+        .found("'" + printable(words.front()) + "'")
+        .expected("{} in one of its words")
+        .advice("peelfs try SOURCE... NAME -- fsck.ext4 -f {}");
+  }
+  command.name = take_last(operands, "NAME, the device to run COMMAND on,");
+  take_sources(command, std::move(operands), "NAME");
 }
 
 void take_operands(Command& command, std::vector<std::string> operands) {
@@ -256,6 +372,22 @@ void take_operands(Command& command, std::vector<std::string> operands) {
     case Verb::map:
       command.name = take_last(operands, "NAME, the device to read,");
       take_sources(command, std::move(operands), "NAME");
+      break;
+    case Verb::diff:
+    case Verb::commit:
+      require_overlay(command);
+      take_sources(command, std::move(operands), "");
+      break;
+    case Verb::drop:
+      require_overlay(command);
+      command.from.sources = std::move(operands);  // none: all overlays in DIR
+      break;
+    case Verb::checkpoint:
+    case Verb::revert:
+      take_checkpoint(command, std::move(operands));
+      break;
+    case Verb::try_:
+      take_try(command, std::move(operands));
       break;
     case Verb::umount:
       if (operands.empty()) throw usage("no MOUNTPOINT is named");
@@ -300,7 +432,34 @@ void check_misspelt_verb(const std::vector<std::string>& arguments, const Comman
   }
 }
 
-/// "a|b||c" stands for "a" and "b|c".
+/// Everything behind the first `--` of `try`.
+void split_command_line(Command& command, std::vector<std::string>& rest) {
+  const auto marker = std::find(rest.begin(), rest.end(), "--");
+  if (marker == rest.end()) return;
+  command.command_line.assign(marker + 1, rest.end());
+  rest.erase(marker, rest.end());
+}
+
+/// Two ways of writing at once, or writing and not writing, are a mistake to be told before
+/// anything is opened.
+void check_writing(const Command& command) {
+  const bool overlay = !command.from.overlay.empty() || command.from.overlay_temp;
+  if (command.in_place && overlay) {
+    throw usage("'rw' and an overlay exclude each other")
+        .advice("'rw' writes into the sources, an overlay keeps them as they are");
+  }
+  if (command.from.overlay_temp && !command.from.overlay.empty()) {
+    throw usage("--overlay DIR and --overlay-temp exclude each other")
+        .advice("the one stays, the other is thrown away at unmount");
+  }
+  if (command.read_only && (command.in_place || command.from.overlay_temp)) {
+    throw usage("'ro' and writing exclude each other")
+        .found(command.in_place ? "ro and rw" : "ro and overlay-temp");
+  }
+}
+
+}  // namespace
+
 std::vector<std::string> split_spec(std::string_view spec) {
   std::vector<std::string> sources(1);
   for (std::size_t i = 0; i < spec.size(); ++i) {
@@ -315,8 +474,6 @@ std::vector<std::string> split_spec(std::string_view spec) {
   std::erase(sources, "");
   return sources;
 }
-
-}  // namespace
 
 std::string_view verb_name(Verb verb) noexcept {
   for (const VerbWord& entry : kVerbs) {
@@ -338,6 +495,8 @@ Command parse_arguments(const std::vector<std::string>& arguments) {
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(*at));
   }
 
+  if (command.verb == Verb::try_) split_command_line(command, rest);
+
   bool help = false;
   bool version = false;
   bool no_search = false;
@@ -354,6 +513,7 @@ Command parse_arguments(const std::vector<std::string>& arguments) {
   } else if (command.verb == Verb::unlock) {
     parser.flag("--no-prompt", no_prompt);
   }
+  if (has_overlay(command.verb) && command.verb != Verb::try_) bind_overlay(parser, command);
   bind_verb(parser, command);
   std::vector<std::string> operands = parser.run(rest);
   if (no_search) set_source_option(command.from, "no-search", "");
@@ -372,6 +532,7 @@ Command parse_arguments(const std::vector<std::string>& arguments) {
   if (arguments.empty()) throw usage("nothing to do").advice("'peelfs --help' shows how to begin");
   take_operands(command, std::move(operands));
   if (command.verb == Verb::mount) check_misspelt_verb(arguments, command);
+  check_writing(command);
   if (command.verb == Verb::export_ && command.resume && command.map_file.empty()) {
     throw usage("--resume needs --map-file, the record of what is there already");
   }
@@ -402,6 +563,7 @@ Command parse_helper_arguments(const std::vector<std::string>& arguments) {
   if (command.mount.fsname.empty()) command.mount.fsname = operands[0];
   command.mount.mountpoint = operands[1];
   take_sources(command, split_spec(operands[0]), "");
+  check_writing(command);
   return command;
 }
 

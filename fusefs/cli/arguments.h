@@ -22,10 +22,13 @@ Verb verb_of(const std::vector<std::string>& arguments);
 /// SPEC holds one source, or several with `|` between them (`||` is a `|` within a name).
 Command parse_helper_arguments(const std::vector<std::string>& arguments);
 
+/// The sources in one word, as fstab and `mount` show them: "a|b||c" stands for "a" and "b|c".
+std::vector<std::string> split_spec(std::string_view spec);
+
 /// Takes one of the options that all verbs with sources share.
 /// @param name without dashes: "key-file", "key", "header", "allow-reference", "depth",
 /// "no-search",
-///   "no-prompt", "kdf-memory", "kdf-iterations"
+///   "no-prompt", "kdf-memory", "kdf-iterations", "overlay", "overlay-temp", "accept-source"
 /// @return false when it is none of these
 /// @throws Error(Fault::usage) for a value that makes no sense
 bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value);

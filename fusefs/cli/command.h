@@ -12,17 +12,39 @@
 
 namespace peelfs::cli {
 
-enum class Verb { mount, ls, cat, export_, map, umount, unlock, help, version };
+enum class Verb {
+  mount,
+  ls,
+  cat,
+  export_,
+  map,
+  umount,
+  unlock,
+  diff,
+  commit,
+  drop,
+  checkpoint,
+  revert,
+  try_,
+  help,
+  version
+};
 
 /// The word for a verb on the command line: "mount", "ls", ...
 std::string_view verb_name(Verb verb) noexcept;
 
-/// Exit codes of every verb except mount, which has those of mount(8).
+/// Exit codes of every verb except mount, which has those of mount(8), and try, which passes that
+/// of its command on and has 125 to 127 of its own, as env(1).
 namespace exit_code {
 inline constexpr int ok = 0;          ///< everything asked for was done
 inline constexpr int incomplete = 1;  ///< done, but something in it is missing or damaged
 inline constexpr int nothing = 2;     ///< nothing done: wrong usage, no source, no such device
 }  // namespace exit_code
+namespace try_exit {
+inline constexpr int failed = 125;        ///< try itself failed, before or behind the command
+inline constexpr int not_runnable = 126;  ///< the command is there and cannot be run
+inline constexpr int not_found = 127;     ///< there is no such command
+}  // namespace try_exit
 
 /// One --key or --key-file: where a secret is to be read. Never the secret.
 struct KeyOrigin {
@@ -41,9 +63,21 @@ struct SourceOptions {
   std::vector<std::string> allow_references;
   Limits limits;
   bool prompt = true;
+  std::string overlay;         ///< --overlay DIR; empty: none
+  bool overlay_temp = false;   ///< --overlay-temp
+  bool accept_source = false;  ///< --accept-source
 };
 
 enum class Sparse { automatic, always, never };
+
+/// What becomes of the overlay when `try` has run its command.
+enum class Outcome { ask, commit, drop, keep };
+
+/// One --hexdump OFFSET[,LENGTH].
+struct DumpRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;  ///< 0: none
+};
 
 struct Command {
   Verb verb = Verb::help;
@@ -71,6 +105,15 @@ struct Command {
   bool resume = false;                ///< of export
   bool stop_on_error = false;         ///< of export
   Sparse sparse = Sparse::automatic;  ///< of export
+
+  bool in_place = false;                  ///< of mount: --rw
+  bool read_only = false;                 ///< of mount: -o ro was said
+  DumpRange dump;                         ///< of diff
+  bool list = false;                      ///< of checkpoint
+  std::string checkpoint;                 ///< of checkpoint and revert: its name
+  Outcome outcome = Outcome::ask;         ///< of try
+  std::string keep;                       ///< of try: --keep DIR
+  std::vector<std::string> command_line;  ///< of try: what stands behind --
 };
 
 /// @return an exit code. Failures that end the verb leave as Error.
@@ -81,5 +124,11 @@ int run_export(const Command& command);
 int run_map(const Command& command);
 int run_umount(const Command& command);
 int run_unlock(const Command& command);
+int run_diff(const Command& command);
+int run_commit(const Command& command);
+int run_drop(const Command& command);
+int run_checkpoint(const Command& command);
+int run_revert(const Command& command);
+int run_try(const Command& command);
 
 }  // namespace peelfs::cli

@@ -4,9 +4,9 @@ namespace peelfs::cli {
 namespace {
 
 constexpr const char* kProgram =
-    R"(peelfs shows every layer of disk images as flat, read-only device files:
-partitions, LVM volumes, LUKS plaintext, qcow2 disks and snapshots, and image files
-inside of filesystems, nested as deep as they come. No root, no kernel devices.
+    R"(peelfs shows every layer of disk images as flat device files: partitions, LVM
+volumes, LUKS plaintext, qcow2 disks and snapshots, and image files inside of
+filesystems, nested as deep as they come. No root, no kernel devices.
 
   peelfs ls SOURCE...                   show what is inside, as a tree
   peelfs [mount] SOURCE... MOUNTPOINT   make every device in it a file below MOUNTPOINT
@@ -16,9 +16,17 @@ inside of filesystems, nested as deep as they come. No root, no kernel devices.
   peelfs export SOURCE... NAME FILE     one device into a (sparse) file
   peelfs map SOURCE... NAME             where each byte of a device lives
 
+Trying changes, which go into an overlay in DIR while the sources stay as they are:
+  peelfs try SOURCE... NAME -- fsck {}  run a command on a device, look, then decide
+  peelfs --overlay DIR SOURCE... MOUNTPOINT   a mount that can be written
+  peelfs diff --overlay DIR SOURCE...   what would change
+  peelfs commit --overlay DIR SOURCE... bring it into the sources
+  peelfs drop --overlay DIR             forget it
+  peelfs checkpoint, peelfs revert      a state of it to come back to
+
 SOURCE is a disk image, a block device, or a directory of images. NAME=PATH names it,
 raw:PATH takes its bytes as they are. Name all disks of a volume group together.
-Nothing is ever written to a source.
+Nothing is written to a source but by 'commit', 'try' when told so, and mount --rw.
 
 Begin with:
   peelfs ls disk.qcow2                  what is in it?
@@ -41,6 +49,7 @@ Sources and keys:
   --depth N               how many image files within one another to open (3)
   --no-search             do not look for image files in filesystems: --depth 0
   --no-prompt             never ask for a passphrase
+  --overlay DIR           look through the overlays in DIR (mount: write into them)
   --kdf-memory SIZE       memory that a LUKS header may ask for (4G)
   --kdf-iterations N      iterations that one may ask for (100000000)
   -v, --verbose           say more
@@ -49,14 +58,27 @@ What is still locked is asked for on the terminal, if standard input is one: thr
 times each; an empty line leaves it locked.
 )";
 
-constexpr const char* kMount = R"(peelfs [mount] [-f] [-o OPTIONS] SOURCE... MOUNTPOINT
+constexpr const char* kMount =
+    R"(peelfs [mount] [-f] [--overlay DIR | --overlay-temp | --rw] [-o OPTIONS] SOURCE... MOUNTPOINT
 
 Makes every device inside of the sources a file below the directory MOUNTPOINT, and
 returns when it is ready to use. Also there: by-uuid, by-label, by-partuuid,
 by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
 
+  --overlay DIR           writable, and every write goes to DIR/NAME.qcow2, one for each
+                          source: qcow2 images with the source as backing file, which
+                          qemu-img and virtual machines understand. The sources are only
+                          read. A later mount with the same DIR goes on
+  --overlay-temp          the same, thrown away at unmount
+  --accept-source         the overlay belongs to this source although its time of last
+                          change (or its path, of a block device) is another
+  --rw                    writable in place: every write goes into the sources. Without
+                          one of these everything is read-only
   -f, --foreground        stay in the foreground, messages on standard error
   -o OPTIONS              with commas between them (\, is a comma within one):
+    rw, in-place            as --rw; fstab needs in-place: mount(8) adds rw to anything
+    ro                      read-only, whatever else is said; shows an overlay as it is
+    overlay=DIR, overlay-temp, accept-source   as above
     allow_other             other users may read it, too
     threads=N               that serve requests
     log-file=PATH           messages go there, not to syslog
@@ -80,6 +102,7 @@ Examples:
   peelfs /dev/vg0/guest os43.qcow2 /mnt/p
   peelfs old=/dev/sdb raw:dump.bin /mnt/p
   peelfs -o key-file=/etc/keys/kvmos /dev/vg0/kvmos /mnt/p
+  peelfs --overlay changes disk.qcow2 /mnt/p && fsck.ext4 -f /mnt/p/diskp1
 )";
 
 constexpr const char* kLs = R"(peelfs ls [-b] [--json] SOURCE...
@@ -205,6 +228,14 @@ std::string help_text(Verb verb) {
       return with_sources(kExport, kExportRest);
     case Verb::map:
       return with_sources(kMap, kMapRest);
+    case Verb::diff:
+    case Verb::commit:
+    case Verb::try_:
+      return with_sources(overlay_help(verb), "");
+    case Verb::drop:
+    case Verb::checkpoint:
+    case Verb::revert:
+      return overlay_help(verb);
     case Verb::umount:
       return kUmount;
     case Verb::unlock:

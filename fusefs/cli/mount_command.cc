@@ -16,24 +16,6 @@
 namespace peelfs::cli {
 namespace {
 
-/// The sources as fstab would name them: `|` between them.
-std::string joined(const std::vector<std::string>& sources) {
-  constexpr std::size_t kLongest = 1000;  // the kernel takes one page of options in all
-  std::string text;
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    std::string escaped;
-    for (const char c : sources[i]) {
-      escaped += c;
-      if (c == '|') escaped += c;
-    }
-    if (i != 0 && text.size() + escaped.size() > kLongest) {
-      return text + "|...";
-    }
-    text += (i != 0 ? "|" : "") + escaped;
-  }
-  return text;
-}
-
 void check_mountpoint(const Command& command) {
   const std::string& path = command.mount.mountpoint;
   struct stat status {};
@@ -82,8 +64,10 @@ int run_mount_verb(const Command& command) {
   check_mountpoint(command);
   if (command.fake) return mount_exit::ok;
   MountOptions options = command.mount;
-  if (options.fsname.empty()) options.fsname = joined(command.from.sources);
+  if (options.fsname.empty()) options.fsname = source_text(command.from.sources);
   options.debug = options.debug || command.verbose;
+  const bool overlay = !command.from.overlay.empty() || command.from.overlay_temp;
+  options.read_only = !command.in_place && (!overlay || command.read_only);
   Command inside = command;
   take_from_environment(inside.from.keys);
   return run_mount(options, [&inside] { return open_session(inside); });

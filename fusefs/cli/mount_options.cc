@@ -16,31 +16,25 @@ constexpr std::array<std::string_view, 12> kKernel{"nodev",   "nosuid", "noexec"
                                                    "dirsync", "sync",   "async",   "atime"};
 
 /// What mount(8) and fstab(5) understand themselves, or what changes nothing for a read-only mount.
-constexpr std::array<std::string_view, 27> kDropped{"defaults",      "ro",
-                                                    "auto",          "noauto",
-                                                    "user",          "nouser",
-                                                    "users",         "nousers",
-                                                    "owner",         "noowner",
-                                                    "group",         "nogroup",
-                                                    "nofail",        "fail",
-                                                    "_netdev",       "diratime",
-                                                    "nodiratime",    "strictatime",
-                                                    "nostrictatime", "norelatime",
-                                                    "lazytime",      "nolazytime",
-                                                    "silent",        "loud",
-                                                    "nomand",        "default_permissions",
-                                                    "nonempty"};
+constexpr std::array<std::string_view, 26> kDropped{
+    "defaults",   "auto",        "noauto",        "user",       "nouser",
+    "users",      "nousers",     "owner",         "noowner",    "group",
+    "nogroup",    "nofail",      "fail",          "_netdev",    "diratime",
+    "nodiratime", "strictatime", "nostrictatime", "norelatime", "lazytime",
+    "nolazytime", "silent",      "loud",          "nomand",     "default_permissions",
+    "nonempty"};
 
 /// The same, with a value.
 constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "subtype", "helper",
                                                             "uhelper"};
 
-constexpr std::array<std::string_view, 9> kSource{
-    "key-file",  "key",        "header",         "depth",          "no-search",
-    "no-prompt", "kdf-memory", "kdf-iterations", "allow-reference"};
-constexpr std::array<std::string_view, 9> kOwn{"allow_other", "fsname",   "threads",
-                                               "log-file",    "debug",    "max_read",
-                                               "rw",          "writable", "no-auto-unmount"};
+constexpr std::array<std::string_view, 12> kSource{
+    "key-file",        "key",       "header",       "depth",
+    "no-search",       "no-prompt", "kdf-memory",   "kdf-iterations",
+    "allow-reference", "overlay",   "overlay-temp", "accept-source"};
+constexpr std::array<std::string_view, 11> kOwn{"ro",      "in-place", "allow_other",    "fsname",
+                                                "threads", "log-file", "debug",          "max_read",
+                                                "rw",      "writable", "no-auto-unmount"};
 
 template <typename Names>
 bool is_in(const Names& names, std::string_view name) {
@@ -79,9 +73,8 @@ std::string unknown_hint(std::string_view name) {
 }
 
 Error refused(std::string_view name) {
-  if (name == "overlay") {
-    return Error(Fault::unsupported, "option 'overlay': writing comes in a later release")
-        .advice("this release shows everything read-only: leave the option out");
+  if (name == "overlay" || name == "overlay-temp" || name == "accept-source") {
+    return usage("option '" + std::string(name) + "' takes no value");
   }
   if (name == "remount" || name == "bind" || name == "move") {
     return usage("option '" + std::string(name) + "': a mount of peelfs cannot be changed")
@@ -116,7 +109,11 @@ bool set_own_option(Command& command, std::string_view name, std::string_view va
   if (name == "allow_other" && flag) {
     command.mount.allow_other = true;
   } else if (name == "rw" && flag) {
-    command.mount.read_only = false;
+    command.in_place = true;
+  } else if (name == "in-place" && flag) {
+    command.in_place = true;
+  } else if (name == "ro" && flag) {
+    command.read_only = true;
   } else if (name == "writable" && !value.empty()) {
     command.mount.writable_containers.emplace_back(value);
   } else if (name == "debug" && flag) {

@@ -122,7 +122,40 @@ std::vector<std::string> names_of(const Catalog& catalog) {
 
 }  // namespace
 
-std::shared_ptr<Peeling> open_session(const Command& command) {
+namespace {
+
+/// Only a mount writes into an overlay, and makes one; everybody else looks through it.
+overlay::Request overlay_request(const Command& command) {
+  using Kind = overlay::Request::Kind;
+  const bool mounts = command.verb == Verb::mount && !command.read_only;
+  overlay::Request request;
+  request.directory = command.from.overlay;
+  request.accept_source = command.from.accept_source;
+  if (!request.directory.empty()) request.kind = mounts ? Kind::persistent : Kind::view;
+  if (command.from.overlay_temp) request.kind = Kind::temporary;
+  return request;
+}
+
+}  // namespace
+
+std::string source_text(const std::vector<std::string>& sources) {
+  constexpr std::size_t kLongest = 1000;  // the kernel takes one page of options in all
+  std::string text;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    std::string escaped;
+    for (const char c : sources[i]) {
+      escaped += c;
+      if (c == '|') escaped += c;
+    }
+    if (i != 0 && text.size() + escaped.size() > kLongest) {
+      return text + "|...";
+    }
+    text += (i != 0 ? "|" : "") + escaped;
+  }
+  return text;
+}
+
+PeelRequest peel_request(const Command& command) {
   PeelRequest request;
   for (const std::string& source : command.from.sources) {
     request.sources.push_back(parse_source(source));
@@ -130,8 +163,13 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
   request.allow_references = command.from.allow_references;
   request.headers = command.from.headers;
   request.limits = command.from.limits;
-  request.writable = command.verb == Verb::mount && !command.mount.read_only;
+  request.writable = command.verb == Verb::mount && command.in_place;
+  request.overlay = overlay_request(command);
+  return request;
+}
 
+std::shared_ptr<Peeling> open_session(const Command& command) {
+  const PeelRequest request = peel_request(command);
   auto ring = std::make_shared<KeyRing>();
   bool newline = false;
   for (NamedKey& key : read_keys(command.from.keys)) {

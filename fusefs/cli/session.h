@@ -15,6 +15,12 @@ namespace peelfs::cli {
 /// @throws Error when no source could be opened
 std::shared_ptr<Peeling> open_session(const Command& command);
 
+/// What the command line says of the sources, without keys.
+PeelRequest peel_request(const Command& command);
+
+/// The sources as fstab would name them: `|` between them.
+std::string source_text(const std::vector<std::string>& sources);
+
 /// Says on standard error what the Peeling has to say, unless it is to be quiet.
 void report_warnings(const Command& command, const Peeling& peeling);
 

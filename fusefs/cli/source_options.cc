@@ -157,6 +157,16 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
           .expected("a number from 1 to 4294967295");
     }
     options.limits.kdf_iterations = static_cast<std::uint32_t>(*iterations);
+  } else if (name == "overlay") {
+    need_value(name, value);
+    if (!options.overlay.empty()) {
+      throw usage("--overlay: two directories").found("'" + printable(value) + "'");
+    }
+    options.overlay = value;
+  } else if (name == "overlay-temp" && value.empty()) {
+    options.overlay_temp = true;
+  } else if (name == "accept-source" && value.empty()) {
+    options.accept_source = true;
   } else {
     return false;
   }

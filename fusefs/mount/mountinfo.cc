@@ -118,6 +118,17 @@ std::optional<MountEntry> find_mount(std::string_view path) {
   return found;
 }
 
+std::vector<MountEntry> peelfs_mounts() {
+  std::ifstream file("/proc/self/mountinfo");
+  std::vector<MountEntry> found;
+  std::string line;
+  while (std::getline(file, line)) {
+    std::optional<MountEntry> entry = parse_mountinfo_line(line);
+    if (entry && entry->is_peelfs()) found.push_back(*std::move(entry));
+  }
+  return found;
+}
+
 std::string resolve_mountpoint(const std::string& path) {
   std::string plain = path;
   while (plain.size() > 1 && plain.back() == '/') {

@@ -28,6 +28,9 @@ std::optional<MountEntry> parse_mountinfo_line(std::string_view line);
 /// The topmost mount at exactly this absolute path. Does not touch the mount itself.
 std::optional<MountEntry> find_mount(std::string_view path);
 
+/// All mounts of peelfs, in the order in which they were mounted.
+std::vector<MountEntry> peelfs_mounts();
+
 /// An absolute path without links. The last component is not followed or asked for anything: it may
 /// be a mount that hangs, or one that this user may not enter.
 /// @throws Error when the directory it lies in cannot be resolved

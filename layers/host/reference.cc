@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "host/image_lock.h"
 #include "host/source.h"
 
 namespace peelfs {
@@ -53,6 +54,7 @@ class Root {
 struct Rules {
   Root root;
   std::vector<std::filesystem::path> allowed;  ///< canonical
+  bool relied_on = false;
   explicit Rules(const std::string& directory) : root(directory) {}
 };
 
@@ -116,9 +118,11 @@ class HostReferences : public References {
     for (const std::filesystem::path& allowed : rules_->allowed) {
       if (path != allowed && !lies_beneath(path, allowed)) continue;
       const auto file = HostFile::open(path);
+      if (rules_->relied_on) lock_image(*file, ImageUse::relied_on);
       // Its own references count from where it lies.
       auto rules = std::make_shared<Rules>(path.parent_path().string());
       rules->allowed = rules_->allowed;
+      rules->relied_on = rules_->relied_on;
       return Found{make_file_device(file), std::make_shared<HostReferences>(std::move(rules), ""),
                    path.string()};
     }
@@ -133,7 +137,9 @@ class HostReferences : public References {
       throw Error(Fault::denied, "the image names " + path.string() + ", which is no regular file")
           .advice("if you trust the image, allow it with --allow-reference PATH");
     }
-    return Found{make_file_device(HostFile::adopt(fd, path.string())),
+    const auto file = HostFile::adopt(fd, path.string());
+    if (rules_->relied_on) lock_image(*file, ImageUse::relied_on);
+    return Found{make_file_device(file),
                  std::make_shared<HostReferences>(rules_, std::move(subdirectory)), path.string()};
   }
 
@@ -144,8 +150,10 @@ class HostReferences : public References {
 }  // namespace
 
 std::shared_ptr<const References> make_host_references(const std::string& directory,
-                                                       std::span<const std::string> allowed) {
+                                                       std::span<const std::string> allowed,
+                                                       bool relied_on) {
   auto rules = std::make_shared<Rules>(directory);
+  rules->relied_on = relied_on;
   for (const std::string& path : allowed) {
     std::error_code failed;
     const auto canonical = std::filesystem::canonical(path, failed);

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "host/image_lock.h"
+
 namespace peelfs {
 
 namespace {
@@ -64,7 +66,9 @@ class Opener {
     }
     for (const std::string& image : images) {
       try {
-        open_file({image, "", spec.raw, spec.writable});
+        SourceSpec one = spec;
+        one.path = image;
+        open_file(one);
       } catch (const Error& error) {
         result_.failures.push_back({image, error});
       }
@@ -87,6 +91,13 @@ class Opener {
           .advice("it is shown once, as " + other.stem);
     }
     Source source;
+    if (spec.writable) {
+      lock_image(*file, ImageUse::written);
+    } else if (spec.relied_on) {
+      lock_image(*file, ImageUse::relied_on);
+    } else {
+      source.writer = image_writer(*file);
+    }
     const fs::path path(spec.path);
     const std::string file_name = path.filename().string();
     source.name = spec.name.empty() ? file_name : spec.name;
@@ -94,7 +105,8 @@ class Opener {
     source.path = spec.path;
     source.raw = spec.raw;
     const std::string directory = path.has_parent_path() ? path.parent_path().string() : ".";
-    source.references = make_host_references(file->is_block_device() ? "" : directory, allowed_);
+    source.references = make_host_references(file->is_block_device() ? "" : directory, allowed_,
+                                             spec.writable || spec.relied_on);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));
   }

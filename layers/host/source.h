@@ -17,7 +17,9 @@ struct SourceSpec {
   std::string path;
   std::string name;       ///< from NAME=PATH; empty: made from the file name
   bool raw = false;       ///< raw:PATH: the first layer is not probed for image formats
-  bool writable = false;  ///< open it for writing, too
+  bool writable = false;  ///< open it for writing, too, and let nobody else write it
+  /// Only read it, but let nobody write it meanwhile: it lies under an overlay.
+  bool relied_on = false;
 };
 
 /// `NAME=PATH`, `raw:PATH`, `NAME=raw:PATH`, `raw:NAME=PATH` or a path; an argument that begins
@@ -32,6 +34,13 @@ struct Source {
   bool raw = false;
   std::shared_ptr<const HostFile> file;
   std::shared_ptr<const References> references;
+  std::string writer;  ///< who writes it meanwhile (a running guest), as image_writer() says
+
+  /// An overlay over it, which takes the place of its bytes (or, if `overlay_unpacked`, of the disk
+  /// that an image format unpacks them to). Null: none.
+  DevicePtr overlay;
+  bool overlay_unpacked = false;
+  DevicePtr covered;  ///< what lies under the overlay; null: none
 };
 
 /// A source that could not be opened; the others are still usable.
@@ -58,7 +67,11 @@ std::string strip_image_suffix(std::string_view file_name);
 bool has_image_suffix(std::string_view file_name);
 
 /// The rules of design section 6 for images that lie beneath `directory`.
+/// @param relied_on let nobody write what is opened: an image that is written, or covered by an
+/// overlay,
+///   names it
 std::shared_ptr<const References> make_host_references(const std::string& directory,
-                                                       std::span<const std::string> allowed);
+                                                       std::span<const std::string> allowed,
+                                                       bool relied_on = false);
 
 }  // namespace peelfs

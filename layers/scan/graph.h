@@ -27,6 +27,8 @@ struct Item {
   /// What the layer below said of it, which stays true however often it is opened again.
   std::optional<Trouble> inherited;
   std::shared_ptr<const References> references;
+  /// Of a source in an image format: what stands in for the disk that it unpacks to (an overlay).
+  DevicePtr stand_in;
 };
 
 /// Items and how they hang together. Ids are given out once; a device that is found again under the

@@ -188,6 +188,7 @@ struct Scanner::State {
     if (item.layer->image_format && item.node.parents.empty() && !opened.devices.empty()) {
       // The disk takes its file's place, and its troubles.
       item.node.hidden = true;
+      if (item.stand_in) opened.devices.front().device = item.stand_in;
       if (item.node.trouble) add_trouble(opened.devices.front().trouble, *item.node.trouble);
     }
     for (Inner& inner : opened.devices) add_inner(std::move(inner), {id});
@@ -390,10 +391,13 @@ void Scanner::add(const Source& source) {
   node.stem = source.stem;
   node.tail = source.stem;
   node.path = {source.stem};
-  node.device = make_file_device(source.file);
+  // What is in an overlay never makes an image format of a source that is none.
+  const bool covered = source.overlay != nullptr && !source.overlay_unpacked;
+  node.device = covered ? source.overlay : make_file_device(source.file);
+  if (source.overlay_unpacked) item.stand_in = source.overlay;
   node.source_path = source.path;
   item.references = source.references;
-  item.probe_formats = !source.raw;
+  item.probe_formats = !source.raw && !covered;
   item.unpacks_to_stem = true;
   const Item& added = state_->graph.add(std::move(item));
   state_->queue.push_back(added.node.id);

@@ -1,0 +1,42 @@
+// What an overlay changes, device by device: for `diff`, and for what `try` tells behind its
+// command.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/byte_range.h"
+#include "overlay/compare.h"
+#include "peeling.h"
+
+namespace peelfs::cli {
+
+struct DeviceChange {
+  enum class Fate { both, appeared, vanished };
+  std::string name;  ///< flat
+  std::string kind;
+  std::uint64_t size = 0;
+  unsigned depth = 0;  ///< how many devices of the list it lies below
+  Fate fate = Fate::both;
+  overlay::Comparison comparison;  ///< empty unless `fate` is both
+  /// What the changed bytes are, where the filesystem can be asked; in order.
+  std::vector<NamedRange> named;
+  std::string remark;  ///< why it could not be asked, or compared
+
+  bool interesting() const {
+    return fate != Fate::both || comparison.changed != 0 || comparison.unreadable != 0;
+  }
+};
+
+/// Compares every device, or only one, with what it is without the overlays.
+/// @param only flat name; empty: all
+/// @param progress a bar on the terminal
+std::vector<DeviceChange> find_changes(const Peeling& before, const Peeling& after,
+                                       const std::string& only, bool progress);
+
+/// @param ranges every range, not only how many there are
+void print_changes(const std::vector<DeviceChange>& changes, bool ranges, std::string& out);
+std::string changes_json(const std::vector<DeviceChange>& changes);
+
+}  // namespace peelfs::cli

@@ -1,0 +1,123 @@
+// `peelfs diff`: what an overlay changes.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <string>
+
+#include "cli/changes.h"
+#include "cli/command.h"
+#include "cli/session.h"
+#include "cli/text.h"
+#include "host/source.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::cli {
+namespace {
+
+/// The last operand names a device if it names no source: a file goes first, as everywhere.
+std::string take_name(Command& command) {
+  auto& sources = command.from.sources;
+  struct stat status {};
+  if (sources.size() < 2 || ::stat(parse_source(sources.back()).path.c_str(), &status) == 0) {
+    return "";
+  }
+  std::string name = std::move(sources.back());
+  sources.pop_back();
+  return name;
+}
+
+std::string dump_line(char sign, std::uint64_t offset, Bytes bytes) {
+  char number[32];
+  std::snprintf(number, sizeof number, "%c%010" PRIx64 " ", static_cast<int>(sign), offset);
+  std::string line = number;
+  std::string text;
+  for (std::size_t i = 0; i < 16; ++i) {
+    if (i == 8) line += ' ';
+    if (i >= bytes.size()) {
+      line += "   ";
+      continue;
+    }
+    char digits[8];
+    const auto byte = std::to_integer<unsigned>(bytes[i]);
+    std::snprintf(digits, sizeof digits, " %02x", byte);
+    line += digits;
+    text += byte >= 0x20 && byte < 0x7f ? static_cast<char>(byte) : '.';
+  }
+  return line + "  |" + text + "|\n";
+}
+
+/// As a unified diff: what is the same once, what differs before and after.
+void dump(const BlockDevice& before, const BlockDevice& after, const DumpRange& range) {
+  const std::uint64_t size = std::min(before.size(), after.size());
+  if (range.offset >= size) {
+    throw Error(Fault::usage, "--hexdump begins behind the end of the device")
+        .found(std::to_string(range.offset))
+        .expected("less than " + std::to_string(size));
+  }
+  const std::uint64_t length = std::min(range.length, size - range.offset);
+  const Buffer was = read_bytes(before, range.offset, length);
+  const Buffer is = read_bytes(after, range.offset, length);
+  for (std::size_t at = 0; at < length; at += 16) {
+    const std::size_t part = std::min<std::size_t>(16, length - at);
+    const Bytes one = Bytes(was).subspan(at, part);
+    const Bytes other = Bytes(is).subspan(at, part);
+    if (std::equal(one.begin(), one.end(), other.begin())) {
+      put(dump_line(' ', range.offset + at, one));
+    } else {
+      put(dump_line('-', range.offset + at, one));
+      put(dump_line('+', range.offset + at, other));
+    }
+  }
+}
+
+int dump_device(const Command& command, const Peeling& before, const Peeling& after,
+                const std::string& what) {
+  const auto old_catalog = before.catalog();
+  const auto new_catalog = after.catalog();
+  const Catalog::Entry is = find_device(after, *new_catalog, what);
+  const Catalog::Entry was = find_device(before, *old_catalog, is.name);
+  dump(*was.node->device, *is.node->device, command.dump);
+  finish_output();
+  return exit_code::ok;
+}
+
+}  // namespace
+
+int run_diff(const Command& command) {
+  Command inside = command;
+  std::string name = take_name(inside);
+  if (command.dump.length != 0 && name.empty()) {
+    throw Error(Fault::usage, "--hexdump needs the NAME of one device")
+        .expected("SOURCE... NAME")
+        .advice("'peelfs diff' without it shows the names");
+  }
+  const auto after = open_session(inside);
+  report_warnings(inside, *after);
+  const auto before = after->uncovered();
+  if (command.dump.length != 0) return dump_device(command, *before, *after, name);
+  if (!name.empty()) name = find_device(*after, *after->catalog(), name).name;
+
+  std::vector<DeviceChange> changes = find_changes(*before, *after, name, !command.quiet);
+  const bool incomplete = std::any_of(changes.begin(), changes.end(), [](const auto& change) {
+    return change.comparison.unreadable != 0;
+  });
+  if (name.empty()) {
+    std::erase_if(changes, [](const DeviceChange& change) { return !change.interesting(); });
+  }
+  std::string text;
+  if (command.json) {
+    text = changes_json(changes);
+  } else if (changes.empty()) {
+    text = "nothing is changed\n";
+  } else {
+    print_changes(changes, command.verbose || !name.empty(), text);
+  }
+  put(text);
+  finish_output();
+  return incomplete ? exit_code::incomplete : exit_code::ok;
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,125 @@
+#include "cli/help.h"
+
+namespace peelfs::cli {
+namespace {
+
+constexpr const char* kDiff =
+    R"(peelfs diff --overlay DIR [--json] SOURCE... [NAME]
+peelfs diff --overlay DIR --hexdump OFFSET[,LENGTH] SOURCE... NAME
+
+Shows what the overlays in DIR change, device by device, in sectors of 512 bytes that
+differ (what was written with the bytes it had is no change), and whether only zeroes
+were written. For ext2/3/4 and btrfs it says what the changed blocks are: superblock,
+inode table, journal, "file /etc/fstab", which tree.
+
+  -J, --json              every range, for programs
+  -v, --verbose           every range, for people
+  --hexdump OFFSET[,LENGTH]  the bytes there before (-) and after (+); 512 of them, or
+                          LENGTH, in bytes (64K, 1M ... as well)
+  --accept-source         see mount
+
+Exit status: 0 compared, changed or not; 1 something cannot be read, and so not be
+compared; 2 nothing compared.
+
+Examples:
+  peelfs diff --overlay changes disk.qcow2
+  peelfs diff --overlay changes disk.qcow2 diskp1 --hexdump 1024,64
+)";
+
+constexpr const char* kCommit =
+    R"(peelfs commit --overlay DIR SOURCE...
+
+Brings what the overlays in DIR hold into their sources, reads it back from the disk and
+compares it, and removes the overlays, with their checkpoints. Nothing else of a source
+is touched. Refused, with nothing written: a source that is not what it was when its
+overlay was made; sources and overlays that are mounted or that a guest has open.
+
+If it is stopped, by a kill or a power cut, the overlay is still there and says so: a
+mount refuses it, because its source is neither old nor new. The same command again
+finishes it.
+
+  --accept-source         see mount
+  -q, --quiet             no progress, no report
+
+Exit status: 0 all committed; 2 not: either nothing was written, or the message says
+that the commit has to be finished.
+
+Example:
+  peelfs umount /mnt/p && peelfs commit --overlay changes disk.qcow2
+)";
+
+constexpr const char* kDrop = R"(peelfs drop --overlay DIR [SOURCE...]
+
+Removes the overlays of the sources, or all that are in DIR, with everything that was
+written to them. The sources stay as they are, since they were never written. Refused
+while one is mounted, or half committed.
+
+Exit status: 0 removed; 2 not.
+)";
+
+constexpr const char* kCheckpoint = R"(peelfs checkpoint --overlay DIR NAME
+peelfs checkpoint --overlay DIR --list
+
+Keeps the present state of all overlays in DIR under NAME, for 'peelfs revert'. It is an
+internal snapshot of each qcow2 image ('qemu-img snapshot -l' shows it). They must not
+be mounted.
+
+  --list                  the checkpoints there are, oldest first of each overlay
+
+Exit status: 0 done; 2 not, and then no overlay has a new checkpoint.
+
+Example:
+  peelfs checkpoint --overlay changes before-repair
+)";
+
+constexpr const char* kRevert = R"(peelfs revert --overlay DIR NAME
+
+Makes all overlays in DIR what they were at the checkpoint NAME. What was written since
+is lost; the checkpoint stays. They must not be mounted.
+
+Exit status: 0 done; 2 not (the message says which overlays are reverted, if any).
+)";
+
+constexpr const char* kTry =
+    R"(peelfs try [--commit | --drop | --keep DIR] SOURCE... NAME -- COMMAND... {} ...
+
+Runs COMMAND on the device NAME, with the device's path in the place of {}. What it
+writes goes into an overlay; the sources are only read. Then shows what has changed, and
+asks: commit it into the sources, drop it, or keep it. Committing is only offered, and
+only done, if the command ended with 0, or an fsck with 1 ("errors corrected").
+
+  --commit, --drop        do not ask
+  --keep DIR              do not ask: the overlay is, and stays, in DIR
+Without a terminal to ask on it is kept, and where is said ($TMPDIR or /var/tmp).
+
+A btrfs filesystem on several devices: name the sources of all of them. The command sees
+all members of the mount and a /dev without disks, so that it cannot find the originals.
+
+Exit status: that of COMMAND (128 + signal); 125 peelfs failed, 126 COMMAND cannot be run,
+127 there is no such COMMAND. Messages and the changes go to standard error.
+
+Examples:
+  peelfs try damaged.img lvg1-data -- btrfs check --repair {}
+  peelfs try --commit disk.qcow2 diskp1 -- e2fsck -fy {}
+)";
+
+}  // namespace
+
+const char* overlay_help(Verb verb) {
+  switch (verb) {
+    case Verb::diff:
+      return kDiff;
+    case Verb::commit:
+      return kCommit;
+    case Verb::drop:
+      return kDrop;
+    case Verb::checkpoint:
+      return kCheckpoint;
+    case Verb::revert:
+      return kRevert;
+    default:
+      return kTry;
+  }
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,61 @@
+#include "cli/mounted.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <string>
+
+#include "cli/arguments.h"
+#include "mount/mountinfo.h"
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+bool same_file(const std::string& one, const std::string& other) {
+  struct stat a {};
+  struct stat b {};
+  if (::stat(one.c_str(), &a) != 0 || ::stat(other.c_str(), &b) != 0) return false;
+  if (S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode)) return a.st_rdev == b.st_rdev;
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+bool shows(const MountEntry& mount, const std::string& path) {
+  for (const std::string& source : split_spec(mount.source)) {
+    try {
+      if (same_file(parse_source(source).path, path)) return true;
+    } catch (const Error&) {
+      continue;  // the first column of a mount may be any text (-o fsname)
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void refuse_mounted(const std::vector<SourceSpec>& sources) {
+  for (const MountEntry& mount : peelfs_mounts()) {
+    for (const SourceSpec& source : sources) {
+      if (!shows(mount, source.path)) continue;
+      throw Error(Fault::denied, source.path + " is mounted at " + mount.mountpoint)
+          .advice("peelfs umount " + mount.mountpoint)
+          .with_errno(EBUSY);
+    }
+  }
+}
+
+void naming_mounts(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.error_number() != EBUSY) throw;
+    std::string mounts;
+    for (const MountEntry& mount : peelfs_mounts()) {
+      mounts += (mounts.empty() ? "" : ", ") + mount.mountpoint + " (" + mount.source + ")";
+    }
+    if (mounts.empty()) throw;
+    throw Error(error.fault(), error.what()).found("mounts of peelfs: " + mounts).with_errno(EBUSY);
+  }
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,202 @@
+// `peelfs commit`, `drop`, `checkpoint`, `revert`: what becomes of an overlay that is not mounted.
+#include <ctime>
+#include <memory>
+#include <optional>
+
+#include "cli/command.h"
+#include "cli/commit.h"
+#include "cli/mounted.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+#include "host/folder.h"
+#include "host/image_lock.h"
+#include "host/source.h"
+#include "overlay/commit.h"
+#include "overlay/cover.h"
+#include "peelfs/error.h"
+#include "qcow2/overlay.h"
+
+namespace peelfs::cli {
+namespace {
+
+/// An overlay that nobody else has open as long as this lives.
+struct HeldOverlay {
+  std::string path;
+  std::shared_ptr<const HostFile> file;
+  DevicePtr image;
+};
+
+HeldOverlay hold(const std::string& path) {
+  HeldOverlay held{path, HostFile::open(path, HostFile::Access::read_write), nullptr};
+  naming_mounts([&] { lock_image(*held.file, ImageUse::written); });
+  held.image = make_file_device(held.file);
+  return held;
+}
+
+/// All overlays in the directory, or those of the sources, held.
+std::vector<HeldOverlay> hold_all(const Command& command) {
+  std::vector<std::string> paths;
+  if (command.from.sources.empty()) {
+    paths = overlay::overlays_in(command.from.overlay);
+    if (paths.empty()) {
+      throw Error(Fault::missing, "no overlay of peelfs is in " + command.from.overlay)
+          .expected("DIR/NAME.qcow2, as 'peelfs -o overlay=DIR' makes them");
+    }
+  } else {
+    std::vector<SourceSpec> specs;
+    for (const std::string& source : command.from.sources) specs.push_back(parse_source(source));
+    const OpenedSources opened = open_sources(specs, {});
+    if (!opened.failures.empty()) throw Error(opened.failures.front().error);
+    for (const auto& path : overlay::overlay_paths(opened.sources, command.from.overlay)) {
+      if (!overlay::is_overlay(path)) {
+        throw Error(Fault::missing, "there is no overlay of peelfs at " + path);
+      }
+      paths.push_back(path);
+    }
+  }
+  std::vector<HeldOverlay> held;
+  for (const std::string& path : paths) held.push_back(hold(path));
+  return held;
+}
+
+void refuse_committing(const std::vector<HeldOverlay>& overlays) {
+  for (const HeldOverlay& overlay : overlays) {
+    if (!overlay::is_committing(*overlay.image)) continue;
+    throw Error(Fault::denied, overlay.path + " is half committed")
+        .found("a commit that was interrupted: its source is neither old nor new")
+        .advice("finish it: peelfs commit --overlay DIR SOURCE...")
+        .with_errno(EBUSY);
+  }
+}
+
+bool has_snapshot(const HeldOverlay& overlay, const std::string& name) {
+  for (const qcow2::SnapshotInfo& snapshot : qcow2::list_snapshots(*overlay.image)) {
+    if (snapshot.name == name) return true;
+  }
+  return false;
+}
+
+std::string date_text(std::uint64_t seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  char text[64];
+  if (::localtime_r(&time, &parts) == nullptr) return std::to_string(seconds);
+  text[std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts)] = '\0';
+  return text;
+}
+
+int list_checkpoints(const std::vector<HeldOverlay>& overlays) {
+  for (const HeldOverlay& overlay : overlays) {
+    for (const qcow2::SnapshotInfo& snapshot : qcow2::list_snapshots(*overlay.image)) {
+      put(date_text(snapshot.date_seconds) + "  " + shown(snapshot.name) + "  " +
+          shown(overlay.path) + "\n");
+    }
+  }
+  finish_output();
+  return exit_code::ok;
+}
+
+}  // namespace
+
+overlay::CommitRequest commit_request(const SourceOptions& from, const std::string& directory) {
+  overlay::CommitRequest request;
+  for (const std::string& source : from.sources) request.sources.push_back(parse_source(source));
+  request.allow_references = from.allow_references;
+  request.directory = directory;
+  request.accept_source = from.accept_source;
+  return request;
+}
+
+void commit_overlays(overlay::CommitRequest request, bool quiet, bool to_errors) {
+  std::optional<Progress> bar;
+  std::string stage;
+  request.progress = [&](const std::string& what, std::uint64_t done, std::uint64_t total) {
+    if (what != stage) {
+      bar.reset();
+      bar.emplace(shown(what), total, !quiet);
+      stage = what;
+    }
+    bar->update(done);
+  };
+  std::vector<overlay::Committed> committed;
+  refuse_mounted(request.sources);
+  naming_mounts([&] { committed = overlay::commit(request); });
+  bar.reset();
+  if (quiet) return;
+  for (const overlay::Committed& one : committed) {
+    const std::string line = shown(one.source) + ": " + human_size(one.data) + " written, " +
+                             human_size(one.zeroes) + " made zero, verified; " +
+                             shown(one.overlay) + " is removed" +
+                             (one.resumed ? " (an interrupted commit was finished)" : "") + "\n";
+    if (to_errors) {
+      std::fputs(line.c_str(), stderr);
+    } else {
+      put(line);
+    }
+  }
+}
+
+int run_commit(const Command& command) {
+  commit_overlays(commit_request(command.from, command.from.overlay), command.quiet, false);
+  finish_output();
+  return exit_code::ok;
+}
+
+int run_drop(const Command& command) {
+  const std::vector<HeldOverlay> overlays = hold_all(command);
+  refuse_committing(overlays);
+  for (const HeldOverlay& overlay : overlays) {
+    remove_file(overlay.path);
+    if (!command.quiet) put(shown(overlay.path) + " is removed\n");
+  }
+  finish_output();
+  return exit_code::ok;
+}
+
+int run_checkpoint(const Command& command) {
+  const std::vector<HeldOverlay> overlays = hold_all(command);
+  if (command.list) return list_checkpoints(overlays);
+  refuse_committing(overlays);
+  const std::string& name = command.checkpoint;
+  for (const HeldOverlay& overlay : overlays) {
+    if (!has_snapshot(overlay, name)) continue;
+    throw Error(Fault::usage,
+                "there is a checkpoint '" + name + "' in " + overlay.path + " already")
+        .advice("take another name; 'peelfs checkpoint --list' shows them")
+        .with_errno(EEXIST);
+  }
+  std::size_t done = 0;
+  try {
+    for (; done < overlays.size(); ++done) qcow2::create_snapshot(overlays[done].image, name);
+  } catch (const Error&) {
+    // Half a checkpoint could only be reverted to by half.
+    for (std::size_t i = 0; i < done; ++i) qcow2::delete_snapshot(overlays[i].image, name);
+    throw;
+  }
+  for (const HeldOverlay& overlay : overlays) overlay.file->flush();
+  return exit_code::ok;
+}
+
+int run_revert(const Command& command) {
+  const std::vector<HeldOverlay> overlays = hold_all(command);
+  refuse_committing(overlays);
+  const std::string& name = command.checkpoint;
+  for (const HeldOverlay& overlay : overlays) {
+    if (has_snapshot(overlay, name)) continue;
+    throw Error(Fault::missing, "there is no checkpoint '" + name + "' in " + overlay.path)
+        .advice("'peelfs checkpoint --list' shows what there is; nothing is changed");
+  }
+  for (std::size_t i = 0; i < overlays.size(); ++i) {
+    try {
+      qcow2::revert_to_snapshot(overlays[i].image, name);
+      overlays[i].file->flush();
+    } catch (Error& error) {
+      error.add_context(std::to_string(i) + " of " + std::to_string(overlays.size()) +
+                        " overlays are reverted, then");
+      throw;
+    }
+  }
+  return exit_code::ok;
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,126 @@
+#include "host/image_lock.h"
+
+#include <fcntl.h>
+
+#include <array>
+
+#include "host/lock_holder.h"
+#include "peelfs/error.h"
+
+namespace peelfs {
+
+namespace {
+
+/// BLK_PERM_CONSISTENT_READ and so on, by their number (qemu, include/block/block-common.h).
+enum Permission : unsigned { do_read = 0, do_write = 1, do_write_unchanged = 2, do_resize = 3 };
+constexpr std::array permissions{do_read, do_write, do_write_unchanged, do_resize};
+
+constexpr off_t done_base = 100;       // RAW_LOCK_PERM_BASE
+constexpr off_t forbidden_base = 200;  // RAW_LOCK_SHARED_BASE
+
+struct Wish {
+  unsigned does = 0;     ///< bits 1 << Permission
+  unsigned forbids = 0;  ///< the same
+};
+
+constexpr unsigned bit(Permission permission) {
+  return 1U << permission;
+}
+
+Wish wish_for(ImageUse use) {
+  constexpr unsigned changes = bit(do_write) | bit(do_resize);
+  if (use == ImageUse::written) return {bit(do_read) | changes, changes};
+  return {bit(do_read), changes};
+}
+
+struct flock byte_lock(short type, off_t byte) {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = byte;
+  lock.l_len = 1;
+  return lock;
+}
+
+/// Whether somebody else has a lock on the byte.
+bool taken(const HostFile& file, off_t byte) {
+  struct flock lock = byte_lock(F_WRLCK, byte);
+  if (fcntl(file.descriptor(), F_OFD_GETLK, &lock) != 0) {
+    throw Error::system(errno, "cannot look for locks on " + file.path());
+  }
+  return lock.l_type != F_UNLCK;
+}
+
+void set(const HostFile& file, short type, off_t byte) {
+  struct flock lock = byte_lock(type, byte);
+  if (fcntl(file.descriptor(), F_OFD_SETLK, &lock) == 0) return;
+  const int problem = errno;
+  if (problem == EAGAIN || problem == EACCES) {
+    // Only an exclusive lock stands in the way of a shared one; qemu never takes one.
+    throw Error(Fault::denied, file.path() + " is locked as a whole by another program")
+        .found(lock_holder(file, byte))
+        .with_errno(EBUSY);
+  }
+  throw Error::system(problem, "cannot lock " + file.path())
+      .advice("its filesystem must support file locks: without them a guest could write it, too");
+}
+
+void release(const HostFile& file) {
+  struct flock lock = byte_lock(F_UNLCK, done_base);
+  lock.l_len = forbidden_base + 100 - done_base;
+  fcntl(file.descriptor(), F_OFD_SETLK, &lock);
+}
+
+Error busy(const HostFile& file, ImageUse use, off_t byte, const std::string& what) {
+  return Error(Fault::denied,
+               use == ImageUse::written
+                   ? file.path() + " cannot be written: it is in use"
+                   : file.path() + " must not change while it is relied on, and it is in use")
+      .found(lock_holder(file, byte) + " " + what)
+      .advice("shut the guest down or unmount it there first")
+      .with_errno(EBUSY);
+}
+
+/// As raw_check_lock_bytes() does.
+void check(const HostFile& file, ImageUse use, const Wish& wish) {
+  for (const Permission permission : permissions) {
+    const off_t done = done_base + permission;
+    const off_t forbidden = forbidden_base + permission;
+    if ((wish.forbids & bit(permission)) != 0 && taken(file, done)) {
+      throw busy(file, use, done, permission == do_resize ? "may resize it" : "writes it");
+    }
+    if ((wish.does & bit(permission)) != 0 && taken(file, forbidden)) {
+      throw busy(
+          file, use, forbidden,
+          permission == do_read ? "lets nobody read it" : "relies on it, and lets nobody write it");
+    }
+  }
+}
+
+}  // namespace
+
+void lock_image(const HostFile& file, ImageUse use) {
+  const Wish wish = wish_for(use);
+  try {
+    // Taken first, looked at then: of two that come at once at most one goes on.
+    for (const Permission permission : permissions) {
+      if ((wish.does & bit(permission)) != 0) set(file, F_RDLCK, done_base + permission);
+      if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, forbidden_base + permission);
+    }
+    check(file, use, wish);
+  } catch (const Error&) {
+    release(file);
+    throw;
+  }
+}
+
+std::string image_writer(const HostFile& file) {
+  try {
+    // Our own locks do not count: they belong to this description.
+    return taken(file, done_base + do_write) ? lock_holder(file, done_base + do_write) : "";
+  } catch (const Error&) {
+    return "";  // a filesystem without locks: nobody can hold one
+  }
+}
+
+}  // namespace peelfs

@@ -1,0 +1,35 @@
+// qemu's locks on image files, taken and honoured exactly as qemu does (block/file-posix.c), so
+// that a guest, qemu-img, another peelfs and this one never write what another relies on.
+//
+// Open file description locks, always shared ones, on single bytes: byte 100 + N says "I do N",
+// byte 200 + N says "nobody else may do N". Whoever wants to do N looks for somebody else's lock on
+// 200 + N, and whoever forbids N for one on 100 + N. The locks end with the descriptor.
+#pragma once
+
+#include <string>
+
+#include "peelfs/host_file.h"
+
+namespace peelfs {
+
+/// What is done with an image file.
+enum class ImageUse {
+  /// It is read, and must not change meanwhile: the source under an overlay, or a backing file of
+  /// an
+  /// image that is written. Nobody may write it or change its size.
+  relied_on,
+  /// It is written. Nobody else may.
+  written,
+};
+
+/// Takes the locks for `use` on the file's open description; they last until it is closed.
+/// @param file of ImageUse::written: opened for writing
+/// @throws Error(Fault::denied) with EBUSY, naming who holds the image where that can be known; of
+///   the host's own failures (a filesystem without locks) their errno
+void lock_image(const HostFile& file, ImageUse use);
+
+/// Who writes the image now: "qemu-system-x86 (pid 4711)", or that it is written by somebody. Takes
+/// no lock and blocks nobody. Empty: nobody that keeps to qemu's locks.
+std::string image_writer(const HostFile& file);
+
+}  // namespace peelfs

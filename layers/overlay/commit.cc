@@ -1,0 +1,204 @@
+#include "overlay/commit.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "host/folder.h"
+#include "overlay/cover.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+#include "qcow2/overlay.h"
+
+namespace peelfs::overlay {
+
+namespace {
+
+constexpr std::uint64_t chunk = 1U << 20U;
+
+/// One source, its overlay, and what is to be brought over. Both are open with their locks.
+struct Job {
+  Source source;
+  OpenedOverlay overlay;
+  Committed report;
+  std::uint64_t total() const { return report.data + report.zeroes; }
+};
+
+/// Calls `act` for every run that the overlay holds, within the source's size, in pieces that fit
+/// into memory when they are data.
+template <typename Act>
+void each_run(const OpenedOverlay& overlay, const Act& act) {
+  const std::uint64_t size = overlay.base.disk->size();
+  for (std::uint64_t at = 0; at < size;) {
+    const qcow2::OverlayRun run = qcow2::overlay_status(*overlay.disk, at, size - at);
+    const bool data = run.status == qcow2::OverlayStatus::data;
+    const std::uint64_t length = data ? std::min(run.length, chunk) : run.length;
+    if (run.status != qcow2::OverlayStatus::unchanged) act(at, length, data);
+    at += length;
+  }
+}
+
+void count(Job& job) {
+  job.report.data = 0;
+  job.report.zeroes = 0;
+  each_run(job.overlay, [&](std::uint64_t, std::uint64_t length, bool data) {
+    (data ? job.report.data : job.report.zeroes) += length;
+  });
+}
+
+class Reporter {
+ public:
+  Reporter(const CommitRequest& request, std::string what, std::uint64_t total)
+      : request_(request), what_(std::move(what)), total_(total) {}
+  void add(std::uint64_t bytes) {
+    done_ += bytes;
+    if (request_.progress) request_.progress(what_, done_, total_);
+  }
+
+ private:
+  const CommitRequest& request_;
+  const std::string what_;
+  const std::uint64_t total_;
+  std::uint64_t done_ = 0;
+};
+
+/// Where nothing is stored nothing has to be taken away.
+bool is_hole(const BlockDevice& target, std::uint64_t offset, std::uint64_t length) {
+  while (length != 0) {
+    const Run run = block_status(target, offset, length);
+    if (run.data) return false;
+    offset += run.length;
+    length -= run.length;
+  }
+  return true;
+}
+
+void make_zero(const BlockDevice& target, std::uint64_t offset, std::uint64_t length) {
+  if (is_hole(target, offset, length)) return;
+  try {
+    zero(target, offset, length, WriteKind::zeroes);
+    return;
+  } catch (const Error& error) {
+    if (error.error_number() != EOPNOTSUPP) throw;
+  }
+  const Buffer zeroes(std::min(length, chunk));
+  for (std::uint64_t done = 0; done < length;) {
+    const std::uint64_t part = std::min(length - done, chunk);
+    write(target, offset + done, Bytes(zeroes).first(part));
+    done += part;
+  }
+}
+
+void copy(const Job& job, const CommitRequest& request) {
+  const BlockDevice& target = *job.overlay.base.disk;
+  Reporter reporter(request, "writing " + printable(job.source.path), job.total());
+  Buffer buffer;
+  each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, bool data) {
+    if (data) {
+      buffer.resize(length);
+      read(*job.overlay.disk, offset, buffer);
+      write(target, offset, buffer);
+    } else {
+      make_zero(target, offset, length);
+    }
+    reporter.add(length);
+  });
+  target.flush();
+  job.source.file->flush();
+}
+
+Error not_as_written(const Job& job, std::uint64_t offset) {
+  return Error(Fault::io, job.source.path + " does not hold what was written to it")
+      .found("other bytes at offset " + std::to_string(offset) + " of its disk")
+      .advice("the overlay " + job.overlay.path +
+              " is kept: look into the host's kernel log, then commit again");
+}
+
+/// Reads back what was written, from the disk and not from the host's memory, through a view of the
+/// source that knows nothing of the writing.
+void verify(const Job& job, const CommitRequest& request) {
+  ::posix_fadvise(job.source.file->descriptor(), 0, 0, POSIX_FADV_DONTNEED);
+  Source again = job.source;
+  again.file = HostFile::open(job.source.path);
+  const Base written = open_base(again);
+  Reporter reporter(request, "verifying " + printable(job.source.path), job.total());
+  Buffer wanted, found;
+  each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, bool data) {
+    for (std::uint64_t done = 0; done < length;) {
+      const std::uint64_t at = offset + done;
+      const Run run = block_status(*written.disk, at, length - done);
+      const std::uint64_t part = run.data || data ? std::min(length - done, chunk) : run.length;
+      if (run.data || data) {
+        wanted.assign(part, std::byte{0});
+        if (data) read(*job.overlay.disk, at, wanted);
+        found.resize(part);
+        read(*written.disk, at, found);
+        if (found != wanted) throw not_as_written(job, at);
+      }
+      done += part;
+      reporter.add(part);
+    }
+  });
+}
+
+std::vector<Job> open_jobs(const CommitRequest& request) {
+  // Opened read-only first: whether there is anything to commit is no reason to write-lock a
+  // source.
+  std::vector<SourceSpec> specs = request.sources;
+  OpenedSources looked = open_sources(specs, request.allow_references);
+  if (!looked.failures.empty()) throw Error(looked.failures.front().error);
+  const std::vector<std::string> paths = overlay_paths(looked.sources, request.directory);
+  std::vector<SourceSpec> wanted;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    if (!overlay_exists(paths[i])) continue;
+    SourceSpec spec;
+    spec.path = looked.sources[i].path;
+    spec.name = looked.sources[i].stem;
+    spec.raw = looked.sources[i].raw;
+    spec.writable = true;
+    // Its fingerprint is looked at before the source is opened for writing.
+    OpenedOverlay seen = open_overlay(paths[i], looked.sources[i], open_base(looked.sources[i]),
+                                      Mode::commit, request.accept_source);
+    wanted.push_back(std::move(spec));
+  }
+  if (wanted.empty()) {
+    throw Error(Fault::missing, "no overlay of these sources is in " + request.directory)
+        .expected(paths.empty() ? "DIR/NAME.qcow2" : paths.front())
+        .advice("name the sources as they were named when it was made");
+  }
+  looked.sources.clear();
+
+  OpenedSources opened = open_sources(wanted, request.allow_references);
+  if (!opened.failures.empty()) throw Error(opened.failures.front().error);
+  std::vector<Job> jobs;
+  for (Source& source : opened.sources) {
+    Job job;
+    job.source = std::move(source);
+    const std::string path = overlay_path(request.directory, job.source);
+    job.overlay =
+        open_overlay(path, job.source, open_base(job.source), Mode::commit, request.accept_source);
+    job.report.source = job.source.path;
+    job.report.overlay = path;
+    job.report.resumed = job.overlay.committing;
+    count(job);
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+}  // namespace
+
+std::vector<Committed> commit(const CommitRequest& request) {
+  std::vector<Job> jobs = open_jobs(request);
+  for (const Job& job : jobs) mark_committing(job.overlay);
+  for (const Job& job : jobs) copy(job, request);
+  for (const Job& job : jobs) verify(job, request);
+  std::vector<Committed> result;
+  for (const Job& job : jobs) {
+    remove_file(job.overlay.path);
+    result.push_back(job.report);
+  }
+  return result;
+}
+
+}  // namespace peelfs::overlay

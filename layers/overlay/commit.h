@@ -1,0 +1,39 @@
+// Bringing what an overlay holds into its source.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "host/source.h"
+
+namespace peelfs::overlay {
+
+struct CommitRequest {
+  std::vector<SourceSpec> sources;
+  std::vector<std::string> allow_references;
+  std::string directory;
+  bool accept_source = false;
+  /// Called now and then: what is done ("writing disk.img"), bytes done and bytes in all. May throw
+  /// to stop; the commit can be continued then.
+  std::function<void(const std::string&, std::uint64_t, std::uint64_t)> progress;
+};
+
+struct Committed {
+  std::string source, overlay;
+  std::uint64_t data = 0;    ///< bytes written
+  std::uint64_t zeroes = 0;  ///< bytes made zero
+  bool resumed = false;      ///< an interrupted commit was continued
+};
+
+/// Commits the overlays of the sources that have one, and removes them. In order, each durable
+/// before the next: every overlay is marked, every source written and flushed, read back from the
+/// disk and compared, every overlay removed. Stopped at any moment it goes on when it is called
+/// again; until then no overlay that was marked can be mounted.
+/// @throws Error: nothing is written yet: in use, an overlay that is not the source's, a source
+/// that
+///   cannot be written; later: io, and then the overlays are still there
+std::vector<Committed> commit(const CommitRequest& request);
+
+}  // namespace peelfs::overlay

@@ -1,0 +1,172 @@
+#include "overlay/cover.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "peelfs/error.h"
+
+namespace peelfs::overlay {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A directory of our own that is empty again when this goes.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    const char* const place = std::getenv("TMPDIR");
+    // Not /tmp, which often is memory: an overlay may grow as large as its source.
+    path_ = std::string(place != nullptr && *place != '\0' ? place : "/var/tmp") +
+            "/peelfs-overlay-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) {
+      throw Error::system(errno, "cannot make a directory for the temporary overlay: " + path_)
+          .advice("set TMPDIR to a directory with room, or name one with --overlay DIR");
+    }
+  }
+  ~ScratchDirectory() { ::rmdir(path_.c_str()); }
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+void require_directory(const Request& request) {
+  const std::string& path = request.directory;
+  if (request.kind == Request::Kind::persistent && ::mkdir(path.c_str(), 0700) != 0 &&
+      errno != EEXIST) {
+    throw Error::system(errno, "cannot make the directory for overlays, " + path);
+  }
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw Error::system(errno, "there is no directory of overlays " + path);
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    throw Error(Fault::usage, path + " is no directory, and overlays lie in one")
+        .with_errno(ENOTDIR);
+  }
+}
+
+void put_over(Source& source, const OpenedOverlay& overlay, std::vector<std::string>& remarks) {
+  source.overlay = overlay.device;
+  source.overlay_unpacked = overlay.base.unpacked();
+  source.covered = overlay.base.disk;
+  if (!overlay.remark.empty()) remarks.push_back(overlay.remark);
+}
+
+/// Takes back what was made if not everything could be.
+class Made {
+ public:
+  ~Made() {
+    for (const std::string& path : paths_) ::unlink(path.c_str());
+  }
+  void add(const std::string& path) { paths_.push_back(path); }
+  void keep() { paths_.clear(); }
+
+ private:
+  std::vector<std::string> paths_;
+};
+
+void cover_for_writing(std::vector<Source>& sources, const std::string& directory,
+                       const Request& request, std::vector<std::string>& remarks) {
+  const std::vector<std::string> paths = overlay_paths(sources, directory);
+  Made made;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    Base base = open_base(sources[i]);
+    if (!overlay_exists(paths[i])) {
+      create_overlay(paths[i], sources[i], base);
+      made.add(paths[i]);
+    }
+    put_over(
+        sources[i],
+        open_overlay(paths[i], sources[i], std::move(base), Mode::write, request.accept_source),
+        remarks);
+  }
+  // The descriptors of a temporary overlay keep it until they close, however that comes.
+  if (request.kind == Request::Kind::persistent) made.keep();
+}
+
+void cover_for_reading(std::vector<Source>& sources, const Request& request,
+                       std::vector<std::string>& remarks) {
+  const std::vector<std::string> paths = overlay_paths(sources, request.directory);
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (!overlay_exists(paths[i])) continue;
+    ++found;
+    put_over(sources[i],
+             open_overlay(paths[i], sources[i], open_base(sources[i]), Mode::read,
+                          request.accept_source),
+             remarks);
+  }
+  if (found == 0) {
+    throw Error(Fault::missing, "no overlay of these sources is in " + request.directory)
+        .expected(paths.front())
+        .advice("name the sources as they were named when it was made");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> overlay_paths(const std::vector<Source>& sources,
+                                       const std::string& directory) {
+  std::vector<std::string> paths;
+  std::map<std::string, const Source*> taken;
+  for (const Source& source : sources) {
+    paths.push_back(overlay_path(directory, source));
+    const auto [other, first] = taken.emplace(paths.back(), &source);
+    if (!first) {
+      throw Error(Fault::usage, "two sources would have the same overlay, " + paths.back())
+          .found(other->second->path + " and " + source.path)
+          .advice("give one another name: NAME=PATH");
+    }
+  }
+  return paths;
+}
+
+std::vector<std::string> cover(std::vector<Source>& sources, const Request& request) {
+  std::vector<std::string> remarks;
+  switch (request.kind) {
+    case Request::Kind::none:
+      break;
+    case Request::Kind::persistent:
+      require_directory(request);
+      cover_for_writing(sources, request.directory, request, remarks);
+      break;
+    case Request::Kind::temporary: {
+      const ScratchDirectory scratch;
+      cover_for_writing(sources, scratch.path(), request, remarks);
+      break;
+    }
+    case Request::Kind::view:
+      require_directory(request);
+      cover_for_reading(sources, request, remarks);
+      break;
+  }
+  return remarks;
+}
+
+std::vector<std::string> overlays_in(const std::string& directory) {
+  std::error_code failed;
+  std::vector<std::string> found;
+  for (fs::directory_iterator at(directory, failed), end; !failed && at != end;
+       at.increment(failed)) {
+    const std::string path = at->path().string();
+    std::error_code unknown;
+    if (path.ends_with(".qcow2") && at->is_regular_file(unknown) && !at->is_symlink(unknown) &&
+        is_overlay(path)) {
+      found.push_back(path);
+    }
+  }
+  if (failed) throw Error::system(failed.value(), "cannot look into " + directory);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace peelfs::overlay

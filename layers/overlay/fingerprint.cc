@@ -1,0 +1,183 @@
+#include "overlay/fingerprint.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "crypto/gcrypt.h"
+#include "peelfs/error.h"
+#include "peelfs/io.h"
+
+namespace peelfs::overlay {
+
+namespace {
+
+constexpr std::uint64_t end_length = 1U << 20U;
+constexpr std::uint64_t spread_length = 64U << 10U;
+constexpr std::uint64_t spread_count = 64;
+constexpr int version = 1;
+
+std::string sha256_of(Bytes bytes) {
+  require_gcrypt();
+  std::array<unsigned char, 32> digest{};
+  gcry_md_hash_buffer(GCRY_MD_SHA256, digest.data(), bytes.data(), bytes.size());
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : digest) {
+    text += digits[byte >> 4U];
+    text += digits[byte & 15U];
+  }
+  return text;
+}
+
+Sample sample_at(const BlockDevice& disk, std::uint64_t offset, std::uint64_t length) {
+  return {offset, length, sha256_of(read_bytes(disk, offset, length))};
+}
+
+std::vector<Sample> take_samples(const BlockDevice& disk) {
+  std::vector<Sample> samples;
+  const std::uint64_t size = disk.size();
+  if (size == 0) return samples;
+  samples.push_back(sample_at(disk, 0, std::min(size, end_length)));
+  if (size <= end_length) return samples;
+  samples.push_back(sample_at(disk, std::max(end_length, size - end_length),
+                              std::min(end_length, size - end_length)));
+  const std::uint64_t step = round_down(size / (spread_count + 1), 4096);
+  for (std::uint64_t i = 1; i <= spread_count && step >= spread_length; ++i) {
+    samples.push_back(sample_at(disk, i * step, spread_length));
+  }
+  return samples;
+}
+
+/// Whether the path that an overlay remembers leads to the device that it is given now.
+bool same_device(const std::string& one, const std::string& other) {
+  struct stat first {};
+  struct stat second {};
+  return ::stat(one.c_str(), &first) == 0 && ::stat(other.c_str(), &second) == 0 &&
+         first.st_rdev == second.st_rdev;
+}
+
+std::string time_text(const timespec& time) {
+  tm parts{};
+  std::array<char, 64> text{};
+  if (::localtime_r(&time.tv_sec, &parts) == nullptr) return std::to_string(time.tv_sec);
+  text[std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts)] = '\0';
+  return text.data();
+}
+
+}  // namespace
+
+std::string Sample::describe() const {
+  if (offset == 0) return "the first " + std::to_string(length) + " bytes";
+  return std::to_string(length) + " bytes at offset " + std::to_string(offset);
+}
+
+std::string absolute_path(const std::string& path) {
+  std::error_code failed;
+  const auto absolute = std::filesystem::absolute(path, failed);
+  return failed ? path : absolute.lexically_normal().string();
+}
+
+Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
+                             const std::string& format) {
+  Fingerprint result;
+  result.path = absolute_path(source.path);
+  result.format = format;
+  result.size = disk.size();
+  result.block_device = source.file->is_block_device();
+  if (!result.block_device) result.mtime = source.file->modified();
+  result.samples = take_samples(disk);
+  return result;
+}
+
+Buffer encode(const Fingerprint& fingerprint) {
+  nlohmann::ordered_json json;
+  json["version"] = version;
+  json["path"] = fingerprint.path;
+  json["format"] = fingerprint.format;
+  json["size"] = fingerprint.size;
+  json["block_device"] = fingerprint.block_device;
+  if (!fingerprint.block_device) {
+    json["mtime"] = {fingerprint.mtime.tv_sec, fingerprint.mtime.tv_nsec};
+  }
+  json["samples"] = nlohmann::ordered_json::array();
+  for (const Sample& sample : fingerprint.samples) {
+    json["samples"].push_back({sample.offset, sample.length, sample.sha256});
+  }
+  const std::string text =
+      json.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
+  const Bytes bytes = as_bytes(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+Fingerprint decode_fingerprint(Bytes text) {
+  try {
+    const auto json = nlohmann::json::parse(as_text(text));
+    if (json.at("version").get<int>() != version) {
+      throw Error(Fault::unsupported, "the overlay was made by a newer peelfs")
+          .found("version " + std::to_string(json.at("version").get<int>()))
+          .expected(std::to_string(version));
+    }
+    Fingerprint result;
+    result.path = json.at("path").get<std::string>();
+    result.format = json.at("format").get<std::string>();
+    result.size = json.at("size").get<std::uint64_t>();
+    result.block_device = json.at("block_device").get<bool>();
+    if (!result.block_device) {
+      result.mtime.tv_sec = json.at("mtime").at(0).get<std::time_t>();
+      result.mtime.tv_nsec = json.at("mtime").at(1).get<long>();
+    }
+    for (const auto& sample : json.at("samples")) {
+      result.samples.push_back({sample.at(0).get<std::uint64_t>(),
+                                sample.at(1).get<std::uint64_t>(),
+                                sample.at(2).get<std::string>()});
+    }
+    return result;
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(Fault::damaged, "what the overlay says of its source cannot be understood")
+        .found(error.what());
+  }
+}
+
+Difference compare(const Fingerprint& stored, const Fingerprint& current) {
+  if (stored.format != current.format) {
+    return {"it was made for a " + stored.format + " source, and this one is " + current.format};
+  }
+  if (stored.size != current.size) {
+    return {"its source had " + std::to_string(stored.size) + " bytes, and this one has " +
+            std::to_string(current.size)};
+  }
+  for (std::size_t i = 0; i < stored.samples.size(); ++i) {
+    const Sample& sample = stored.samples[i];
+    const auto same =
+        std::find_if(current.samples.begin(), current.samples.end(), [&](const Sample& other) {
+          return other.offset == sample.offset && other.length == sample.length;
+        });
+    if (same == current.samples.end() || same->sha256 != sample.sha256) {
+      return {"the source's bytes differ from those it was made for: " + sample.describe()};
+    }
+  }
+  if (stored.block_device != current.block_device) {
+    return {"its source was " + std::string(stored.block_device ? "a block device" : "a file") +
+                ", and this one is not",
+            false};
+  }
+  if (stored.block_device) {
+    if (stored.path == current.path || same_device(stored.path, current.path)) return {"", false};
+    return {"it was made for the device " + printable(stored.path) + ", and this one is " +
+                printable(current.path) + " with the same bytes wherever they were compared",
+            false};
+  }
+  if (stored.mtime.tv_sec != current.mtime.tv_sec ||
+      stored.mtime.tv_nsec != current.mtime.tv_nsec) {
+    return {"the source was written to since (it was last changed on " + time_text(current.mtime) +
+                ", and on " + time_text(stored.mtime) +
+                " when it was covered), though its bytes agree wherever they were compared",
+            false};
+  }
+  return {"", false};
+}
+
+}  // namespace peelfs::overlay

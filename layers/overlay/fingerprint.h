@@ -1,0 +1,54 @@
+// How an overlay knows its source again. README.md beside this file documents what is stored.
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/source.h"
+#include "peelfs/block_device.h"
+
+namespace peelfs::overlay {
+
+/// Type of the header extension that holds it: "PLFp".
+inline constexpr std::uint32_t fingerprint_extension = 0x504c4670;
+
+struct Sample {
+  std::uint64_t offset = 0;  ///< bytes, in the covered disk
+  std::uint64_t length = 0;
+  std::string sha256;  ///< lower-case hexadecimal
+  /// "its first MiB", "64 KiB at offset 123456"
+  std::string describe() const;
+};
+
+struct Fingerprint {
+  std::string path;
+  std::string format;
+  std::uint64_t size = 0;
+  bool block_device = false;
+  timespec mtime{};
+  std::vector<Sample> samples;
+};
+
+/// Reads the samples: some 6 MiB.
+/// @param disk what the overlay covers @param format "raw" or "qcow2"
+Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
+                             const std::string& format);
+
+Buffer encode(const Fingerprint& fingerprint);
+/// @throws Error(Fault::damaged)
+Fingerprint decode_fingerprint(Bytes text);
+
+/// What speaks against it that a source is the one an overlay was made for.
+struct Difference {
+  std::string what;     ///< empty: nothing does
+  bool certain = true;  ///< false: it may be the same all the same, only the person can know
+};
+Difference compare(const Fingerprint& stored, const Fingerprint& current);
+
+/// The path with which a source can be found from every directory; links in it stay.
+std::string absolute_path(const std::string& path);
+
+}  // namespace peelfs::overlay

@@ -1,0 +1,63 @@
+// One overlay: made, opened, known again. README.md beside this file says what it is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "host/source.h"
+#include "overlay/base.h"
+#include "overlay/fingerprint.h"
+#include "peelfs/block_device.h"
+#include "peelfs/host_file.h"
+
+namespace peelfs::overlay {
+
+/// Type of the header extension that holds the state: "PLFs".
+inline constexpr std::uint32_t state_extension = 0x504c4673;
+
+/// The file of a source's overlay: DIR/NAME.qcow2, NAME with what no file name should hold as %XX.
+std::string overlay_path(const std::string& directory, const Source& source);
+
+enum class Mode : std::uint8_t {
+  write,   ///< made if there is none, locked, continued
+  read,    ///< must exist; nobody writes it meanwhile
+  commit,  ///< must exist; also one whose commit was interrupted, and then whatever its source
+           ///< holds
+};
+
+struct OpenedOverlay {
+  std::string path;
+  std::shared_ptr<const HostFile> file;
+  DevicePtr image;   ///< the file's bytes
+  DevicePtr disk;    ///< of the overlay, for qcow2::overlay_status(); rounded up to 512 bytes
+  DevicePtr device;  ///< the same, of the source's exact size and sector size
+  Base base;
+  bool fresh = false;       ///< it was made just now
+  bool committing = false;  ///< its source is neither old nor new
+  std::string remark;       ///< something that a person should know; may be empty
+};
+
+/// Whether there is a file where the overlay of the source would be.
+bool overlay_exists(const std::string& path);
+
+/// Makes the overlay of a source; it appears under its name only when it is complete.
+/// @throws Error: the directory cannot be written, the disk is full, the name is in use
+void create_overlay(const std::string& path, const Source& source, const Base& base);
+
+/// Opens it with its locks.
+/// @param accept_source take the source for the one it was made for where only the person can know
+/// @throws Error: in use, no overlay of peelfs, another source's, being committed
+OpenedOverlay open_overlay(const std::string& path, const Source& source, Base base, Mode mode,
+                           bool accept_source);
+
+/// Says durably that its source is about to be changed.
+void mark_committing(const OpenedOverlay& overlay);
+
+/// Whether a file is an overlay that peelfs has made.
+bool is_overlay(const std::string& path);
+/// Whether it is being committed. @param image its bytes
+bool is_committing(const BlockDevice& image);
+
+}  // namespace peelfs::overlay
