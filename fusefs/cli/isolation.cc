@@ -86,11 +86,15 @@ std::string hide_devices(const std::string& folder) {
 }
 
 std::string write_device_list(const std::string& folder, const std::vector<std::string>& members) {
-  const std::string path = folder + "/blkid.tab";
+  const std::string own = folder + "/blkid";
+  ::mkdir(own.c_str(), 0700);
+  const std::string path = own + "/blkid.tab";
   std::ofstream list(path);
   for (const std::string& member : members) {
     list << R"(<device DEVNO="0x0000" TIME="1.0" PRI="0" TYPE="btrfs">)" << member << "</device>\n";
   }
+  // libblkid trusts no environment in some processes; there it looks in its usual place.
+  bind(own, "/run/blkid");
   return list.flush() ? path : "";
 }
 

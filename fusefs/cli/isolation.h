@@ -13,8 +13,9 @@ namespace peelfs::cli {
 /// @return what could not be done; "" when everything was
 std::string hide_devices(const std::string& folder);
 
-/// Writes the file that makes libblkid (BLKID_FILE) know these devices, which are regular files:
-/// btrfs-progs looks for the other members of a filesystem among them.
+/// Writes the file that makes libblkid (BLKID_FILE, or /run/blkid) know these devices, which are
+/// regular files: btrfs-progs looks for the other members of a filesystem among them. Behind
+/// hide_devices().
 /// @return its path; "" when it cannot be written
 std::string write_device_list(const std::string& folder, const std::vector<std::string>& members);
 

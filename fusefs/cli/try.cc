@@ -49,9 +49,10 @@ class Workplace {
     // Never with everything in it: a mount may still be there.
     ::rmdir(mountpoint().c_str());
     ::rmdir((path_ + "/dev").c_str());
-    for (const char* const name : {"/blkid.tab", "/blkid.tab.old"}) {
+    for (const char* const name : {"/blkid/blkid.tab", "/blkid/blkid.tab.old"}) {
       ::unlink((path_ + name).c_str());
     }
+    ::rmdir((path_ + "/blkid").c_str());
     ::rmdir(path_.c_str());
   }
   Workplace(const Workplace&) = delete;

@@ -153,7 +153,6 @@ TEST(Arguments, EveryMistakeIsNamed) {
       {{"export", "--sparse", "maybe", "a", "b", "c"}, "auto, always or never"},
       {{"export", "--resume", "a", "b", "c"}, "--map-file"},
       {{"help", "me"}, "no verb 'me'"},
-      {{"-o", "overlay=/x", "a", "b"}, "later release"},
       {{"-o", "ro,allow_othr", "a", "b"}, "did you mean 'allow_other'"},
       {{"-o", "frobnicate", "a", "b"}, "unknown mount option 'frobnicate'"},
       {{"-o", "remount", "a", "b"}, "cannot be changed"},
