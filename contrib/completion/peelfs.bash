@@ -27,10 +27,11 @@ _peelfs() {
         COMPREPLY=() cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
     fi
-    local verbs="mount ls cat export map umount unlock help"
+    local verbs="mount ls cat export map umount unlock try diff commit drop checkpoint revert help"
     local general="--help --version --verbose --quiet"
     local keys="--key-file --key --no-prompt"
     local sources="$keys --header --allow-reference --depth --no-search --kdf-memory --kdf-iterations"
+    local overlay="--overlay --accept-source"
 
     # The verb and the operands behind it.
     local verb="" word i skip=no operands=()
@@ -39,7 +40,7 @@ _peelfs() {
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
             --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | --kdf-iterations | -o | --options | \
-                --offset | --length | --map-file | --sparse | --timeout) skip=yes ;;
+                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep) skip=yes ;;
             -*) ;;
             *)
                 if [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && [[ " $verbs " == *" $word "* ]]; then
@@ -58,12 +59,13 @@ _peelfs() {
                 *=file:*) COMPREPLY=($(compgen -P "${cur%%=file:*}=file:" -f -- "${cur#*=file:}")) ;;
             esac
             return ;;
+        --overlay | --keep) COMPREPLY=($(compgen -d -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
         --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        --depth | --kdf-memory | --kdf-iterations | --offset | --length | --timeout) return ;;
+        --depth | --kdf-memory | --kdf-iterations | --offset | --length | --timeout | --hexdump) return ;;
         -o | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
-            COMPREPLY=($(compgen -P "$before" -W "allow_other threads= log-file= debug no-auto-unmount
+            COMPREPLY=($(compgen -P "$before" -W "overlay= overlay-temp accept-source rw in-place ro allow_other threads= log-file= debug no-auto-unmount
                 fsname= max_read= nodev nosuid noexec noatime key-file= key= header= allow-reference=
                 depth= no-search no-prompt kdf-memory= kdf-iterations=" -- "${cur##*,}"))
             compopt -o nospace 2>/dev/null
@@ -73,11 +75,16 @@ _peelfs() {
     if [[ $cur == -* ]]; then
         local options=$general
         case $verb in
-            "" | mount) options+=" $sources --foreground --options -f -o" ;;
-            ls) options+=" $sources --json --bytes" ;;
-            cat) options+=" $sources --offset --length --force" ;;
-            export) options+=" $sources --force --sparse --map-file --resume --stop-on-error" ;;
-            map) options+=" $sources --json" ;;
+            "" | mount) options+=" $sources $overlay --overlay-temp --rw --foreground --options -f -o" ;;
+            ls) options+=" $sources $overlay --json --bytes" ;;
+            cat) options+=" $sources $overlay --offset --length --force" ;;
+            export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error" ;;
+            map) options+=" $sources $overlay --json" ;;
+            diff) options+=" $sources $overlay --json --hexdump" ;;
+            commit) options+=" $overlay --allow-reference" ;;
+            drop | revert) options+=" --overlay" ;;
+            checkpoint) options+=" --overlay --list" ;;
+            try) options+=" $sources --commit --drop --keep" ;;
             umount) options+=" --lazy --timeout" ;;
             unlock) options+=" $keys" ;;
         esac
@@ -101,7 +108,7 @@ _peelfs() {
     COMPREPLY=($(compgen -f -- "$cur"))
     [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && COMPREPLY+=($(compgen -W "$verbs" -- "$cur"))
     case $verb in
-        cat | map | export)
+        cat | map | export | diff | try)
             COMPREPLY+=($(compgen -W "$(_peelfs_names_of "${operands[@]}")" -- "$cur")) ;;
     esac
     compopt -o filenames 2>/dev/null
