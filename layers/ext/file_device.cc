@@ -18,7 +18,7 @@ class FileDevice : public BlockDevice {
     std::shared_ptr<FileState> state;
     std::shared_ptr<Writer> writer;  ///< null: it is read-only
     std::string refusal;             ///< why it is
-    std::uint64_t allocated = 0, greatest = 0;
+    std::uint64_t greatest = 0;
     std::string description;
   };
   FileDevice(std::uint64_t size, Parts parts) : BlockDevice(size), parts_(std::move(parts)) {}
@@ -50,7 +50,9 @@ class FileDevice : public BlockDevice {
     return parts_.writer ? std::make_shared<FileDevice>(parts_.greatest, parts_) : nullptr;
   }
 
-  std::uint64_t allocated_bytes() const override { return parts_.allocated; }
+  std::uint64_t allocated_bytes() const override {
+    return std::min(size(), parts_.state->allocated_bytes());
+  }
   std::string describe() const override { return parts_.description; }
 
  private:
@@ -124,7 +126,6 @@ DevicePtr make_file(Library& library, const Inode& inode, std::string descriptio
   FileDevice::Parts parts;
   parts.volume = library.volume();
   parts.description = std::move(description);
-  parts.allocated = std::min(inode.allocated_bytes, inode.size);
   if (const BlockDevice& device = parts.volume->device(); device.writable()) {
     parts.refusal = why_no_writes(inode);
     std::shared_ptr<Writer> writer = parts.refusal.empty() ? Writer::of(parts.volume) : nullptr;
@@ -134,7 +135,9 @@ DevicePtr make_file(Library& library, const Inode& inode, std::string descriptio
   parts.state =
       parts.writer ? parts.writer->file(inode) : std::make_shared<FileState>(parts.volume, inode);
   parts.greatest = greatest_size(*parts.volume, inode);
-  return std::make_shared<FileDevice>(inode.size, std::move(parts));
+  // Somebody may have it open whose growth has not been flushed yet.
+  const std::uint64_t size = parts.state->size();
+  return std::make_shared<FileDevice>(size, std::move(parts));
 }
 
 std::uint64_t first_byte_on_disk(const BlockDevice& file) {

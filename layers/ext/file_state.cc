@@ -5,7 +5,11 @@
 namespace peelfs::ext {
 
 FileState::FileState(std::shared_ptr<const Volume> volume, const Inode& inode)
-    : volume_(std::move(volume)), number_(inode.number), inode_(inode), size_(inode.size) {
+    : volume_(std::move(volume)),
+      number_(inode.number),
+      inode_(inode),
+      size_(inode.size),
+      allocated_(inode.allocated_bytes) {
   load_map();
 }
 
@@ -31,6 +35,11 @@ BlockRun FileState::at(std::uint64_t logical) const {
 std::uint64_t FileState::size() const {
   const std::shared_lock lock(mutex_);
   return size_;
+}
+
+std::uint64_t FileState::allocated_bytes() const {
+  const std::shared_lock lock(mutex_);
+  return allocated_;
 }
 
 void FileState::add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks) {

@@ -168,6 +168,7 @@ void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
   const std::unique_lock lock(file.mutex_);
   if (!in_place) file.add_pending(logical, physical, blocks);
   if (fresh) file.fresh_blocks_ += blocks;
+  if (fresh) file.allocated_ += blocks * block_size;
   file.size_ = std::max(file.size_, offset + length);
   data = data.subspan(length);
 }

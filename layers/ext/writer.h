@@ -38,8 +38,8 @@ class FileState {
 
   /// Of a block map, with what is pending.
   BlockRun at(std::uint64_t logical) const;
-  std::uint64_t size() const;  ///< i_size, in bytes
-  std::uint32_t number() const { return number_; }
+  std::uint64_t size() const;             ///< i_size, in bytes
+  std::uint64_t allocated_bytes() const;  ///< block maps included
 
  private:
   friend class Writer;
@@ -56,6 +56,7 @@ class FileState {
   std::unique_ptr<const BlockMap> map_;
   std::map<std::uint64_t, Pending> pending_;  ///< by the first block of the file
   std::uint64_t size_;
+  std::uint64_t allocated_;  ///< bytes
 
   // The writer's own, under its mutex:
   std::uint64_t fresh_blocks_ = 0;  ///< pending blocks that were free before

@@ -57,6 +57,9 @@ TEST_F(ExtWrite, FilesGrowSideBySide) {
       }
       // The device that was opened before keeps its size, and shows the same bytes.
       EXPECT_EQ(seen.at("grow.img").device->size(), 70'001U);
+      // One that is opened now has what it is now, flushed or not.
+      EXPECT_EQ(SeenImage(disk).at("grow.img").device->size(), grow.size());
+      EXPECT_LE(grow.size(), a->allocated_bytes() + 60 * 33'333);
       write_both(*seen.at("grow.img").device, grow, 69'990, pattern(11, 9));
       EXPECT_TRUE(read_bytes(*a, 0, grow.size()) == grow) << kind;
     }
