@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <memory>
 #include <string>
 
 #include "cli/changes.h"
 #include "cli/command.h"
+#include "cli/mounted.h"
 #include "cli/session.h"
 #include "cli/text.h"
 #include "host/source.h"
@@ -94,7 +96,8 @@ int run_diff(const Command& command) {
         .expected("SOURCE... NAME")
         .advice("'peelfs diff' without it shows the names");
   }
-  const auto after = open_session(inside);
+  std::shared_ptr<Peeling> after;
+  naming_mounts([&] { after = open_session(inside); });
   report_warnings(inside, *after);
   const auto before = after->uncovered();
   if (command.dump.length != 0) return dump_device(command, *before, *after, name);

@@ -110,7 +110,7 @@ TEST_F(Overlays, WhatIsMountedIsNamed) {
     const bool named = verb == "checkpoint" || verb == "revert";
     const Outputs refused = with(verb, named ? "x" : disk_);
     EXPECT_EQ(refused.exit_code, 2) << verb;
-    EXPECT_TRUE(contains(refused.errors, verb == "diff" ? "in use" : at_)) << refused.errors;
+    EXPECT_TRUE(contains(refused.errors, at_)) << refused.errors;
   }
   fs::create_directory(folder_ / "second");
   const Outputs second =
@@ -161,9 +161,11 @@ TEST_F(Overlays, TemporaryLeavesNothing) {
 }
 
 TEST_F(Overlays, NothingWritesByAccident) {
-  for (const std::string& options :
-       {"--rw --overlay " + ov_, "--overlay-temp --rw", "-o rw,overlay=" + ov_,
-        std::string("-o ro,rw"), "-o ro --overlay-temp", "--overlay-temp --overlay " + ov_}) {
+  const std::vector<std::string> combinations{
+      "--rw --overlay " + ov_, "--overlay-temp --rw",
+      "-o rw,overlay=" + ov_,  "-o ro,rw",
+      "-o ro --overlay-temp",  "--overlay-temp --overlay " + ov_};
+  for (const std::string& options : combinations) {
     const Outputs refused = peelfs_apart(options + " " + disk_ + " " + at_);
     EXPECT_EQ(refused.exit_code, 1) << options;
     EXPECT_TRUE(contains(refused.errors, "exclude")) << refused.errors;
@@ -184,6 +186,80 @@ TEST_F(Overlays, InPlaceNeedsAWritableSource) {
   EXPECT_NE(refused.exit_code, 0);
   EXPECT_TRUE(contains(refused.errors, "cannot open " + disk_ + " for writing")) << refused.errors;
   EXPECT_FALSE(is_mounted(at_));
+}
+
+/// Killed again and again, at whatever moment that is; in the end every byte is there.
+TEST_F(Overlays, ACommitThatIsKilledIsFinished) {
+  const std::string source = folder_ / "large.img";
+  write_file(source, pattern(24U << 20U, 1));
+  must_run(std::string(PEELFS_PROGRAM) + " --overlay " + ov_ + " " + source + " " + at_);
+  must_run("head -c 20M /dev/urandom | dd of=" + at_ +
+           "/large bs=1M seek=2 conv=notrunc status=none");
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  must_run("qemu-img convert -O raw " + ov_ + "/large.qcow2 " + (folder_ / "want"));
+  const std::string commit =
+      std::string(PEELFS_PROGRAM) + " commit -q --overlay " + ov_ + " " + source;
+  for (const char* const delay : {"0.02", "0.05", "0.08", "0.11", "0.15", "0.2"}) {
+    run("timeout -s KILL " + std::string(delay) + " " + commit);
+  }
+  if (fs::exists(ov_ + "/large.qcow2")) must_run(commit);
+  EXPECT_FALSE(fs::exists(ov_ + "/large.qcow2"));
+  EXPECT_EQ(sha256(read_file(source)), sha256(read_file(folder_ / "want")));
+}
+
+TEST_F(Overlays, AGuestThatWritesIsWarnedOf) {
+  SKIP_WITHOUT("qemu-io");
+  std::FILE* const guest =
+      ::popen(("exec qemu-io -f raw " + disk_ + " >/dev/null 2>&1").c_str(), "w");
+  const bool seen = wait_until(
+      [&] { return contains(peelfs_apart("ls " + disk_).errors, "is being written by qemu-io"); });
+  const Outputs refused = peelfs_apart("--overlay " + ov_ + " " + disk_ + " " + at_);
+  const Outputs in_place = peelfs_apart("--rw " + disk_ + " " + at_);
+  ::pclose(guest);
+  EXPECT_TRUE(seen);
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_TRUE(contains(refused.errors, "qemu-io (pid ")) << refused.errors;
+  EXPECT_NE(in_place.exit_code, 0);
+  EXPECT_TRUE(contains(in_place.errors, "qemu-io (pid ")) << in_place.errors;
+  EXPECT_FALSE(is_mounted(at_));
+}
+
+TEST_F(Overlays, InPlaceOneWriterAtATime) {
+  Buffer expected = read_file(disk_);
+  const auto partition = peelfs_apart("map --json " + disk_ + " diskp2").output;
+  const std::uint64_t at = nlohmann::json::parse(partition)[0].at("offset");
+  must_run(std::string(PEELFS_PROGRAM) + " --rw " + disk_ + " " + at_);
+  must_run("printf MARK | dd of=" + at_ + "/diskp2 bs=1 seek=5000 conv=notrunc,fsync status=none");
+  const Bytes mark = as_bytes("MARK");
+  std::copy(mark.begin(), mark.end(), expected.begin() + static_cast<std::ptrdiff_t>(at + 5000));
+  EXPECT_EQ(sha256(read_file(disk_)), sha256(expected)) << "fsync brought it there";
+  fs::create_directory(folder_ / "second");
+  for (const std::string& options : {std::string("--rw"), "--overlay " + ov_}) {
+    const Outputs second = peelfs_apart(options + " " + disk_ + " " + (folder_ / "second"));
+    EXPECT_EQ(second.exit_code, 32) << options;
+    EXPECT_TRUE(contains(second.errors, "in use")) << second.errors;
+  }
+  EXPECT_TRUE(contains(peelfs_apart("ls " + disk_).errors, "is being written by"));
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  EXPECT_EQ(sha256(read_file(disk_)), sha256(expected)) << "and nothing else";
+}
+
+/// mount(8) adds rw to whatever fstab says.
+TEST_F(Overlays, FstabWritesOnlyWhenItSaysSo) {
+  fs::create_symlink(PEELFS_PROGRAM, folder_ / "mount.fuse.peelfs");
+  const std::string helper = (folder_ / "mount.fuse.peelfs") + " " + disk_ + " " + at_ + " -o ";
+  const std::string scribble = "printf X | dd of=" + at_ + "/diskp2 conv=notrunc status=none";
+  must_run(helper + "rw,noauto");
+  EXPECT_NE(run(scribble).exit_code, 0);
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  must_run(helper + "rw,overlay=" + ov_);
+  must_run(scribble);
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  untouched();
+  must_run(helper + "rw,in-place");
+  must_run(scribble);
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  EXPECT_NE(sha256(read_file(disk_)), digest_);
 }
 
 TEST_F(Overlays, TryDrop) {
@@ -268,7 +344,8 @@ TEST_F(Overlays, TryAsks) {
 
 TEST_F(Overlays, CtrlCGoesToTheCommand) {
   ::setenv("TMPDIR", (folder_ / "tmp").c_str(), 1);
-  Terminal terminal(std::string(PEELFS_PROGRAM) + " try --drop " + disk_ +
+  // exec: a shell in between would end by the signal, too.
+  Terminal terminal("exec " + std::string(PEELFS_PROGRAM) + " try --drop " + disk_ +
                     " diskp2 -- sh -c 'trap \"exit 9\" INT; echo ready {}; sleep 60 & wait'");
   ::unsetenv("TMPDIR");
   ASSERT_TRUE(terminal.wait_for("ready"));
@@ -314,7 +391,7 @@ TEST_F(Overlays, TryABtrfsOnTwoDevices) {
   SKIP_WITHOUT("mkfs.btrfs");
   const std::string one = folder_ / "one.img";
   const std::string two = folder_ / "two.img";
-  must_run("truncate -s 120M " + one + " " + two +
+  must_run("truncate -s 130M " + one + " " + two +
            "; PATH=$PATH:/usr/sbin mkfs.btrfs -q -d raid1 "
            "-m raid1 " +
            one + " " + two);
