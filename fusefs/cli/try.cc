@@ -12,6 +12,7 @@
 #include "btrfs/members.h"
 #include "cli/changes.h"
 #include "cli/commit.h"
+#include "cli/interrupt.h"
 #include "cli/runner.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -139,6 +140,8 @@ void unmount_patiently(const std::string& mountpoint) {
 
 int run_on(const Command& command, Runner& runner, const Target& target, const Workplace& work,
            const std::string& overlays) {
+  // Whatever comes, the mount is ended; what came is obeyed afterwards.
+  const Interruptible interruptible;
   MountOptions options;
   options.mountpoint = work.mountpoint();
   options.fsname = source_text(command.from.sources);
@@ -182,8 +185,9 @@ void explain_kept(const Command& command, const std::string& overlays) {
       shown(overlays + sources) + "\n" + "  peelfs drop --overlay " + shown(overlays));
 }
 
-Outcome ask(bool may_commit) {
+Outcome ask(bool may_commit, const std::string& overlays) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return Outcome::keep;
+  say("peelfs: until you decide they are in " + shown(overlays));
   for (;;) {
     std::fputs(may_commit ? "Commit these changes into the sources, drop them, or keep them for "
                             "later? [c/d/k] "
@@ -239,11 +243,8 @@ void conclude(const Command& command, const std::string& overlays, Outcome outco
   }
 }
 
-}  // namespace
-
-int run_try(const Command& command) {
-  // A filesystem that another `try` has kept would be continued, and dropped with it.
-  Runner runner;
+int attempt(const Command& command) {
+  Runner runner;  // before there is any key that it could inherit
   const Target target = find_target(command);
   if (target.missing != 0 && !command.quiet) {
     warn(target.name + " is one of several devices of a btrfs filesystem, of which " +
@@ -260,6 +261,10 @@ int run_try(const Command& command) {
     if (own && ::rmdir(overlays.c_str()) != 0) explain_kept(command, overlays);
     throw;
   }
+  if (Interruptible::signal() != 0) {
+    explain_kept(command, overlays);
+    return code;
+  }
   if (code == try_exit::not_found || code == try_exit::not_runnable) {
     warn(command.command_line.front() +
          (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
@@ -270,12 +275,20 @@ int run_try(const Command& command) {
     return code;
   }
   const bool good = code == 0 || (code == 1 && is_checker(command.command_line.front()));
-  Outcome outcome = command.outcome == Outcome::ask ? ask(good) : command.outcome;
+  Outcome outcome = command.outcome == Outcome::ask ? ask(good, overlays) : command.outcome;
   if (outcome == Outcome::commit && !good) {
     warn("not committed: the command has ended with " + std::to_string(code));
     outcome = Outcome::keep;
   }
   conclude(command, overlays, outcome);
+  return code;
+}
+
+}  // namespace
+
+int run_try(const Command& command) {
+  const int code = attempt(command);
+  if (Interruptible::signal() != 0) Interruptible::obey();
   return code;
 }
 
