@@ -1,7 +1,6 @@
 #include "ext/writer.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
 #include <ctime>
 #include <utility>
@@ -17,11 +16,10 @@ constexpr std::uint64_t most_at_once = std::uint64_t{1} << 20U;  // bytes in one
 constexpr std::uint64_t most_ahead = std::uint64_t{16} << 20U;   // bytes taken for a growing file
 constexpr std::size_t most_pending = 4096;                       // runs
 
-/// Every writer that there is, also while it ends: the next one for its device waits for that, or
-/// it would see a filesystem that is not clean.
+/// Every writer that there is, by its device. A writer keeps its device alive, so the key of a
+/// living one is nobody else's.
 struct Registry {
   std::mutex mutex;
-  std::condition_variable ended;
   std::map<const BlockDevice*, std::weak_ptr<Writer>> writers;
 };
 Registry& registry() {
@@ -33,17 +31,24 @@ Registry& registry() {
 
 std::shared_ptr<Writer> Writer::of(const std::shared_ptr<const Volume>& volume) {
   Registry& all = registry();
-  std::unique_lock lock(all.mutex);
-  // A writer keeps its device alive, so the key of a living one is nobody else's.
-  const BlockDevice* key = &volume->device();
-  for (auto known = all.writers.find(key); known != all.writers.end();
-       known = all.writers.find(key)) {
-    if (std::shared_ptr<Writer> writer = known->second.lock()) return writer;
-    all.ended.wait(lock);
+  const std::lock_guard lock(all.mutex);
+  std::weak_ptr<Writer>& known = all.writers[&volume->device()];
+  if (std::shared_ptr<Writer> writer = known.lock()) {
+    if (writer->volume_ == volume) return writer;
+    // The device has been opened again: it may have been written to as a whole, and what this one
+    // knows of bitmaps and maps is of before.
+    writer->retire();
   }
   auto writer = std::make_shared<Writer>(volume);
-  all.writers[key] = writer;
+  known = writer;
   return writer;
+}
+
+void Writer::retire() {
+  const std::lock_guard lock(mutex_);
+  poison_ = std::make_unique<Error>(
+      Error(Fault::io, "the filesystem was opened again, and this file is of before")
+          .with_errno(ESTALE));
 }
 
 bool Writer::is_at_work() {
@@ -51,19 +56,13 @@ bool Writer::is_at_work() {
   return !valid_;
 }
 
+// Nothing is written here: somebody else may have written to the device meanwhile. Whoever cares
+// has flushed, and what has not been flushed is lost as in a power cut.
 Writer::~Writer() {
-  try {
-    if (allocator_) {
-      flush();
-      flush();  // behind which nothing was written: clean again
-    }
-  } catch (...) {
-    // Whoever cared has flushed before. The filesystem stays marked as not clean.
-  }
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  all.writers.erase(&volume_->device());
-  all.ended.notify_all();
+  const auto mine = all.writers.find(&volume_->device());
+  if (mine != all.writers.end() && mine->second.expired()) all.writers.erase(mine);
 }
 
 std::shared_ptr<FileState> Writer::file(const Inode& inode) {
@@ -221,9 +220,8 @@ std::uint64_t Writer::node_reserve() const {
 void Writer::flush() {
   const std::lock_guard lock(mutex_);
   check();
-  if (!dirty_.empty()) {
-    commit();
-  } else if (!valid_) {
+  if (!dirty_.empty()) commit();
+  if (!valid_) {
     finish();
   } else {
     volume_->device().flush();

@@ -9,9 +9,10 @@
 //   (data), bitmaps, group descriptors, new nodes of block maps          | barrier
 //   inodes: the new map and size at once, since an inode is in one sector | barrier
 //
-// and one behind which nothing was written gives unused space back and says "clean" again. So a
-// power cut leaves blocks that are marked as used and are not, and what e2fsck counts anew; never
-// a block that is used twice, nor a map that is half old and half new.
+//   unused space given back, the super block clean again                 | barrier
+//
+// So a power cut leaves blocks that are marked as used and are not, and what e2fsck counts anew;
+// never a block that is used twice, nor a map that is half old and half new.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +66,8 @@ class FileState {
 /// One for each filesystem that is written to. Thread-safe.
 class Writer {
  public:
-  /// The one of the volume's device, which everybody who writes to it shares.
+  /// The one of the volume, which everybody who writes to it shares. One of an earlier volume on
+  /// the same device writes no more.
   static std::shared_ptr<Writer> of(const std::shared_ptr<const Volume>& volume);
   /// Whether it has marked the filesystem as not clean.
   bool is_at_work();
@@ -84,6 +86,7 @@ class Writer {
   void flush();
 
  private:
+  void retire();
   void check() const;
   void begin();
   void set_valid(bool valid);

@@ -26,15 +26,6 @@ class Mirror : public BlockDevice {
     for (const Mark& mark : marks_) mark_devices_.push_back(mark.device);
   }
 
-  ~Mirror() override {
-    try {
-      flush();
-      flush();  // behind which nothing was written
-    } catch (...) {
-      // The marks stay: the kernel will make the legs equal. Whoever cared has flushed before.
-    }
-  }
-
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
     return Extent::in_device(*legs_.front().device, legs_.front().offset + offset, length);
   }
@@ -52,9 +43,9 @@ class Mirror : public BlockDevice {
   bool writable() const noexcept override { return true; }
   void flush() const override {
     check_failed();
-    const bool quiet = !written_.exchange(false);
+    written_ = false;
     flush_all(devices_);
-    if (quiet) take_marks_back();
+    take_marks_back();  // unless somebody has written meanwhile
   }
 
   std::uint64_t allocated_bytes() const override {

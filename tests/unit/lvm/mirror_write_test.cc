@@ -86,8 +86,6 @@ TEST(LvmMirrorWrite, TheLogSaysSoWhileLegsMayDiffer) {
   EXPECT_EQ(log(), std::byte{0});
   EXPECT_GT(disks[2]->flushes(), 0U);
   mirror.flush();
-  EXPECT_EQ(log(), std::byte{0}) << "a second write would find it without a barrier";
-  mirror.flush();
   EXPECT_EQ(log(), std::byte{0xff});
   zero(mirror, 0, 100, WriteKind::zeroes);
   EXPECT_EQ(log(), std::byte{0});
