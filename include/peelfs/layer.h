@@ -44,6 +44,9 @@ class References {
   /// @throws Error(Fault::denied) when the rules forbid it, Error(Fault::missing) when it is not
   /// there
   virtual Found open(std::string_view name) const = 0;
+  /// The same for a part of the image itself (its external data file), which is written where the
+  /// image is: writable if the person named the image's source for writing.
+  virtual Found open_part(std::string_view name) const { return open(name); }
 };
 
 /// "This is mine", as a layer's probe says it. Text is raw, as on the disk.

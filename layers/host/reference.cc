@@ -34,9 +34,9 @@ class Root {
   const std::filesystem::path& path() const { return path_; }
 
   /// @return a descriptor, or -1 with errno
-  int open_beneath(const std::string& relative) const {
+  int open_beneath(const std::string& relative, bool write) const {
     open_how how{};
-    how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOATIME;
+    how.flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOATIME;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
     long fd = syscall(SYS_openat2, fd_, relative.c_str(), &how, sizeof how);
     if (fd < 0 && errno == EPERM) {
@@ -55,6 +55,7 @@ struct Rules {
   Root root;
   std::vector<std::filesystem::path> allowed;  ///< canonical
   bool relied_on = false;
+  bool writable = false;  ///< the source is: so are the parts of its images
   explicit Rules(const std::string& directory) : root(directory) {}
 };
 
@@ -68,12 +69,16 @@ class HostReferences : public References {
   HostReferences(std::shared_ptr<const Rules> rules, std::filesystem::path subdirectory)
       : rules_(std::move(rules)), subdirectory_(std::move(subdirectory)) {}
 
-  Found open(std::string_view name) const override {
+  Found open(std::string_view name) const override { return open(name, false); }
+  Found open_part(std::string_view name) const override { return open(name, rules_->writable); }
+
+ private:
+  Found open(std::string_view name, bool write) const {
     if (name.empty() || name.find('\0') != std::string_view::npos) {
       throw Error(Fault::damaged, "the image names a file without a valid name");
     }
     const std::filesystem::path named(name);
-    if (auto found = open_allowed(named)) return std::move(*found);
+    if (auto found = open_allowed(named, write)) return std::move(*found);
     if (!rules_->root.usable()) {
       throw refused(named, "an image on a block device may name no host file");
     }
@@ -88,7 +93,7 @@ class HostReferences : public References {
                                  rules_->root.path().string());
       }
     }
-    const int fd = rules_->root.open_beneath(relative.string());
+    const int fd = rules_->root.open_beneath(relative.string(), write);
     if (fd < 0) {
       const int error_number = errno;
       if (error_number == EXDEV || error_number == ELOOP) {
@@ -101,7 +106,6 @@ class HostReferences : public References {
     return accept(fd, rules_->root.path() / relative, relative.parent_path());
   }
 
- private:
   static Error refused(const std::filesystem::path& name, const std::string& why) {
     return Error(Fault::denied,
                  "the image names the file " + name.string() + "; refused, because " + why)
@@ -109,7 +113,7 @@ class HostReferences : public References {
   }
 
   /// What the person allowed by name: the file itself, or a directory above it.
-  std::optional<Found> open_allowed(const std::filesystem::path& named) const {
+  std::optional<Found> open_allowed(const std::filesystem::path& named, bool write) const {
     if (rules_->allowed.empty()) return std::nullopt;
     std::error_code failed;
     const auto path = std::filesystem::canonical(
@@ -117,16 +121,26 @@ class HostReferences : public References {
     if (failed) return std::nullopt;
     for (const std::filesystem::path& allowed : rules_->allowed) {
       if (path != allowed && !lies_beneath(path, allowed)) continue;
-      const auto file = HostFile::open(path);
-      if (rules_->relied_on) lock_image(*file, ImageUse::relied_on);
+      const auto file =
+          HostFile::open(path, write ? HostFile::Access::read_write : HostFile::Access::read_only);
+      lock(*file);
       // Its own references count from where it lies.
       auto rules = std::make_shared<Rules>(path.parent_path().string());
       rules->allowed = rules_->allowed;
       rules->relied_on = rules_->relied_on;
+      rules->writable = rules_->writable;
       return Found{make_file_device(file), std::make_shared<HostReferences>(std::move(rules), ""),
                    path.string()};
     }
     return std::nullopt;
+  }
+
+  void lock(const HostFile& file) const {
+    if (file.writable()) {
+      lock_image(file, ImageUse::written);
+    } else if (rules_->relied_on) {
+      lock_image(file, ImageUse::relied_on);
+    }
   }
 
   Found accept(int fd, const std::filesystem::path& path,
@@ -138,7 +152,7 @@ class HostReferences : public References {
           .advice("if you trust the image, allow it with --allow-reference PATH");
     }
     const auto file = HostFile::adopt(fd, path.string());
-    if (rules_->relied_on) lock_image(*file, ImageUse::relied_on);
+    lock(*file);
     return Found{make_file_device(file),
                  std::make_shared<HostReferences>(rules_, std::move(subdirectory)), path.string()};
   }
@@ -151,9 +165,10 @@ class HostReferences : public References {
 
 std::shared_ptr<const References> make_host_references(const std::string& directory,
                                                        std::span<const std::string> allowed,
-                                                       bool relied_on) {
+                                                       bool relied_on, bool writable) {
   auto rules = std::make_shared<Rules>(directory);
   rules->relied_on = relied_on;
+  rules->writable = writable;
   for (const std::string& path : allowed) {
     std::error_code failed;
     const auto canonical = std::filesystem::canonical(path, failed);

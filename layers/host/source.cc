@@ -106,7 +106,7 @@ class Opener {
     source.raw = spec.raw;
     const std::string directory = path.has_parent_path() ? path.parent_path().string() : ".";
     source.references = make_host_references(file->is_block_device() ? "" : directory, allowed_,
-                                             spec.writable || spec.relied_on);
+                                             spec.writable || spec.relied_on, spec.writable);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));
   }

@@ -72,6 +72,7 @@ bool has_image_suffix(std::string_view file_name);
 ///   names it
 std::shared_ptr<const References> make_host_references(const std::string& directory,
                                                        std::span<const std::string> allowed,
-                                                       bool relied_on = false);
+                                                       bool relied_on = false,
+                                                       bool writable = false);
 
 }  // namespace peelfs

@@ -40,14 +40,13 @@ using Chain = std::vector<Place>;
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
                                  Chain& chain);
 
-References::Found find(const std::string& name,
-                       const std::shared_ptr<const References>& references) {
-  const std::string path = referenced_path(name);
+/// @param references null: the image may name nothing
+const References& allowed(const std::shared_ptr<const References>& references) {
   if (!references) {
     throw Error(Fault::denied, "an image that lies inside of another disk may not name host files")
         .advice("copy the image out of the disk, beside its files, to see all of it");
   }
-  return references->open(path);
+  return *references;
 }
 
 /// Formats that qemu would recognise in a file whose format is not stored; what they unpack to is
@@ -87,7 +86,8 @@ std::string probe_format(const BlockDevice& file) {
 /// @return the backing file as a disk
 DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundings& surroundings,
                        Chain& chain) {
-  References::Found found = find(image.header.backing_file, candidate.references);
+  References::Found found =
+      allowed(candidate.references).open(referenced_path(image.header.backing_file));
   const std::string format = image.header.backing_format.empty() ? probe_format(*found.device)
                                                                  : image.header.backing_format;
   // "file" and "host_device" are what old qemu stored for raw.
@@ -131,7 +131,10 @@ void open_data_file(Image& image, const Candidate& candidate) {
       throw Error(Fault::missing, "the image needs an external data file but names none")
           .expected("header extension " + hex(extension_data_file));
     }
-    image.data = find(image.header.data_file, candidate.references).device;
+    const References& references = allowed(candidate.references);
+    const std::string path = referenced_path(image.header.data_file);
+    image.data =
+        (candidate.file->writable() ? references.open_part(path) : references.open(path)).device;
   } catch (const Error& error) {
     image.data = stand_in(image, what, error);
   }

@@ -54,7 +54,9 @@ void remove_extension(const BlockDevice& file, std::uint32_t type);
 
 /// Internal snapshots of an image that nobody has open. Bracketed by the dirty bit: after a power
 /// cut `qemu-img check -r all` restores exact bytes.
-/// @param file writable, growable (or large enough)
+/// @param file writable, growable (or large enough), and opened since the image was last changed:
+/// its
+///   size is the image's
 struct SnapshotInfo {
   std::string id, name;
   std::uint64_t date_seconds = 0;
