@@ -13,6 +13,7 @@ std::vector<Stack> stacks() {
   std::vector<Stack> list;
   add_plain_stacks(list);
   add_qcow2_stacks(list);
+  add_deep_stacks(list);
   return list;
 }
 

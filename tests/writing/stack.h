@@ -52,6 +52,7 @@ std::vector<Stack> stacks();
 // Parts of the list, in files of their own.
 void add_plain_stacks(std::vector<Stack>& list);
 void add_qcow2_stacks(std::vector<Stack>& list);
+void add_deep_stacks(std::vector<Stack>& list);
 
 /// A disk that is open. Dropping it closes everything; whoever wants it to be on the disk flushes
 /// before.

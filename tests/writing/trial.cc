@@ -4,7 +4,9 @@
 
 #include <filesystem>
 
+#include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "qcow2/overlay.h"
 
 namespace peelfs::test {
 
@@ -116,22 +118,39 @@ void Trial::outside_writes(Dice& dice) {
   disk_.outside.io(commands);
 }
 
+// By qemu or by us: each must cope with what the other left.
 void Trial::change_snapshots(Dice& dice) {
   const std::string image = " " + shell_word(disk_.snapshots);
+  const bool ours = dice.chance(50);
+  const DevicePtr file =
+      make_file_device(HostFile::open(disk_.snapshots, HostFile::Access::read_write));
+  const std::string who = ours ? "our " : "qemu's ";
   if (snapshots_.size() < 3 && dice.chance(50)) {
     const std::string tag = "s" + std::to_string(snapshots_made_++);
-    must_run("qemu-img snapshot -c " + tag + image);
-    model_->note("snapshot " + tag);
+    if (ours) {
+      qcow2::create_snapshot(file, tag);
+    } else {
+      must_run("qemu-img snapshot -c " + tag + image);
+    }
+    model_->note(who + "snapshot " + tag);
     snapshots_.push_back({tag, model_->bytes()});
   } else if (!snapshots_.empty()) {
     const std::size_t which = dice.below(snapshots_.size());
     const Snapshot& snapshot = snapshots_[which];
     if (dice.chance(50)) {
-      must_run("qemu-img snapshot -a " + snapshot.tag + image);
-      model_->replace("revert to " + snapshot.tag, snapshot.bytes);
+      if (ours) {
+        qcow2::revert_to_snapshot(file, snapshot.tag);
+      } else {
+        must_run("qemu-img snapshot -a " + snapshot.tag + image);
+      }
+      model_->replace(who + "revert to " + snapshot.tag, snapshot.bytes);
     } else {
-      must_run("qemu-img snapshot -d " + snapshot.tag + image);
-      model_->note("delete " + snapshot.tag);
+      if (ours) {
+        qcow2::delete_snapshot(file, snapshot.tag);
+      } else {
+        must_run("qemu-img snapshot -d " + snapshot.tag + image);
+      }
+      model_->note(who + "delete " + snapshot.tag);
       snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(which));
     }
   }
@@ -144,7 +163,10 @@ void Trial::reopen(Dice& dice) {
     outside_writes(dice);
     look_from_outside();
   }
-  if (!disk_.snapshots.empty()) change_snapshots(dice);
+  if (!disk_.snapshots.empty()) {
+    change_snapshots(dice);
+    look_from_outside();
+  }
   model_->note("reopen");
   open();
   if (ready()) check_map();

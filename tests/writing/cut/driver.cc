@@ -1,5 +1,6 @@
 // A client of the engine that the power-cut harness records:
 //   write_driver SOURCE DEVICE UNIT SEED OPERATIONS
+//   write_driver snapshots IMAGE
 // writes to DEVICE in SOURCE, which it opens as the program does, and notes in the recorder's log
 // what it is about to write and what it was promised.
 #include <cstdio>
@@ -8,7 +9,9 @@
 #include <string>
 
 #include "peelfs/error.h"
+#include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "qcow2/overlay.h"
 #include "writing/cut/promises.h"
 #include "writing/stack.h"
 
@@ -49,7 +52,22 @@ void work(const BlockDevice& device, std::uint64_t unit, std::uint64_t seed,
   }
 }
 
+/// Takes an internal snapshot, goes back to the one that is there, and removes the new one.
+void snapshots(const std::string& path) {
+  // Opened anew each time: a device is as large as its file was when it was opened.
+  const auto file = [&path] {
+    return make_file_device(HostFile::open(path, HostFile::Access::read_write));
+  };
+  qcow2::create_snapshot(file(), "two");
+  qcow2::revert_to_snapshot(file(), "one");
+  qcow2::delete_snapshot(file(), "two");
+}
+
 int main_of(int count, char** arguments) {
+  if (count == 3 && std::string(arguments[1]) == "snapshots") {
+    snapshots(arguments[2]);
+    return 0;
+  }
   if (count != 6) return 2;
   const Disk disk{.folder = ".", .sources = {arguments[1]}, .device = arguments[2]};
   const OpenDisk open(disk);
