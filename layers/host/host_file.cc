@@ -65,15 +65,26 @@ std::string what_it_is(mode_t mode) {
   return "neither a file nor a block device";
 }
 
-/// Moves the front of a list of buffers behind `done` bytes.
-void advance(std::span<iovec>& buffers, std::size_t done) {
-  while (!buffers.empty() && done >= buffers.front().iov_len) {
-    done -= buffers.front().iov_len;
-    buffers = buffers.subspan(1);
+/// Hands buffers to `transfer`, as many as one system call takes, until it has been through all of
+/// them. @param transfer (buffers) -> bytes that it has done, from the first on
+template <typename Transfer>
+void in_batches(std::span<const iovec> buffers, const Transfer& transfer) {
+  std::array<iovec, 64> batch{};
+  while (!buffers.empty()) {
+    std::span<iovec> rest(batch.data(), std::min(buffers.size(), batch.size()));
+    std::copy_n(buffers.begin(), rest.size(), rest.begin());
+    buffers = buffers.subspan(rest.size());
+    while (!rest.empty()) {
+      std::size_t done = transfer(std::span<const iovec>(rest));
+      while (!rest.empty() && done >= rest.front().iov_len) {
+        done -= rest.front().iov_len;
+        rest = rest.subspan(1);
+      }
+      if (done == 0) continue;
+      rest.front().iov_base = static_cast<std::byte*>(rest.front().iov_base) + done;
+      rest.front().iov_len -= done;
+    }
   }
-  if (done == 0) return;
-  buffers.front().iov_base = static_cast<std::byte*>(buffers.front().iov_base) + done;
-  buffers.front().iov_len -= done;
 }
 
 /// Marks a file when a write to it ends, well or badly. Marked when it begins, a flush that runs
@@ -179,27 +190,21 @@ HostFile::~HostFile() {
 }
 
 void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const {
-  std::array<iovec, 64> batch{};
-  while (!buffers.empty()) {
-    std::span<iovec> rest(batch.data(), std::min(buffers.size(), batch.size()));
-    std::copy_n(buffers.begin(), rest.size(), rest.begin());
-    buffers = buffers.subspan(rest.size());
-    while (!rest.empty()) {
-      const ssize_t got =
-          preadv(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) {
-        throw Error::system(errno, "reading " + path_ + " at offset " + std::to_string(offset));
-      }
-      if (got == 0) {
-        throw Error(Fault::io, path_ + " has become shorter")
-            .found("its end at or before offset " + std::to_string(offset))
-            .expected(std::to_string(end()) + " bytes, as when it was opened");
-      }
-      offset += static_cast<std::uint64_t>(got);
-      advance(rest, static_cast<std::size_t>(got));
+  in_batches(buffers, [&](std::span<const iovec> rest) {
+    const ssize_t got =
+        preadv(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) return std::size_t{0};
+    if (got < 0) {
+      throw Error::system(errno, "reading " + path_ + " at offset " + std::to_string(offset));
     }
-  }
+    if (got == 0) {
+      throw Error(Fault::io, path_ + " has become shorter")
+          .found("its end at or before offset " + std::to_string(offset))
+          .expected(std::to_string(end()) + " bytes, as when it was opened");
+    }
+    offset += static_cast<std::uint64_t>(got);
+    return static_cast<std::size_t>(got);
+  });
 }
 
 void HostFile::check_writable() const {
@@ -218,26 +223,20 @@ void HostFile::check_writable() const {
 void HostFile::write(std::uint64_t offset, std::span<const iovec> buffers) const {
   check_writable();
   const Dirtied dirtied(dirty_);
-  std::array<iovec, 64> batch{};
-  while (!buffers.empty()) {
-    std::span<iovec> rest(batch.data(), std::min(buffers.size(), batch.size()));
-    std::copy_n(buffers.begin(), rest.size(), rest.begin());
-    buffers = buffers.subspan(rest.size());
-    while (!rest.empty()) {
-      const ssize_t put =
-          pwritev(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) {
-        throw Error::system(put == 0 ? ENOSPC : errno,
-                            "writing " + path_ + " at offset " + std::to_string(offset));
-      }
-      offset += static_cast<std::uint64_t>(put);
-      std::uint64_t known = end_.load(std::memory_order_relaxed);
-      while (known < offset && !end_.compare_exchange_weak(known, offset)) {
-      }
-      advance(rest, static_cast<std::size_t>(put));
+  in_batches(buffers, [&](std::span<const iovec> rest) {
+    const ssize_t put =
+        pwritev(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) return std::size_t{0};
+    if (put <= 0) {
+      throw Error::system(put == 0 ? ENOSPC : errno,
+                          "writing " + path_ + " at offset " + std::to_string(offset));
     }
-  }
+    offset += static_cast<std::uint64_t>(put);
+    std::uint64_t known = end_.load(std::memory_order_relaxed);
+    while (known < offset && !end_.compare_exchange_weak(known, offset)) {
+    }
+    return static_cast<std::size_t>(put);
+  });
 }
 
 void HostFile::zero(std::uint64_t offset, std::uint64_t length, bool punch) const {

@@ -21,7 +21,7 @@ class Holder {
     if (child_ == 0) {
       const int fd = ::open(path.c_str(), O_RDWR);
       const char answer = fd >= 0 ? 'y' : 'n';
-      static_cast<void>(::write(ready[1], &answer, 1));
+      [[maybe_unused]] const ssize_t ignored = ::write(ready[1], &answer, 1);
       ::pause();
       ::_exit(0);
     }
