@@ -96,7 +96,8 @@ class BlockDevice {
 
   // --- Writing; everybody writes through the write loop in peelfs/io.h ---
 
-  /// Whether bytes may be written at all. It never changes. False unless every layer below, down to
+  /// Whether bytes may be written at all. It never changes but from true to false, before the first
+  /// write (an image turns out to be somebody's backing file). False unless every layer below, down to
   /// a host file that was opened for writing, can take them.
   virtual bool writable() const noexcept { return false; }
 

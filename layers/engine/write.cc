@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/computed.h"
 #include "engine/epoch.h"
 #include "engine/gather.h"
@@ -8,6 +10,8 @@
 namespace peelfs {
 
 namespace {
+
+constexpr std::uint64_t most_zeroed_at_once = 64U << 20U;
 
 void check_writable(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
   check_range(device, offset, length);
@@ -46,10 +50,12 @@ void write(const BlockDevice& device, std::uint64_t offset, Bytes data) {
 
 void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, WriteKind kind) {
   check_writable(device, offset, length);
-  const Epochs::Request request;
   try {
     while (length != 0) {
-      const Resolved at = resolve_write(device, offset, length, kind);
+      // Each piece is a request of its own: what it frees need not wait for the rest.
+      const Epochs::Request request;
+      const Resolved at =
+          resolve_write(device, offset, std::min(length, most_zeroed_at_once), kind);
       if (at.extent.kind == ExtentKind::host_file) {
         at.extent.file->zero(at.extent.offset, at.extent.length, kind == WriteKind::discard);
       } else if (at.extent.kind == ExtentKind::computed) {

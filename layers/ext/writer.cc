@@ -30,15 +30,15 @@ Registry& registry() {
 }  // namespace
 
 std::shared_ptr<Writer> Writer::of(const std::shared_ptr<const Volume>& volume) {
+  std::shared_ptr<Writer> former;  // if it is the last reference, it ends behind the lock
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   std::weak_ptr<Writer>& known = all.writers[&volume->device()];
-  if (std::shared_ptr<Writer> writer = known.lock()) {
-    if (writer->volume_ == volume) return writer;
-    // The device has been opened again: it may have been written to as a whole, and what this one
-    // knows of bitmaps and maps is of before.
-    writer->retire();
-  }
+  former = known.lock();
+  if (former && former->volume_ == volume) return former;
+  // The device has been opened again: it may have been written to as a whole, and what the former
+  // one knows of bitmaps and maps is of before.
+  if (former) former->retire();
   auto writer = std::make_shared<Writer>(volume);
   known = writer;
   return writer;

@@ -43,9 +43,9 @@ class Mirror : public BlockDevice {
   bool writable() const noexcept override { return true; }
   void flush() const override {
     check_failed();
-    written_ = false;
+    const std::uint64_t before = writes_;
     flush_all(devices_);
-    take_marks_back();  // unless somebody has written meanwhile
+    take_marks_back(before);
   }
 
   std::uint64_t allocated_bytes() const override {
@@ -64,7 +64,7 @@ class Mirror : public BlockDevice {
     }
     try {
       for (const Piece& leg : legs_) change(leg);
-      written_ = true;
+      ++writes_;
     } catch (...) {
       failed_ = true;
       throw;
@@ -96,9 +96,10 @@ class Mirror : public BlockDevice {
     marked_ = true;
   }
 
-  void take_marks_back() const {
+  /// @param durable how many writes had ended before a flush that has succeeded
+  void take_marks_back(std::uint64_t durable) const {
     const std::lock_guard lock(marking_);  // no write is under way
-    if (!marked_ || written_ || failed_) return;
+    if (!marked_ || writes_ != durable || failed_) return;
     marked_ = false;
     for (const Mark& mark : marks_) write(*mark.device, mark.offset, mark.clean);
     flush_all(mark_devices_);
@@ -118,7 +119,7 @@ class Mirror : public BlockDevice {
   std::vector<DevicePtr> devices_, mark_devices_;
   mutable std::shared_mutex marking_;  ///< shared by writes; guards marked_
   mutable bool marked_ = false;
-  mutable std::atomic<bool> written_ = false;  ///< since the last flush
+  mutable std::atomic<std::uint64_t> writes_ = 0;
   mutable std::atomic<bool> failed_ = false;
 };
 

@@ -1,18 +1,29 @@
 // Are the reference counts of an image true? Whoever writes trusts them with every byte.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "peelfs/block_device.h"
 #include "qcow2/header.h"
 #include "qcow2/refcounts.h"
 
 namespace peelfs::qcow2 {
 
-/// Counts what the image refers to, in all of its tables and snapshots, and compares. Clusters that
-/// count too high (leaks) are fine. Reads every L1 and L2 table once.
+/// Counts that are too high: bytes of the image file, and by how much each of their clusters is.
+struct Leak {
+  std::uint64_t offset = 0;
+  std::uint64_t excess = 0;
+};
+
+/// Counts what the image refers to, in all of its tables, snapshots and bitmaps, and compares.
+/// Reads every L1 and L2 table once.
 /// @param end bytes of the file in use
-/// @throws Error(Fault::damaged) naming the first cluster that counts too low, or that an entry
-///   calls its own although others refer to it: writing could destroy data
-void audit_counts(const BlockDevice& file, const Header& header, std::uint64_t end,
-                  Refcounts& counts);
+/// @return clusters that count too high, which harms nobody; at most 2^20 of them
+/// @throws Error: damaged, naming the first cluster that counts too low, or that an entry calls its
+///   own although others refer to it, or metadata that is shared: writing could destroy data;
+///   unsupported for an image that is too large to be checked
+std::vector<Leak> audit_counts(const BlockDevice& file, const Header& header, std::uint64_t end,
+                               Refcounts& counts);
 
 }  // namespace peelfs::qcow2

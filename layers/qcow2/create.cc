@@ -59,6 +59,11 @@ void add_extension(Buffer& header, std::uint32_t type, Bytes data) {
 void create_image(const BlockDevice& file, const NewImage& image) {
   const std::uint64_t size = round_up(image.size, 512);
   const Layout layout = layout_of(size, image.cluster_bits);
+  if (layout.clusters() * 2 > layout.cluster) {
+    throw Error(Fault::unsupported, "the clusters are too small for a disk of this size")
+        .found("clusters of " + std::to_string(layout.cluster) + " bytes")
+        .expected("one refcount block for the tables of an empty image");
+  }
   const std::uint64_t counts = (1 + layout.table_clusters) * layout.cluster;
   const std::uint64_t l1 = counts + layout.cluster;
 

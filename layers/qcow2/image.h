@@ -28,8 +28,9 @@ struct Image {
   std::uint64_t iv_offset = 0;                 ///< in 512-byte units
   Caches* caches = nullptr;
   std::uint64_t cache_owner = 0;
-  std::shared_ptr<Writer> writer;  ///< null: the image is only read
-  std::string read_only_reason;    ///< why, if its file could be written
+  std::shared_ptr<Writer> writer;         ///< null: the image is only read
+  std::string read_only_reason;           ///< why, if its file could be written
+  std::shared_ptr<const void> relied_on;  ///< of a backing file: see uses.h
 
   /// What is missing, worst first: the reason why some bytes cannot be read ("degraded"), then
   /// notes.

@@ -7,6 +7,7 @@
 #include "peelfs/devices.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "qcow2/uses.h"
 #include "qcow2/writable.h"
 
 namespace peelfs::qcow2 {
@@ -16,26 +17,11 @@ namespace {
 /// The size of a file that is not there: larger than any offset that tables can hold.
 constexpr std::uint64_t unknown_size = 1ULL << 62U;
 
-/// Where the first byte of an image lies in the end: the same for two images only if they are one,
-/// whatever their names and however they are opened.
-struct Place {
-  dev_t host_device = 0;
-  ino_t inode = 0;
-  const BlockDevice* device = nullptr;
-  std::uint64_t offset = 0;
-  bool operator==(const Place&) const = default;
+/// The images of a backing chain that were met so far.
+struct Chain {
+  std::string first;  ///< the name of the image that the others are backing files of
+  std::vector<Place> places;
 };
-
-Place place_of(const BlockDevice& file) {
-  const Resolved first = resolve(file, 0, 1);
-  if (first.extent.kind == ExtentKind::host_file) {
-    return {first.extent.file->device_number(), first.extent.file->inode(), nullptr,
-            first.extent.offset};
-  }
-  return {0, 0, first.device, first.offset};
-}
-
-using Chain = std::vector<Place>;
 
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
                                  Chain& chain);
@@ -142,7 +128,7 @@ void open_data_file(Image& image, const Candidate& candidate) {
 
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
                                  Chain& chain) {
-  if (chain.size() >= max_chain) {
+  if (chain.places.size() >= max_chain) {
     throw Error(Fault::unsupported, "the backing chain is too long")
         .found("more than " + std::to_string(max_chain) + " images")
         .advice("qemu-img rebase or qemu-img convert shortens it");
@@ -152,10 +138,12 @@ std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings&
   image->file = candidate.file;
   image->header = read_header(*image->file);
   const Place place = place_of(*image->file);
-  if (std::find(chain.begin(), chain.end(), place) != chain.end()) {
+  if (std::find(chain.places.begin(), chain.places.end(), place) != chain.places.end()) {
     throw Error(Fault::damaged, "the backing chain is a loop: it leads back to " + candidate.name);
   }
-  chain.push_back(place);
+  // All but the first are backing files; whoever opened the chain keeps all of its images.
+  if (!chain.places.empty()) image->relied_on = rely_on(place, chain.first);
+  chain.places.push_back(place);
   image->notes = image->header.notes;
   image->caches = &surroundings.caches;
   image->cache_owner = BlockCache::new_owner();
@@ -195,12 +183,14 @@ std::string referenced_path(const std::string& name) {
 
 std::shared_ptr<const Image> open_image(const Candidate& candidate,
                                         const Surroundings& surroundings) {
-  Chain chain;
+  Chain chain{candidate.name, {}};
   const std::shared_ptr<Image> image = open_link(candidate, surroundings, chain);
   if (!image->file->writable()) return image;
   try {
     make_writable(*image);
+    claim_for_writing(chain.places.front(), image->writer);
   } catch (const Error& error) {
+    image->writer.reset();
     image->read_only_reason = error.what();
     image->notes.push_back("it can only be read: " + image->read_only_reason);
   }

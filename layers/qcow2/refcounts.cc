@@ -14,6 +14,7 @@ namespace {
 /// Offsets in tables have 56 bits.
 constexpr std::uint64_t greatest_offset = 1ULL << 55U;
 /// What clean blocks may take of memory.
+constexpr std::uint64_t most_table_bytes = 8U << 20U;
 constexpr std::size_t kept_bytes = std::size_t{16} << 20U;
 
 std::uint64_t count_at(Bytes block, std::uint32_t order, std::uint64_t index) {
@@ -187,7 +188,16 @@ void Refcounts::grow_table() {
   // behind.
   const std::uint64_t first = std::uint64_t{table_.size()} << block_bits_;
   const std::uint64_t per_cluster = (1ULL << cluster_bits_) / 8;
-  const std::uint64_t clusters = 2 * std::uint64_t{table_clusters_};
+  // qemu's limit and ours: a larger one nobody would open again.
+  const std::uint64_t most = std::max<std::uint64_t>(most_table_bytes >> cluster_bits_, 1);
+  if (table_clusters_ >= most) {
+    throw Error(Fault::io, "the image has no room for another cluster")
+        .found("a refcount table of " + std::to_string(table_clusters_) + " clusters")
+        .advice(
+            "larger clusters or narrower counts hold more: qemu-img convert -o cluster_size=...")
+        .with_errno(ENOSPC);
+  }
+  const std::uint64_t clusters = std::min<std::uint64_t>(2 * std::uint64_t{table_clusters_}, most);
   std::uint64_t blocks = 1;
   while (blocks << block_bits_ < clusters + blocks) ++blocks;
   check_room(first + blocks + clusters - 1);

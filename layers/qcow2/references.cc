@@ -1,5 +1,7 @@
 #include "qcow2/references.h"
 
+#include <vector>
+
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
@@ -48,12 +50,19 @@ void for_each_reference(const BlockDevice& file, const Header& header, const Tab
                         std::uint64_t end, const std::function<void(const Reference&)>& each) {
   const Buffer table = read_bytes(file, l1.offset, std::size_t{l1.entries} * 8);
   const ByteReader reader(table, "L1 table");
+  std::vector<bool> seen(div_round_up(end, header.cluster_size()));
   for (std::size_t at = 0; at < table.size(); at += 8) {
     const L1Entry entry{reader.be64(at)};
     if (entry.l2_offset() == 0) continue;
     const Reference reference{Reference::Kind::l2_table, entry.l2_offset(), header.cluster_size(),
                               (entry.raw & L2Entry::copied_bit) != 0, l1.offset + at};
     check(reference, header, end);
+    if (auto before = seen.at(entry.l2_offset() >> header.cluster_bits()); before) {
+      throw Error(Fault::damaged, "two entries of an L1 table name one L2 table")
+          .found("offset " + hex(entry.l2_offset()));
+    } else {
+      before = true;
+    }
     each(reference);
     const Buffer l2 = read_up_to(file, entry.l2_offset(), header.cluster_size());
     for_each_entry(l2, entry.l2_offset(), header, end, each);

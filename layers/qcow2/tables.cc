@@ -22,16 +22,15 @@ Tables::Block Tables::load(Kind kind, std::uint64_t offset, std::size_t length) 
   return block;
 }
 
-void Tables::change(Kind kind, std::uint64_t offset, std::size_t length,
+void Tables::change(Kind kind, std::uint64_t offset, const Block& before,
                     std::span<const Change> changes) {
   const std::uint64_t key = key_of(kind, offset);
-  const Block before = load(kind, offset, length);
   // Readers keep the block they have: this one is theirs, a copy is changed.
   auto after = std::make_shared<Buffer>(*before);
   for (const Change& change : changes) put_be(*after, change.at, change.value);
   const std::lock_guard lock(mutex_);
   const auto [place, added] = changed_.insert_or_assign(key, std::move(after));
-  if (added) unwritten_bytes_ += length;
+  if (added) unwritten_bytes_ += place->second->size();
   if (kind != Kind::l1) return;
   for (const Change& change : changes) l1_entries_[offset + change.at] = change.value;
 }

@@ -33,8 +33,10 @@ class Tables {
     std::size_t at = 0;  ///< bytes, in the block
     std::uint64_t value = 0;
   };
-  /// Changes 64-bit entries, all at once for every reader.
-  void change(Kind kind, std::uint64_t offset, std::size_t length, std::span<const Change> changes);
+  /// Changes 64-bit entries, all at once for every reader. Nothing is read.
+  /// @param before what load() has answered since the last change of the block
+  void change(Kind kind, std::uint64_t offset, const Block& before,
+              std::span<const Change> changes);
 
   /// Begins an L2 table in clusters that hold nothing of it yet. @param bytes the whole table
   void begin_l2(std::uint64_t offset, Bytes bytes, std::size_t block_length);

@@ -75,7 +75,7 @@ std::vector<BitmapBytes> clear_features(Header& header, const BlockDevice& file,
 
 }  // namespace
 
-void make_writable(Image& image) {
+void make_writable(Image& image, Leaks handling) {
   check_flags(image.header.disk);
   check_places(image);
   check_files(image);
@@ -89,15 +89,21 @@ void make_writable(Image& image) {
     const DevicePtr larger = image.data->growable();
     data = larger ? larger : image.data;
   }
+  std::vector<Leak> leaks;
   {
     std::atomic<std::uint64_t> stored = end;
     Refcounts counts(*file, image.header, stored, growable != nullptr);
-    audit_counts(*file, image.header, end, counts);
+    leaks = audit_counts(*file, image.header, end, counts);
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
                                          image.caches->tables, image.cache_owner);
   for (const BitmapBytes& bytes : clear_features(image.header, *file, end)) {
     writer->count_down(bytes.offset, bytes.length);
+  }
+  if (handling == Leaks::free) {
+    for (const Leak& leak : leaks) {
+      for (std::uint64_t i = 0; i < leak.excess; ++i) writer->count_down(leak.offset, 1);
+    }
   }
   // The table may move from now on; its clusters are the allocator's business.
   std::erase_if(image.header.metadata,

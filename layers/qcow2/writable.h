@@ -7,8 +7,14 @@
 
 namespace peelfs::qcow2 {
 
+/// What to do with clusters that nothing refers to although they count as used.
+enum class Leaks {
+  keep,  ///< of an image that others made: an extension that we do not know may refer to them
+  free,  ///< of one of ours: a power cut or a kill has left them
+};
+
 /// Makes image.writer. Clears the autoclear features that peelfs does not keep true, on the disk.
 /// @throws Error saying why it cannot be written safely; nothing was changed then
-void make_writable(Image& image);
+void make_writable(Image& image, Leaks leaks = Leaks::keep);
 
 }  // namespace peelfs::qcow2

@@ -24,7 +24,8 @@ class WritableDisk final : public Disk {
         header_(image->header),
         writer_(*image->writer) {}
 
-  bool writable() const noexcept override { return true; }
+  bool writable() const noexcept override { return !writer_.is_read_only(); }
+  std::string read_only_reason() const override { return writer_.gave_way(); }
   std::uint32_t write_granule() const noexcept override {
     return static_cast<std::uint32_t>(header_.cluster_size());
   }
@@ -103,6 +104,7 @@ class WritableDisk final : public Disk {
 };
 
 Extent WritableDisk::map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const {
+  writer_.touch();
   if (kind != WriteKind::bytes) return Extent::computed(length);
   const GuestRun run = clusters().run_at(offset, length);
   if (in_place(run)) return Extent::in_device(*image().data, run.host, run.length);
@@ -241,6 +243,8 @@ void WritableDisk::write_group(const Group& group, std::uint64_t offset, Bytes d
       stored(group.old.front(), offset) ? offset : round_down(offset, unit_of(group.old.front()));
   std::uint64_t to =
       stored(group.old.back(), end - 1) ? end : round_up(end, unit_of(group.old.back()));
+  // Encryption works in whole sectors, also behind the end of a disk that ends within one.
+  if (image().cipher != nullptr) to = round_up(to, crypt_sector);
   if (header_.has_data_file()) to = std::max(end, std::min(to, round_up(size(), crypt_sector)));
   const bool keep_hole = group.fresh && image().cipher == nullptr;
   const std::uint64_t store_from = keep_hole && reads_zero(from, offset - from) ? offset : from;

@@ -37,6 +37,29 @@ Writer::Writer(const BlockDevice& file, const BlockDevice& data, const Header& h
       tables_(file, cache, cache_owner),
       refcounts_(file, header, end_, growable) {}
 
+void Writer::touch() {
+  if (touched_) return;
+  const std::lock_guard lock(touching_);
+  if (gave_way_) {
+    throw Error(Fault::denied, "the image can only be read").found(reason_).with_errno(EROFS);
+  }
+  touched_ = true;
+}
+
+bool Writer::give_way(const std::string& reason) {
+  const std::lock_guard lock(touching_);
+  if (touched_) return false;
+  if (!gave_way_) reason_ = reason;
+  gave_way_ = true;
+  return true;
+}
+
+std::string Writer::gave_way() const {
+  if (!gave_way_) return {};
+  const std::lock_guard lock(touching_);
+  return reason_;
+}
+
 ClusterRun Writer::allocate(std::uint64_t count) {
   const std::lock_guard lock(mutex_);
   return refcounts_.allocate(count);
@@ -71,7 +94,7 @@ std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
   const std::uint64_t offset = refcounts_.allocate(1).offset;
   tables_.begin_l2(offset, table, l2_block_);
   const Tables::Change change{at, offset | L2Entry::copied_bit};
-  tables_.change(Tables::Kind::l1, l1_block, ClusterMap::l1_block_size, {&change, 1});
+  tables_.change(Tables::Kind::l1, l1_block, l1, {&change, 1});
   if (before != 0) {
     given_up_.push_back({{before, header_.cluster_size(), false}, Epochs::process().now()});
   }
@@ -88,14 +111,17 @@ void Writer::publish(const std::vector<Entry>& entries, const std::vector<Freed>
   const std::lock_guard lock(mutex_);
   // Everything that can fail comes first.
   std::map<std::uint64_t, std::uint64_t> l2;
+  std::map<std::uint64_t, Tables::Block> blocks;  // by offset; held, so that nothing is read below
   for (const Entry& entry : entries) {
     const Place place = place_of(entry);
     const auto [table, added] = l2.try_emplace(place.l1_index, 0);
     if (added) table->second = own_l2(place.l1_index);
-    if (added || place.at == 0) {
-      tables_.load(Tables::Kind::l2, table->second + place.block, l2_block_);
+    const std::uint64_t offset = table->second + place.block;
+    if (Tables::Block& block = blocks[offset]; !block) {
+      block = tables_.load(Tables::Kind::l2, offset, l2_block_);
     }
   }
+  given_up_.reserve(given_up_.size() + freed.size());
   std::vector<Tables::Change> changes;
   for (std::size_t first = 0, next = 0; first < entries.size(); first = next) {
     const Place begin = place_of(entries[first]);
@@ -106,7 +132,8 @@ void Writer::publish(const std::vector<Entry>& entries, const std::vector<Freed>
       changes.push_back({place.at, entries[next].entry.raw});
       if (header_.extended_l2()) changes.push_back({place.at + 8, entries[next].bitmap.raw});
     }
-    tables_.change(Tables::Kind::l2, l2.at(begin.l1_index) + begin.block, l2_block_, changes);
+    const std::uint64_t offset = l2.at(begin.l1_index) + begin.block;
+    tables_.change(Tables::Kind::l2, offset, blocks.at(offset), changes);
   }
   const std::uint64_t epoch = Epochs::process().now();
   for (const Freed& range : freed) given_up_.push_back({range, epoch});

@@ -42,6 +42,14 @@ class Writer {
   /// Bytes of the image file that may be referred to.
   std::uint64_t end() const noexcept { return end_; }
 
+  /// To be called before every write, in place too. @throws Error with EROFS after give_way()
+  void touch();
+  /// Makes the image read-only for good, unless touch() was called before. @return whether it is
+  bool give_way(const std::string& reason);
+  /// Why nobody may write any more; empty: somebody may.
+  std::string gave_way() const;
+  bool is_read_only() const noexcept { return gave_way_; }
+
   /// Takes 1 to `count` free clusters that lie together. @throws Error with ENOSPC
   ClusterRun allocate(std::uint64_t count);
   /// Gives back clusters from allocate() that nothing refers to.
@@ -101,7 +109,11 @@ class Writer {
   const Header& header_;
   std::atomic<std::uint64_t> end_;
   const std::size_t l2_block_;
-  std::mutex mutex_;  ///< refcounts_, changes of tables_, given_up_
+  mutable std::mutex touching_;
+  std::atomic<bool> touched_ = false;
+  std::atomic<bool> gave_way_ = false;
+  std::string reason_;  ///< under touching_
+  std::mutex mutex_;    ///< refcounts_, changes of tables_, given_up_
   Tables tables_;
   Refcounts refcounts_;
   std::vector<Given> given_up_;

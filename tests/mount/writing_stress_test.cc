@@ -43,7 +43,7 @@ class WritingStress : public WritableDisk {
     // Into a pipe: what cannot be read is an error code there, and no signal.
     int ends[2] = {-1, -1};
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
-      static_cast<void>(::write(ends[1], memory, 65536));
+      [[maybe_unused]] const ssize_t sent = ::write(ends[1], memory, 65536);
       ::close(ends[0]);
       ::close(ends[1]);
     }
@@ -63,8 +63,8 @@ TEST_F(WritingStress, ReadersWritersListersAndTablesNeitherHangNorCrash) {
     Aligned block(65536);
     const Fd fd(file(any_of(random)), O_RDONLY | (random() % 2 == 0 ? O_DIRECT : 0));
     for (int i = 0; i < 20 && fd.get() >= 0; ++i) {
-      static_cast<void>(::pread(fd.get(), block.bytes().data(), 65536,
-                                static_cast<off_t>(random() % 100) * 65536));
+      [[maybe_unused]] const ssize_t got = ::pread(fd.get(), block.bytes().data(), 65536,
+                                                   static_cast<off_t>(random() % 100) * 65536);
     }
   });
   in_background(2, [&](std::mt19937& random) { read_mapped(any_of(random)); });

@@ -1,0 +1,84 @@
+#include "qcow2/uses.h"
+
+#include <map>
+#include <mutex>
+
+#include "peelfs/error.h"
+#include "peelfs/host_file.h"
+#include "peelfs/io.h"
+#include "qcow2/writer.h"
+
+namespace peelfs::qcow2 {
+
+namespace {
+
+struct Uses {
+  std::weak_ptr<Writer> writer;
+  std::weak_ptr<const std::string> reader;  ///< of the first that relies on it: its name
+};
+
+struct Registry {
+  std::mutex mutex;
+  std::map<Place, Uses> uses;
+};
+
+Registry& registry() {
+  static Registry one;
+  return one;
+}
+
+/// Entries that say nothing any more are dropped when the next one is made.
+void drop_unused(std::map<Place, Uses>& uses) {
+  std::erase_if(uses, [](const auto& entry) {
+    return entry.second.writer.expired() && entry.second.reader.expired();
+  });
+}
+
+}  // namespace
+
+Place place_of(const BlockDevice& file) {
+  const Resolved first = resolve(file, 0, 1);
+  if (first.extent.kind == ExtentKind::host_file) {
+    return {first.extent.file->device_number(), first.extent.file->inode(), nullptr,
+            first.extent.offset};
+  }
+  return {0, 0, first.device, first.offset};
+}
+
+std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {
+  auto name = std::make_shared<const std::string>(by);
+  std::shared_ptr<Writer> writer;  // if it is the last reference, it ends behind the lock
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  drop_unused(all.uses);
+  Uses& uses = all.uses[place];
+  writer = uses.writer.lock();
+  if (writer && !writer->give_way("'" + printable(by) + "' is based on it")) {
+    throw Error(Fault::denied, "the backing file has been written to as an image of its own")
+        .advice("unmount, and do not write to an image that others are based on")
+        .with_errno(EBUSY);
+  }
+  if (uses.reader.expired()) {
+    uses.reader = name;
+    return name;
+  }
+  // Both must be gone before anybody may write: this one keeps the first one's name alive.
+  return std::make_shared<
+      std::pair<std::shared_ptr<const std::string>, std::shared_ptr<const std::string>>>(
+      uses.reader.lock(), name);
+}
+
+void claim_for_writing(const Place& place, const std::shared_ptr<Writer>& writer) {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  drop_unused(all.uses);
+  Uses& uses = all.uses[place];
+  if (const auto reader = uses.reader.lock()) {
+    throw Error(Fault::denied, "'" + printable(*reader) + "' is based on it")
+        .advice("writing to a backing file changes every image that is based on it")
+        .with_errno(EROFS);
+  }
+  uses.writer = writer;
+}
+
+}  // namespace peelfs::qcow2
