@@ -31,6 +31,9 @@ class FileDevice : public BlockDevice {
 
   Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
     const Extent extent = map(offset, length);
+    if (extent.kind == ExtentKind::lower) {
+      parts_.writer->check_in_place(extent.offset, extent.length);
+    }
     if (extent.kind != ExtentKind::zero || kind != WriteKind::bytes) return extent;
     // As much as the writer can take at once: it looks again, behind its lock.
     return Extent::computed(extent.length);

@@ -44,11 +44,25 @@ std::shared_ptr<Writer> Writer::of(const std::shared_ptr<const Volume>& volume) 
   return writer;
 }
 
+namespace {
+
+Error outdated() {
+  return Error(Fault::io, "the filesystem was opened again, and this file is of before")
+      .with_errno(ESTALE);
+}
+
+}  // namespace
+
+void Writer::check_in_place(std::uint64_t offset, std::uint64_t length) {
+  if (retired_) throw outdated();
+  std::call_once(zone_known_, [&] { zone_ = std::make_unique<const SystemZone>(*volume_); });
+  zone_->check(offset, length);
+}
+
 void Writer::retire() {
+  retired_ = true;
   const std::lock_guard lock(mutex_);
-  poison_ = std::make_unique<Error>(
-      Error(Fault::io, "the filesystem was opened again, and this file is of before")
-          .with_errno(ESTALE));
+  poison_ = std::make_unique<Error>(outdated());
 }
 
 bool Writer::is_at_work() {
@@ -152,6 +166,7 @@ void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
   }
   const std::uint64_t length = std::min<std::uint64_t>(data.size(), blocks * block_size - within);
   try {
+    check_in_place(physical * block_size, within + length);
     if (in_place) {
       write(volume_->device(), physical * block_size + within, data.first(length));
     } else {

@@ -15,6 +15,7 @@
 // never a block that is used twice, nor a map that is half old and half new.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -27,6 +28,7 @@
 #include "ext/allocator.h"
 #include "ext/block_map.h"
 #include "ext/map_rewrite.h"
+#include "ext/system_zone.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
@@ -85,6 +87,10 @@ class Writer {
 
   void flush();
 
+  /// To be asked before bytes of the device are overwritten in place.
+  /// @throws Error when they are the filesystem's own tables, or after retirement
+  void check_in_place(std::uint64_t offset, std::uint64_t length);
+
  private:
   void retire();
   void check() const;
@@ -110,6 +116,9 @@ class Writer {
   std::unique_ptr<Allocator> allocator_;
   bool valid_ = true;  ///< what the disk's super block says
   std::unique_ptr<Error> poison_;
+  std::atomic<bool> retired_ = false;
+  std::once_flag zone_known_;
+  std::unique_ptr<const SystemZone> zone_;
   std::set<std::shared_ptr<FileState>> dirty_;
   std::map<std::uint32_t, Kept> kept_;  ///< by inode
   std::mutex files_mutex_;

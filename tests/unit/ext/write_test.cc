@@ -100,6 +100,27 @@ TEST_F(ExtWrite, TheKernelReadsWhatWeWrote) {
   }
 }
 
+TEST_F(ExtWrite, TheFilesystemsOwnTablesAreNotOverwritten) {
+  make("-t ext2 -b 1024");
+  // Group 0's inode table, as a damaged or hostile block map would name it.
+  const std::string table =
+      must_run("/sbin/dumpe2fs '" + image_ +
+               "' 2>/dev/null | sed -n 's/.*Inode table at \\([0-9]*\\).*/\\1/p' | head -1");
+  must_run("/sbin/debugfs -w -R 'sif /plain.img block[1] " + table.substr(0, table.find('\n')) +
+           "' '" + image_ + "' 2>/dev/null");
+  const Buffer before = read_file(image_);
+  const auto disk = writable_memory(before);
+  const SeenImage seen(disk);
+  const DevicePtr file = seen.at("plain.img").device;
+  ASSERT_TRUE(file->writable()) << file->read_only_reason();
+  const auto [error_number, message] = failure_of([&] { write(*file, 1024, Buffer(1024)); });
+  EXPECT_EQ(error_number, EIO);
+  EXPECT_NE(message.find("own tables"), std::string::npos) << message;
+  EXPECT_EQ(failure_of([&] { zero(*file, 1024, 1024, WriteKind::zeroes); }).first, EIO);
+  EXPECT_TRUE(disk->bytes() == before);
+  EXPECT_EQ(failure_of([&] { write(*file, 0, Buffer(1024)); }).first, 0);
+}
+
 // Bytes behind the end within the last block are nobody's; they must not come up when it grows.
 TEST_F(ExtWrite, WhatLaysBehindTheEndDoesNotBecomeData) {
   const auto disk = writable_memory(make("-t ext4 -b 4096"));
