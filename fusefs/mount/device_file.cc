@@ -125,6 +125,21 @@ std::size_t DeviceFile::read(std::uint64_t offset, MutableBytes out) const {
 
 std::uint64_t DeviceFile::seek(std::uint64_t offset, int whence,
                                const std::function<bool()>& interrupted) const {
+  check_current();
+  std::uint64_t found = 0;
+  try {
+    found = search(offset, whence, interrupted);
+  } catch (const Error&) {
+    check_current();
+    throw;
+  }
+  // It may have been retired meanwhile, and then its tables said nothing of what is there now.
+  check_current();
+  return found;
+}
+
+std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
+                                 const std::function<bool()>& interrupted) const {
   const std::uint64_t size = device_->size();
   const auto nothing = [] {
     return Error(Fault::usage, "there is nothing to seek behind this offset").with_errno(ENXIO);

@@ -58,7 +58,7 @@ class DeviceFile {
   /// SEEK_DATA or SEEK_HOLE of lseek(2). What cannot be told, or not in a bounded time, counts as
   /// data.
   /// @param interrupted asked now and then; true makes it give up with EINTR
-  /// @return the offset. @throws Error with ENXIO when there is none, or EINTR
+  /// @return the offset. @throws Error with ENXIO when there is none, or EINTR, or ESTALE
   std::uint64_t seek(std::uint64_t offset, int whence,
                      const std::function<bool()>& interrupted) const;
 
@@ -77,6 +77,8 @@ class DeviceFile {
                    const char* why) const noexcept;
 
  private:
+  std::uint64_t search(std::uint64_t offset, int whence,
+                       const std::function<bool()>& interrupted) const;
   bool may_have_holes() const;
   void changed() const noexcept;
 
