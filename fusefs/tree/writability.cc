@@ -57,6 +57,24 @@ void add_above(const Tree& tree, std::uint64_t id, Ids& found) {
   }
 }
 
+/// A group is opened again as a whole: adds what lies on any member of the groups that one of
+/// `seeds` or of `found` belongs to, and of the groups that these are members of in turn.
+void add_groups(const Tree& tree, const Ids& seeds, Ids& found) {
+  Ids done;
+  for (bool more = true; more;) {
+    Ids groups;
+    for (const Ids& ids : {seeds, found}) {
+      for (const std::uint64_t id : ids) groups.insert(tree.at(id).group);
+    }
+    groups.insert(0);
+    more = groups != done;
+    for (const auto& [id, node] : tree.nodes) {
+      if (node->group != 0 && groups.contains(node->group)) add_below(tree, id, found);
+    }
+    done = std::move(groups);
+  }
+}
+
 /// Devices beside `id` that share bytes with it.
 Ids beside(const Tree& tree, std::uint64_t id) {
   Ids found;
@@ -109,6 +127,12 @@ Ids overlapping(const Tree& tree, std::uint64_t id) {
   return found;
 }
 
+Ids lies_on(const Tree& tree, std::uint64_t id) {
+  Ids found;
+  if (tree.nodes.contains(id)) add_above(tree, id, found);
+  return found;
+}
+
 std::vector<std::uint64_t> looked_at_after(const Tree& tree, std::uint64_t id) {
   if (!tree.nodes.contains(id)) return {};
   const Node& node = tree.at(id);
@@ -127,7 +151,8 @@ std::vector<std::uint64_t> looked_at_after(const Tree& tree, std::uint64_t id) {
 
 Ids remade_after(const Tree& tree, std::uint64_t id) {
   Ids found;
-  for (const std::uint64_t looked : looked_at_after(tree, id)) {
+  const std::vector<std::uint64_t> all = looked_at_after(tree, id);
+  for (const std::uint64_t looked : all) {
     Ids below;
     add_below(tree, looked, below);
     // The group that a member belongs to is opened again as a whole.
@@ -138,6 +163,26 @@ Ids remade_after(const Tree& tree, std::uint64_t id) {
     for (const std::uint64_t member : members) add_below(tree, member, below);
     found.merge(below);
   }
+  add_groups(tree, Ids(all.begin(), all.end()), found);
+  return found;
+}
+
+Ids in_the_way(const Tree& tree, std::uint64_t id) {
+  Ids found = overlapping(tree, id);
+  found.merge(remade_after(tree, id));
+  found.erase(id);
+  return found;
+}
+
+Ids remade_by_unlock(const Tree& tree, std::uint64_t id) {
+  if (!tree.nodes.contains(id)) return {};
+  Ids seeds{id};
+  for (const auto& [member, node] : tree.nodes) {
+    if (node->group_incomplete) seeds.insert(member);
+  }
+  Ids found;
+  add_below(tree, id, found);
+  add_groups(tree, seeds, found);
   return found;
 }
 

@@ -33,9 +33,21 @@ std::optional<std::string> why_read_only(const Catalog& catalog, const Catalog::
 /// tree has no such device.
 std::set<std::uint64_t> overlapping(const Tree& tree, std::uint64_t id);
 
-/// Devices that are made afresh when the device `id` was written: what lies on it, the other
-/// members' parts of groups that it belongs to, and neighbours that share bytes with it.
+/// Devices that the device `id` lies on, directly or not. Empty when the tree has no such device.
+std::set<std::uint64_t> lies_on(const Tree& tree, std::uint64_t id);
+
+/// Devices that are made afresh when the device `id` was written: what lies on it, what lies on
+/// any member of the groups that it or something upon it belongs to, and neighbours that share
+/// bytes with it.
 std::set<std::uint64_t> remade_after(const Tree& tree, std::uint64_t id);
+
+/// Devices that nobody else may write while `id` is written: those that overlap it, and those that
+/// would be made afresh under their writers.
+std::set<std::uint64_t> in_the_way(const Tree& tree, std::uint64_t id);
+
+/// Devices that are made afresh when the device `id` is unlocked: what lies on it, and on groups
+/// that what is inside may complete.
+std::set<std::uint64_t> remade_by_unlock(const Tree& tree, std::uint64_t id);
 
 /// The devices that must be looked at again when the device `id` was written: itself, or what
 /// holds it if it is a part of a table there, or shares bytes with neighbours.

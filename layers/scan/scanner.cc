@@ -19,6 +19,7 @@ struct Group {
   std::vector<std::uint64_t> members;
   bool dirty = true;        ///< has members that its children do not know of
   bool incomplete = false;  ///< said so when it was opened: a latecomer may complete it
+  std::uint64_t number = 0;
 };
 
 /// Whatever a layer throws becomes what is shown; only running out of memory is not the disk's
@@ -56,6 +57,7 @@ struct Scanner::State {
   /// Members that do not know their group (an LVM PV without metadata), by layer.
   std::map<const Layer*, std::vector<std::uint64_t>> homeless;
   std::set<std::uint64_t> adopted;  ///< homeless ones that found their group
+  std::uint64_t last_group = 0;     ///< the number that was given last
   mutable std::mutex publishing;
   std::shared_ptr<const Tree> tree = std::make_shared<Tree>();
 
@@ -194,7 +196,7 @@ struct Scanner::State {
     for (Inner& inner : opened.devices) add_inner(std::move(inner), {id});
   }
 
-  void join_group(const Item& item) {
+  void join_group(Item& item) {
     if (item.claim->group->empty()) {
       homeless[item.layer].push_back(item.node.id);
       for (auto& [key, group] : groups) {
@@ -203,6 +205,8 @@ struct Scanner::State {
       return;
     }
     Group& group = groups[{item.layer, *item.claim->group}];
+    if (group.number == 0) group.number = ++last_group;
+    item.node.group = group.number;
     // In one order however often a member comes back: ids, and so names, hang on their parents.
     group.members.insert(std::lower_bound(group.members.begin(), group.members.end(), item.node.id),
                          item.node.id);
@@ -231,6 +235,12 @@ struct Scanner::State {
         if (instances.size() == 1 || roots.contains(graph.at(id).root)) ids.push_back(id);
       }
       if (open_instance(*key.first, ids, instance.size())) group.incomplete = true;
+      for (const std::uint64_t id : ids) {
+        if (adopted.contains(id)) graph.at(id).node.group = group.number;
+      }
+    }
+    for (const std::uint64_t id : group.members) {
+      graph.at(id).node.group_incomplete = group.incomplete;
     }
   }
 
@@ -352,6 +362,8 @@ struct Scanner::State {
       item.node.identity = {};
       item.node.layer.clear();
       item.node.format.clear();
+      item.node.group = 0;
+      item.node.group_incomplete = false;
       item.node.trouble = item.inherited;
       queue.push_back(id);
     }

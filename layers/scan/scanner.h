@@ -32,6 +32,10 @@ struct Node {
   bool component = false;  ///< a part of another device, shown but not looked into
   bool hidden = false;     ///< a source's container whose disk took its place: not a device file
   unsigned image_depth = 0;
+  /// The same number for all members of a group (a VG's PVs), which is opened as a whole: what lies
+  /// on any of them is made anew when one is looked at again. 0: no member of any.
+  std::uint64_t group = 0;
+  bool group_incomplete = false;        ///< what is found later may join that group
   std::vector<std::uint64_t> parents;   ///< ids; empty for a source
   std::vector<std::uint64_t> children;  ///< ids, in the order in which the layer gave them
 };

@@ -371,6 +371,8 @@ TEST_F(ScannerTest, AMemberThatWasLockedCompletesItsGroup) {
   add("a.img", block("GROUP vg u1 2", plain(1)));
   add("b.img", block("LOCK k", block("GROUP vg u2 2", plain(2))));
   EXPECT_EQ(tree(), "a(disk,degraded)\nb(disk,locked)\nvg-lv(lvm) < a\n");
+  EXPECT_NE(node("a").group, 0U);
+  EXPECT_TRUE(node("a").group_incomplete);
   const std::uint64_t lv = node("vg-lv").id;
   KeyRing ring;
   ring.add_for_all(Secret(as_bytes("k")));
@@ -378,6 +380,9 @@ TEST_F(ScannerTest, AMemberThatWasLockedCompletesItsGroup) {
   EXPECT_NE(node("vg-lv").id, lv) << "another device: the old one lacked a part";
   EXPECT_EQ(node("vg-lv").device->size(), 8192U);
   EXPECT_FALSE(node("a").trouble);
+  EXPECT_FALSE(node("a").group_incomplete);
+  const std::uint64_t group = node("a").group;
+  EXPECT_EQ(node("b_crypt").group, group);
 }
 
 TEST_F(ScannerTest, WhatAPartitionTableSaidOfAMemberStays) {

@@ -102,6 +102,22 @@ TEST_F(Writability, TheGroupOfAMemberIsMadeAnewAsAWhole) {
   EXPECT_EQ(remade_after(tree(), 2), (Ids{4, 5}));
 }
 
+TEST_F(Writability, AGroupIsReachedThroughWhatLiesOnTheDeviceAndThroughOtherGroups) {
+  add(10, "e", "disk", disk_, {});
+  part(2, "dp1", 4096, 4096).group = 1;
+  add(3, "ep1", "part", make_slice(disk_, 8192, 4096, "ep1"), {10}).group = 1;
+  add(4, "first", "lvm", make_slice(nodes_.at(2)->device, 0, 512, "x"), {2});
+  add(5, "second", "lvm", make_slice(nodes_.at(3)->device, 0, 512, "x"), {3}).group = 2;
+  add(11, "f", "disk", disk_, {}).group = 2;
+  add(6, "third", "lvm", make_slice(nodes_.at(10)->device, 0, 512, "x"), {11});
+  EXPECT_EQ(remade_after(tree(), 1), (Ids{2, 4, 5, 6}));
+  EXPECT_TRUE(in_the_way(tree(), 1).contains(6));
+  EXPECT_EQ(remade_after(tree(), 11), Ids{6});
+  EXPECT_EQ(remade_by_unlock(tree(), 4), Ids{});
+  nodes_.at(11)->group_incomplete = true;
+  EXPECT_EQ(remade_by_unlock(tree(), 4), Ids{6});
+}
+
 TEST_F(Writability, ContainersAreReadOnlyUnlessNamed) {
   part(2, "luks", 4096, 65536).layer = "luks";
   const WritePolicy allowed{true, {}};
