@@ -23,10 +23,11 @@ Writing* writing_of(fuse_req_t req, const OpenHandle& open) {
 }
 
 /// A change of a device between before_write() and after_write().
+/// @param clears the kernel believes that its pages are still true when the change fails
 /// @param reply the answer when it has succeeded
 template <typename Change, typename Reply>
 void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64_t offset,
-            std::uint64_t length, const Change& body, const Reply& reply) {
+            std::uint64_t length, bool clears, const Change& body, const Reply& reply) {
   Writing* const writing = writing_of(req, open);
   if (writing == nullptr) {
     return;
@@ -53,7 +54,8 @@ void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64
   // A change that has failed may have changed some of the bytes.
   if (!begun) {
     answer(true);
-  } else if (guarded([&] { writing->after_write(open.writing, answer); }) != 0) {
+  } else if (guarded([&] { writing->after_write(open.writing, clears && failure != 0, answer); }) !=
+             0) {
     fuse_reply_err(req, ENOMEM);
   }
 }
@@ -65,7 +67,7 @@ void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t o
   // The kernel takes a short answer for what it is: the rest is asked for again, and refused then.
   const auto written = std::make_shared<std::size_t>(0);
   change(
-      req, open, "write", at, size,
+      req, open, "write", at, size, false,
       [&] {
         *written = open.device->write(at, {reinterpret_cast<const std::byte*>(data), size});
         if (*written < size && (info->flags & O_DIRECT) != 0) {
@@ -95,7 +97,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
     return;
   }
   change(
-      req, open, zeroes ? "zeroing" : "discard", at, wanted,
+      req, open, zeroes ? "zeroing" : "discard", at, wanted, true,
       [&] { open.device->zero(at, wanted, zeroes ? WriteKind::zeroes : WriteKind::discard); },
       [](fuse_req_t answered) { fuse_reply_err(answered, 0); });
 }

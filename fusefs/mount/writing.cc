@@ -143,7 +143,7 @@ void Writing::before_write(const DeviceFile& file, WriteState& state) {
   }
 }
 
-void Writing::after_write(WriteState& state, const std::function<void(bool)>& answer) {
+void Writing::after_write(WriteState& state, bool own, const std::function<void(bool)>& answer) {
   std::vector<InodeNumber> aliases;
   {
     const std::lock_guard lock(mutex_);
@@ -152,7 +152,8 @@ void Writing::after_write(WriteState& state, const std::function<void(bool)>& an
     unflushed_.emplace(device.file.get(), device.file);
     std::shared_ptr<const InodeView> view;
     for (const auto& [id, other] : devices_) {
-      if (other.buffered == 0 || !device.overlapping.contains(id)) {
+      const bool itself = own && id == state.node;
+      if (!itself && (other.buffered == 0 || !device.overlapping.contains(id))) {
         continue;
       }
       if (!view) {

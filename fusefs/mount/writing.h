@@ -88,8 +88,9 @@ class Writing {
   /// Around every change of a device's bytes. @throws Error with ESTALE
   void before_write(const DeviceFile& file, WriteState& state);
   /// @param answer called now, or by the notifier once nobody's page cache disagrees; true when
+  /// @param own what the kernel has cached of the device itself is to be dropped as well
   ///   the bytes may be said to be written
-  void after_write(WriteState& state, const std::function<void(bool)>& answer);
+  void after_write(WriteState& state, bool own, const std::function<void(bool)>& answer);
 
   /// FLUSH was seen. @param answer called when what lies on the device was peeled, if that is due
   void closing(WriteState& state, const std::function<void()>& answer);
