@@ -56,8 +56,15 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
         .found(inode->read_only)
         .with_errno(EROFS);
   }
-  if (is_pending(node) && !last) {
-    return std::nullopt;
+  if (is_pending(node)) {
+    if (!last) {
+      return std::nullopt;
+    }
+    if (!wanted.writes) {
+      throw Error(Fault::denied, file.name() + " cannot be opened now")
+          .found("what it lies on was written, and peelfs has not looked at it again yet")
+          .with_errno(EBUSY);
+    }
   }
   Opened opened{inode->device, {node, wanted.writes, !wanted.writes, false}, false, false};
   if (!wanted.writes) {
