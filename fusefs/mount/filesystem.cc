@@ -67,7 +67,7 @@ OpenHandle* Filesystem::keep(OpenHandle handle) {
 
 void Filesystem::close(OpenHandle* handle) noexcept {
   if (writing_) {
-    writing_->release(handle->writing);
+    writing_->release(handle->device, handle->writing);
   }
   std::unique_ptr<OpenHandle> closed;
   const std::lock_guard lock(handles_mutex_);

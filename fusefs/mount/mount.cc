@@ -122,10 +122,21 @@ control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& sessio
       }
       break;
     case control::Verb::unlock: {
-      const std::optional<std::string> refused =
-          peeling.unlock(request.text, std::move(request.key));
-      // A refused key may have changed a reason that status.json shows.
-      session.forget(filesystem.refresh());
+      std::optional<std::string> refused;
+      ViewChanges changes;
+      const auto unlock = [&] {
+        refused = peeling.unlock(request.text, std::move(request.key));
+        // A refused key may have changed a reason that status.json shows.
+        changes = filesystem.refresh();
+      };
+      const auto view = filesystem.view();
+      const Catalog::Entry* const entry = view->catalog().find(request.text);
+      if (filesystem.writing() != nullptr && entry != nullptr) {
+        filesystem.writing()->around_unlock(entry->node->id, unlock);
+      } else {
+        unlock();
+      }
+      session.forget(changes);
       log_message(LogLevel::info,
                   "unlock of " + request.text + ": " + refused.value_or("it is open now"));
       if (refused) {

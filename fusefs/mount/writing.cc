@@ -33,7 +33,19 @@ Writing::Writing(const Filesystem& filesystem, Hooks hooks)
 
 std::optional<Writing::Opened> Writing::open(const Open& wanted, bool last) {
   const std::string asking = wanted.writes ? who_is(wanted.pid) : std::string();
-  std::optional<Opened> opened = take(wanted, last, asking);
+  std::shared_ptr<const DeviceFile> unflushed;
+  std::optional<Opened> opened = take(wanted, last, asking, unflushed);
+  while (!opened && unflushed) {
+    try {
+      flush(unflushed);
+    } catch (const std::exception& error) {
+      throw Error(Fault::denied, "what was written to " + unflushed->name() +
+                                     " is not durable yet, and overlaps what is to be written")
+          .found(error.what())
+          .with_errno(EBUSY);
+    }
+    opened = take(wanted, last, asking, unflushed);
+  }
   if (opened && opened->state.buffered) {
     // It counts as open by now: whoever writes from here on drops what was cached.
     opened->keep_cache = opened->file->cache_holds();
@@ -42,7 +54,9 @@ std::optional<Writing::Opened> Writing::open(const Open& wanted, bool last) {
 }
 
 std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
-                                             const std::string& asking) {
+                                             const std::string& asking,
+                                             std::shared_ptr<const DeviceFile>& unflushed) {
+  unflushed.reset();
   const std::lock_guard lock(mutex_);
   const std::shared_ptr<const InodeView> view = filesystem_.view();
   const Inode* const inode = view->find(wanted.inode);
@@ -79,7 +93,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
     }
     return opened;
   }
-  std::optional<Clash> other = clash(node);
+  std::optional<Clash> other = clash(view->catalog().tree(), node);
   if (!other && is_pending(node)) {
     other = {false, "peelfs, which looks at what it lies on"};
   }
@@ -92,11 +106,15 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
         .expected("nobody who writes to the same bytes through another device")
         .with_errno(EBUSY);
   }
+  // What another device still holds back would overwrite later what is written now.
+  if ((unflushed = unflushed_upon(*view, node)) != nullptr) {
+    return std::nullopt;
+  }
   Device& device = devices_[node];
   device.file = inode->device;
   device.holder = asking;
   if (device.writers++ == 0) {
-    device.overlapping = overlapping(view->catalog().tree(), node);
+    device.overlapping = in_the_way(view->catalog().tree(), node);
     file.set_shared();
     for (const std::uint64_t alias : device.overlapping) {
       if (const auto at = view->devices().find(alias); at != view->devices().end()) {
@@ -107,10 +125,12 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
   return opened;
 }
 
-std::optional<Writing::Clash> Writing::clash(std::uint64_t node) const {
+std::optional<Writing::Clash> Writing::clash(const Tree& tree, std::uint64_t node) const {
+  const std::set<std::uint64_t> mine = in_the_way(tree, node);
   std::optional<Clash> found;
   for (const auto& [id, device] : devices_) {
-    if (id == node || device.writers == 0 || !device.overlapping.contains(node)) {
+    if (id == node || device.writers == 0 ||
+        (!mine.contains(id) && !device.overlapping.contains(node))) {
       continue;
     }
     const bool ends_soon = device.closing == device.writers;
@@ -121,8 +141,30 @@ std::optional<Writing::Clash> Writing::clash(std::uint64_t node) const {
   return found;
 }
 
+std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
+                                                          std::uint64_t node) const {
+  if (unflushed_.empty()) {
+    return nullptr;
+  }
+  const Tree& tree = view.catalog().tree();
+  // What it lies on takes the writes itself, and knows of them.
+  const std::set<std::uint64_t> below = lies_on(tree, node);
+  for (const std::uint64_t other : overlapping(tree, node)) {
+    const auto at = view.devices().find(other);
+    if (!below.contains(other) && at != view.devices().end() && is_unflushed(*at->second.file)) {
+      return at->second.file;
+    }
+  }
+  return nullptr;
+}
+
+bool Writing::is_unflushed(const DeviceFile& file) const {
+  return unflushed_.contains(&file);
+}
+
 bool Writing::is_pending(std::uint64_t node) const {
-  return std::any_of(pending_.begin(), pending_.end(),
+  return unlocking_.contains(node) ||
+         std::any_of(pending_.begin(), pending_.end(),
                      [node](const auto& entry) { return entry.second.contains(node); });
 }
 
@@ -156,7 +198,9 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
     const std::lock_guard lock(mutex_);
     Device& device = devices_.at(state.node);
     ++device.written;
-    unflushed_.emplace(device.file.get(), device.file);
+    Unflushed& unflushed = unflushed_[device.file.get()];
+    unflushed.file = device.file;
+    ++unflushed.changes;
     std::shared_ptr<const InodeView> view;
     for (const auto& [id, other] : devices_) {
       const bool itself = own && id == state.node;
@@ -211,9 +255,13 @@ void Writing::closing(WriteState& state, const std::function<void()>& answer) {
   }
 }
 
-void Writing::release(const WriteState& state) noexcept {
+void Writing::release(const std::shared_ptr<const DeviceFile>& file,
+                      const WriteState& state) noexcept {
   if (state.node == 0) {
     return;
+  }
+  if (state.writes) {
+    flush_released(file);  // while it still counts as a writer
   }
   std::vector<std::uint64_t> due;
   {
@@ -299,16 +347,37 @@ void Writing::peel(std::uint64_t node) {
 }
 
 void Writing::flush(const std::shared_ptr<const DeviceFile>& file) {
+  std::uint64_t changes = 0;
   {
     const std::lock_guard lock(mutex_);
-    unflushed_.erase(file.get());
+    if (file->retired()) {
+      unflushed_.erase(file.get());
+      throw gone_from_tree();
+    }
+    if (const auto at = unflushed_.find(file.get()); at != unflushed_.end()) {
+      changes = at->second.changes;
+    }
   }
+  file->device()->flush();
+  const std::lock_guard lock(mutex_);
+  if (const auto at = unflushed_.find(file.get());
+      at != unflushed_.end() && at->second.changes == changes) {
+    unflushed_.erase(at);
+  }
+}
+
+void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noexcept {
   try {
-    file->device()->flush();
-  } catch (...) {
-    const std::lock_guard lock(mutex_);
-    unflushed_.emplace(file.get(), file);
-    throw;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!is_unflushed(*file)) {
+        return;
+      }
+    }
+    flush(file);
+  } catch (const std::exception& error) {
+    // It stays unflushed, so nobody may write below it before that has succeeded.
+    file->log_failure("flush", 0, file->size(), error.what());
   }
 }
 
@@ -332,8 +401,8 @@ std::vector<std::string> Writing::flush_all() {
   std::vector<std::shared_ptr<const DeviceFile>> files;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [key, file] : unflushed_) {
-      files.push_back(file);
+    for (const auto& [key, unflushed] : unflushed_) {
+      files.push_back(unflushed.file);
     }
   }
   std::vector<std::string> failures;
@@ -348,22 +417,91 @@ std::vector<std::string> Writing::flush_all() {
   return failures;
 }
 
+std::vector<std::shared_ptr<const DeviceFile>> Writing::mark_unlocking(std::uint64_t node) {
+  const std::lock_guard lock(mutex_);
+  const std::shared_ptr<const InodeView> view = filesystem_.view();
+  std::set<std::uint64_t> remade = remade_by_unlock(view->catalog().tree(), node);
+  std::vector<std::shared_ptr<const DeviceFile>> unflushed;
+  for (const std::uint64_t id : remade) {
+    if (const auto at = devices_.find(id); at != devices_.end() && at->second.writers > 0) {
+      throw Error(Fault::denied,
+                  "this cannot be unlocked now: " + at->second.file->name() + " would be made anew")
+          .found(at->second.holder + " has it open for writing")
+          .expected("nobody who writes to it")
+          .with_errno(EBUSY);
+    }
+    const auto at = view->devices().find(id);
+    if (at != view->devices().end() && is_unflushed(*at->second.file)) {
+      unflushed.push_back(at->second.file);
+    }
+  }
+  unlocking_ = std::move(remade);
+  return unflushed;
+}
+
+void Writing::around_unlock(std::uint64_t node, const std::function<void()>& body) {
+  const std::lock_guard one(one_unlock_);
+  const auto lift = [this] {
+    {
+      const std::lock_guard lock(mutex_);
+      unlocking_.clear();
+    }
+    usher_.wake();
+  };
+  const auto unflushed = mark_unlocking(node);
+  try {
+    for (const auto& file : unflushed) {
+      flush(file);
+    }
+    body();
+  } catch (...) {
+    lift();
+    throw;
+  }
+  lift();
+}
+
 void Writing::took_over(const InodeView& before, const InodeView& after) {
   const std::lock_guard lock(mutex_);
   for (const auto& [node, was] : before.devices()) {
     const auto is = after.devices().find(node);
     if (is == after.devices().end() || is->second.file != was.file) {
       was.file->retire();
+      hand_down(before, after, node);
     }
   }
   for (auto& [node, device] : devices_) {
     if (device.writers > 0) {
-      device.overlapping = overlapping(after.catalog().tree(), node);
+      device.overlapping = in_the_way(after.catalog().tree(), node);
     }
   }
   for (auto& [node, remade] : pending_) {
     remade.merge(remade_after(after.catalog().tree(), node));
   }
+}
+
+/// What a retired file has not flushed: as much of it as has reached the devices that it lies on is
+/// theirs now; the rest must never be written.
+void Writing::hand_down(const InodeView& before, const InodeView& after, std::uint64_t node) {
+  const std::shared_ptr<const DeviceFile> was = before.devices().at(node).file;
+  if (unflushed_.erase(was.get()) == 0) {
+    return;
+  }
+  const auto is = after.devices().find(node);
+  if (is != after.devices().end() && is->second.file->device() == was->device()) {
+    unflushed_[is->second.file.get()] = {is->second.file, 1};
+    return;
+  }
+  for (const std::uint64_t below : lies_on(before.catalog().tree(), node)) {
+    if (const auto at = after.devices().find(below); at != after.devices().end()) {
+      Unflushed& unflushed = unflushed_[at->second.file.get()];
+      unflushed.file = at->second.file;
+      ++unflushed.changes;
+    }
+  }
+  log_message(LogLevel::error, was->name() +
+                                   ": what it lies on has changed, and what was not flushed of it "
+                                   "by then is lost");
 }
 
 void Writing::stop() noexcept {

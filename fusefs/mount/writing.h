@@ -12,8 +12,9 @@
 //   look-ups,
 //                        which workers answer). The last close of a written device is answered
 //                        here, once what is in it was peeled afresh.
-//   usher                nothing: it attempts opens again that met a close under way, or a device
-//                        that is being peeled, when one of them has ended or their time is over.
+//   usher                devices, to flush one below which somebody wants to write: it attempts
+//                        opens again that met a close under way, or a device that is being peeled,
+//                        when one of them has ended or their time is over.
 //
 // mutex_ is held for book-keeping only: nobody reads, writes, peels, asks the kernel or answers it
 // under it. The only other lock taken under it is that of the current view.
@@ -87,21 +88,30 @@ class Writing {
 
   /// Around every change of a device's bytes. @throws Error with ESTALE
   void before_write(const DeviceFile& file, WriteState& state);
-  /// @param answer called now, or by the notifier once nobody's page cache disagrees; true when
   /// @param own what the kernel has cached of the device itself is to be dropped as well
+  /// @param answer called now, or by the notifier once nobody's page cache disagrees; true when
   ///   the bytes may be said to be written
   void after_write(WriteState& state, bool own, const std::function<void(bool)>& answer);
 
   /// FLUSH was seen. @param answer called when what lies on the device was peeled, if that is due
   void closing(WriteState& state, const std::function<void()>& answer);
-  void release(const WriteState& state) noexcept;
+  /// A handle is closed. What was written behind the last FLUSH (a mapping outlives it) is flushed.
+  void release(const std::shared_ptr<const DeviceFile>& file, const WriteState& state) noexcept;
 
-  /// Makes a file's bytes durable. @throws Error
+  /// Makes a file's bytes durable. @throws Error; with ESTALE, and nothing is written, when
+  /// something
+  ///   else is in its place: what it knows of the bytes below may be wrong by now
   void flush(const std::shared_ptr<const DeviceFile>& file);
   /// After an fsync: what lies on the device is peeled, now and then.
   void synced(const WriteState& state);
   /// Makes durable whatever was written. @return what went wrong, a line for each device
   std::vector<std::string> flush_all();
+
+  /// Around what makes devices afresh although nothing was written: an unlock.
+  /// @param node what is unlocked. @param body must publish the new view
+  /// @throws Error with EBUSY, naming the holder, when one of them is open for writing; what `body`
+  ///   throws
+  void around_unlock(std::uint64_t node, const std::function<void()>& body);
 
   /// A view has taken another's place.
   void took_over(const InodeView& before, const InodeView& after);
@@ -113,7 +123,7 @@ class Writing {
   using Clock = std::chrono::steady_clock;
   struct Device {
     std::shared_ptr<const DeviceFile> file;
-    std::set<std::uint64_t> overlapping;  ///< while there are writers
+    std::set<std::uint64_t> overlapping;  ///< in_the_way(), while there are writers
     unsigned writers = 0;
     unsigned closing = 0;
     unsigned buffered = 0;
@@ -127,8 +137,21 @@ class Writing {
     std::string holder;
   };
 
-  std::optional<Opened> take(const Open& wanted, bool last, const std::string& asking);
-  std::optional<Clash> clash(std::uint64_t node) const;
+  /// What was written to a file since it was last flushed.
+  struct Unflushed {
+    std::shared_ptr<const DeviceFile> file;
+    std::uint64_t changes = 0;  ///< counts them
+  };
+
+  /// @param unflushed set, with nullopt, to what has to be flushed first
+  std::optional<Opened> take(const Open& wanted, bool last, const std::string& asking,
+                             std::shared_ptr<const DeviceFile>& unflushed);
+  std::shared_ptr<const DeviceFile> unflushed_upon(const InodeView& view, std::uint64_t node) const;
+  bool is_unflushed(const DeviceFile& file) const;
+  std::vector<std::shared_ptr<const DeviceFile>> mark_unlocking(std::uint64_t node);
+  void flush_released(const std::shared_ptr<const DeviceFile>& file) noexcept;
+  void hand_down(const InodeView& before, const InodeView& after, std::uint64_t node);
+  std::optional<Clash> clash(const Tree& tree, std::uint64_t node) const;
   bool is_pending(std::uint64_t node) const;
   void mark_pending(std::uint64_t node);
   bool remade_has_writers(std::uint64_t node) const;
@@ -138,10 +161,12 @@ class Writing {
   const Filesystem& filesystem_;
   const Hooks hooks_;
   std::atomic<bool> ending_{false};  ///< nothing is peeled any more
+  std::mutex one_unlock_;            ///< held during an unlock, before any other
   mutable std::mutex mutex_;
   std::map<std::uint64_t, Device> devices_;  ///< that are open, or have changed since the last peel
   std::map<std::uint64_t, std::set<std::uint64_t>> pending_;  ///< written, and what lies on it
-  std::map<const DeviceFile*, std::shared_ptr<const DeviceFile>> unflushed_;
+  std::set<std::uint64_t> unlocking_;  ///< what is made afresh by an unlock under way
+  std::map<const DeviceFile*, Unflushed> unflushed_;
   TaskThread notifier_;
   TaskThread peeler_;
   PatientThread usher_;
