@@ -4,6 +4,7 @@
 #include <set>
 
 #include "btrfs/owner.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "ext/owner.h"
@@ -135,8 +136,11 @@ class Finder {
     }
     {
       Progress bar(shown("comparing " + name), after.device->size(), progress_);
-      change.comparison = overlay::compare_devices(*before->device, *after.device,
-                                                   [&](std::uint64_t done) { bar.update(done); });
+      change.comparison =
+          overlay::compare_devices(*before->device, *after.device, [&](std::uint64_t done) {
+            bar.update(done);
+            Interruptible::check();
+          });
     }
     if (change.comparison.changed == 0) return change;
     try {

@@ -97,7 +97,7 @@ int run_diff(const Command& command) {
         .advice("'peelfs diff' without it shows the names");
   }
   std::shared_ptr<Peeling> after;
-  naming_mounts([&] { after = open_session(inside); });
+  naming_mounts(paths_of(peel_request(inside).sources), [&] { after = open_session(inside); });
   report_warnings(inside, *after);
   const auto before = after->uncovered();
   if (command.dump.length != 0) return dump_device(command, *before, *after, name);

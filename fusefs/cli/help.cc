@@ -73,9 +73,13 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
   --accept-source         the overlay belongs to this source although its time of last
                           change (or its path, of a block device) is another
   --rw                    writable in place: every write goes into the sources. Without
-                          one of these everything is read-only
+                          one of these everything is read-only. Devices whose contents
+                          are shown as devices of their own are read-only all the same:
+                          write those, or see writable=NAME
   -f, --foreground        stay in the foreground, messages on standard error
   -o OPTIONS              with commas between them (\, is a comma within one):
+    writable=NAME           the device NAME, too, although what is in it is shown (an LVM
+                            or LUKS member, an image file); may be given again
     rw, in-place            as --rw; fstab needs in-place: mount(8) adds rw to anything
     ro                      read-only, whatever else is said; shows an overlay as it is
     overlay=DIR, overlay-temp, accept-source   as above
@@ -230,8 +234,13 @@ std::string help_text(Verb verb) {
       return with_sources(kMap, kMapRest);
     case Verb::diff:
     case Verb::commit:
-    case Verb::try_:
       return with_sources(overlay_help(verb), "");
+    case Verb::try_: {
+      // Its overlay is its own.
+      std::string text = with_sources(overlay_help(verb), "");
+      const std::size_t at = text.find("  --overlay DIR ");
+      return text.erase(at, text.find('\n', at) + 1 - at);
+    }
     case Verb::drop:
     case Verb::checkpoint:
     case Verb::revert:

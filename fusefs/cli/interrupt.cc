@@ -1,8 +1,13 @@
 #include "cli/interrupt.h"
 
 #include <array>
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
+
+#include "cli/text.h"
 
 namespace peelfs::cli {
 namespace {
@@ -34,6 +39,18 @@ Interruptible::~Interruptible() {
 
 int Interruptible::signal() noexcept {
   return noted;
+}
+
+void Interruptible::check() {
+  if (noted == 0) return;
+  throw Error(Fault::denied, std::string("stopped by a signal: ") + ::strsignal(noted))
+      .with_errno(EINTR);
+}
+
+void Interruptible::obey(const Error& error) {
+  const std::string line = "peelfs: " + shown(error.what()) + "\n";
+  std::fputs(line.c_str(), stderr);
+  obey();
 }
 
 void Interruptible::obey() {

@@ -1,6 +1,8 @@
 // Ctrl-C during a long verb: noted, so that the verb can leave things in order, then obeyed.
 #pragma once
 
+#include "peelfs/error.h"
+
 namespace peelfs::cli {
 
 /// While one exists SIGINT, SIGTERM and SIGHUP are noted instead of ending the process. One at a
@@ -16,6 +18,10 @@ class Interruptible {
   static int signal() noexcept;
   /// Ends the process by the signal that came, as it would have without us.
   [[noreturn]] static void obey();
+  /// The same, when the signal has ended the verb with an error, which is said first.
+  [[noreturn]] static void obey(const Error& error);
+  /// @throws Error with EINTR when a signal came: for what can be stopped in the middle
+  static void check();
 };
 
 }  // namespace peelfs::cli

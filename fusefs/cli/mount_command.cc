@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cli/command.h"
+#include "cli/mounted.h"
 #include "cli/secrets.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -57,6 +58,19 @@ bool ask_and_unlock(Terminal& terminal, const std::string& mountpoint, const std
   return false;
 }
 
+std::shared_ptr<Peeling> open_for_mount(const Command& command) {
+  std::shared_ptr<Peeling> peeling;
+  try {
+    naming_mounts(paths_of(peel_request(command).sources),
+                  [&] { peeling = open_session(command); });
+  } catch (const Error& error) {
+    // An overlay of something else is no wrong usage: mount(8)'s code for a failure.
+    if (error.error_number() != ESTALE) throw;
+    throw Error(Fault::io, error.what()).with_errno(ESTALE);
+  }
+  return peeling;
+}
+
 }  // namespace
 
 int run_mount_verb(const Command& command) {
@@ -70,7 +84,7 @@ int run_mount_verb(const Command& command) {
   options.read_only = !command.in_place && (!overlay || command.read_only);
   Command inside = command;
   take_from_environment(inside.from.keys);
-  return run_mount(options, [&inside] { return open_session(inside); });
+  return run_mount(options, [&inside] { return open_for_mount(inside); });
 }
 
 int run_umount(const Command& command) {

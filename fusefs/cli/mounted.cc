@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -44,17 +45,37 @@ void refuse_mounted(const std::vector<SourceSpec>& sources) {
   }
 }
 
-void naming_mounts(const std::function<void()>& body) {
+void refuse_twice(const std::vector<SourceSpec>& sources) {
+  for (auto one = sources.begin(); one != sources.end(); ++one) {
+    for (auto other = sources.begin(); other != one; ++other) {
+      if (!same_file(one->path, other->path)) continue;
+      throw Error(Fault::usage, one->path + " is the same file as " + other->path)
+          .advice("name it once: what is to be written is opened once");
+    }
+  }
+}
+
+std::vector<std::string> paths_of(const std::vector<SourceSpec>& sources) {
+  std::vector<std::string> paths;
+  for (const SourceSpec& source : sources) paths.push_back(source.path);
+  return paths;
+}
+
+void naming_mounts(const std::vector<std::string>& sources, const std::function<void()>& body) {
   try {
     body();
   } catch (const Error& error) {
     if (error.error_number() != EBUSY) throw;
     std::string mounts;
     for (const MountEntry& mount : peelfs_mounts()) {
+      if (std::none_of(sources.begin(), sources.end(),
+                       [&](const std::string& source) { return shows(mount, source); })) {
+        continue;
+      }
       mounts += (mounts.empty() ? "" : ", ") + mount.mountpoint + " (" + mount.source + ")";
     }
     if (mounts.empty()) throw;
-    throw Error(error.fault(), error.what()).found("mounts of peelfs: " + mounts).with_errno(EBUSY);
+    throw Error(error.fault(), error.what()).found("mounted at " + mounts).with_errno(EBUSY);
   }
 }
 

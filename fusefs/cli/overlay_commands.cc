@@ -1,10 +1,12 @@
 // `peelfs commit`, `drop`, `checkpoint`, `revert`: what becomes of an overlay that is not mounted.
 #include <ctime>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
 #include "cli/command.h"
 #include "cli/commit.h"
+#include "cli/interrupt.h"
 #include "cli/mounted.h"
 #include "cli/progress.h"
 #include "cli/text.h"
@@ -19,6 +21,8 @@
 namespace peelfs::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 /// An overlay that nobody else has open as long as this lives.
 struct HeldOverlay {
   std::string path;
@@ -28,8 +32,9 @@ struct HeldOverlay {
 
 HeldOverlay hold(const std::string& path) {
   HeldOverlay held{path, HostFile::open(path, HostFile::Access::read_write), nullptr};
-  naming_mounts([&] { lock_image(*held.file, ImageUse::written); });
   held.image = make_file_device(held.file);
+  naming_mounts({overlay::source_of(*held.image)},
+                [&] { lock_image(*held.file, ImageUse::written); });
   return held;
 }
 
@@ -59,12 +64,19 @@ std::vector<HeldOverlay> hold_all(const Command& command) {
   return held;
 }
 
+std::string how_to_finish(const HeldOverlay& overlay) {
+  Source source;
+  source.path = overlay::source_of(*overlay.image);
+  source.stem = fs::path(overlay.path).stem().string();
+  return overlay::finishing_command({overlay.path}, {overlay::source_argument(source)});
+}
+
 void refuse_committing(const std::vector<HeldOverlay>& overlays) {
   for (const HeldOverlay& overlay : overlays) {
     if (!overlay::is_committing(*overlay.image)) continue;
     throw Error(Fault::denied, overlay.path + " is half committed")
         .found("a commit that was interrupted: its source is neither old nor new")
-        .advice("finish it: peelfs commit --overlay DIR SOURCE...")
+        .advice("finish it: " + how_to_finish(overlay))
         .with_errno(EBUSY);
   }
 }
@@ -117,10 +129,12 @@ void commit_overlays(overlay::CommitRequest request, bool quiet, bool to_errors)
       stage = what;
     }
     bar->update(done);
+    Interruptible::check();
   };
   std::vector<overlay::Committed> committed;
+  refuse_twice(request.sources);
   refuse_mounted(request.sources);
-  naming_mounts([&] { committed = overlay::commit(request); });
+  naming_mounts(paths_of(request.sources), [&] { committed = overlay::commit(request); });
   bar.reset();
   if (quiet) return;
   for (const overlay::Committed& one : committed) {
@@ -137,7 +151,13 @@ void commit_overlays(overlay::CommitRequest request, bool quiet, bool to_errors)
 }
 
 int run_commit(const Command& command) {
-  commit_overlays(commit_request(command.from, command.from.overlay), command.quiet, false);
+  const Interruptible interruptible;
+  try {
+    commit_overlays(commit_request(command.from, command.from.overlay), command.quiet, false);
+  } catch (const Error& error) {
+    if (Interruptible::signal() == 0) throw;
+    Interruptible::obey(error);
+  }
   finish_output();
   return exit_code::ok;
 }

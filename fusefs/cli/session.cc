@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/mounted.h"
 #include "cli/secrets.h"
 #include "cli/text.h"
 #include "peelfs/error.h"
@@ -114,6 +115,50 @@ void explain_locked(const Command& command, const Peeling& peeling, bool newline
   }
 }
 
+/// Where in a mount that can be written it ends that things can be: what lies in there is silently
+/// read-only otherwise, however deep.
+void explain_read_only(const Command& command, const Peeling& peeling) {
+  const bool overlay = !command.from.overlay.empty() || command.from.overlay_temp;
+  const bool written = command.in_place || (overlay && !command.read_only);
+  if (command.verb != Verb::mount || !written || command.quiet) return;
+  const auto catalog = peeling.catalog();
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> refused;
+  for (const Catalog::Entry& entry : catalog->devices()) {
+    const Node& node = *entry.node;
+    if (node.device->writable() || node.component || node.kind == "snapshot") continue;
+    const std::string reason = node.device->read_only_reason();
+    if (reason.empty() || node.parents.empty()) continue;
+    const Node& below = catalog->tree().at(node.parents.front());
+    if (!below.device->writable()) continue;  // said there
+    refused[{catalog->name_of(below.id), reason}].push_back(entry.name);
+  }
+  for (const auto& [why, names] : refused) {
+    const std::string more =
+        names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "";
+    warn(names.front() + more + (why.first.empty() ? "" : ", on " + why.first + ",") +
+         " and what lies in there can only be read: " + why.second);
+  }
+}
+
+/// Those that carry a tag (UUID=..., or a UUID alone) that names none because several do.
+std::string carriers(const Catalog& catalog, std::string_view what) {
+  const auto carries = [&](std::string_view tag, const std::string& value) {
+    return !value.empty() && what.starts_with(tag) && what.substr(tag.size()) == value;
+  };
+  std::string names;
+  std::size_t found = 0;
+  for (const Catalog::Entry& entry : catalog.devices()) {
+    const Node& node = *entry.node;
+    if (!carries("UUID=", node.identity.uuid) && !carries("", node.identity.uuid) &&
+        !carries("LABEL=", node.identity.label) && !carries("PARTUUID=", node.partuuid) &&
+        !carries("", node.partuuid) && !carries("PARTLABEL=", node.partlabel)) {
+      continue;
+    }
+    names += (found++ == 0 ? "" : ", ") + entry.name;
+  }
+  return found > 1 ? names : "";
+}
+
 std::vector<std::string> names_of(const Catalog& catalog) {
   std::vector<std::string> names;
   for (const Catalog::Entry& entry : catalog.devices()) names.push_back(entry.name);
@@ -165,6 +210,9 @@ PeelRequest peel_request(const Command& command) {
   request.limits = command.from.limits;
   request.writable = command.verb == Verb::mount && command.in_place;
   request.overlay = overlay_request(command);
+  if (request.writable || request.overlay.kind != overlay::Request::Kind::none) {
+    refuse_twice(request.sources);
+  }
   return request;
 }
 
@@ -185,6 +233,7 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
     if (auto terminal = Terminal::open()) Asking(*peeling, *std::move(terminal)).run();
   }
   explain_locked(command, *peeling, newline);
+  explain_read_only(command, *peeling);
   return peeling;
 }
 
@@ -196,6 +245,11 @@ void report_warnings(const Command& command, const Peeling& peeling) {
 Catalog::Entry find_device(const Peeling& peeling, const Catalog& catalog,
                            const std::string& what) {
   if (const Catalog::Entry* found = catalog.find(what)) return *found;
+  if (const std::string several = carriers(catalog, what); !several.empty()) {
+    throw Error(Fault::missing, "more than one device is '" + what + "'")
+        .found(several)
+        .advice("take one of these names");
+  }
   const std::vector<std::string> names = names_of(catalog);
   const std::vector<std::string_view> views(names.begin(), names.end());
   std::string there;
@@ -213,7 +267,7 @@ Catalog::Entry find_device(const Peeling& peeling, const Catalog& catalog,
   } else {
     advice = "'peelfs ls' shows them as a tree";
   }
-  throw Error(Fault::missing, "there is no device '" + what + "', or more than one")
+  throw Error(Fault::missing, "there is no device '" + what + "'")
       .found(there)
       .advice(std::move(advice));
 }

@@ -1,4 +1,5 @@
 // `peelfs try`: runs a command on a device as if it could write, and asks afterwards.
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,8 +141,6 @@ void unmount_patiently(const std::string& mountpoint) {
 
 int run_on(const Command& command, Runner& runner, const Target& target, const Workplace& work,
            const std::string& overlays) {
-  // Whatever comes, the mount is ended; what came is obeyed afterwards.
-  const Interruptible interruptible;
   MountOptions options;
   options.mountpoint = work.mountpoint();
   options.fsname = source_text(command.from.sources);
@@ -185,6 +184,16 @@ void explain_kept(const Command& command, const std::string& overlays) {
       shown(overlays + sources) + "\n" + "  peelfs drop --overlay " + shown(overlays));
 }
 
+/// @return false: a signal came instead
+bool wait_for_answer() {
+  constexpr int kLook = 200;  // milliseconds; one that comes just before poll() is seen then
+  pollfd typed{STDIN_FILENO, POLLIN, 0};
+  while (Interruptible::signal() == 0) {
+    if (::poll(&typed, 1, kLook) > 0) return true;
+  }
+  return false;
+}
+
 Outcome ask(bool may_commit, const std::string& overlays) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return Outcome::keep;
   say("peelfs: until you decide they are in " + shown(overlays));
@@ -195,6 +204,10 @@ Outcome ask(bool may_commit, const std::string& overlays) {
                             "[d/k] ",
                stderr);
     std::fflush(stderr);
+    if (!wait_for_answer()) {
+      say("");
+      return Outcome::keep;
+    }
     char* line = nullptr;
     std::size_t room = 0;
     const ssize_t got = ::getline(&line, &room, stdin);
@@ -250,6 +263,9 @@ int attempt(const Command& command) {
     warn(target.name + " is one of several devices of a btrfs filesystem, of which " +
          std::to_string(target.missing) + " are in none of the sources");
   }
+  // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed
+  // afterwards.
+  const Interruptible interruptible;
   const Workplace work;
   const bool own = command.keep.empty();
   const std::string overlays = own ? make_folder("/var/tmp") : fs::absolute(command.keep).string();
@@ -269,7 +285,14 @@ int attempt(const Command& command) {
     warn(command.command_line.front() +
          (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
   }
-  if (!show_changes(command, overlays, target)) {
+  bool changed = true;
+  try {
+    changed = show_changes(command, overlays, target);
+  } catch (const Error&) {
+    explain_kept(command, overlays);
+    throw;
+  }
+  if (!changed) {
     say("peelfs: nothing is changed");
     if (own) drop(overlays);
     return code;
@@ -287,7 +310,13 @@ int attempt(const Command& command) {
 }  // namespace
 
 int run_try(const Command& command) {
-  const int code = attempt(command);
+  int code = try_exit::failed;
+  try {
+    code = attempt(command);
+  } catch (const Error& error) {
+    if (Interruptible::signal() == 0) throw;
+    Interruptible::obey(error);
+  }
   if (Interruptible::signal() != 0) Interruptible::obey();
   return code;
 }

@@ -54,7 +54,8 @@ std::string why_no_writes(const Volume& volume, bool ours) {
                        super.has_ro_compat(ro_compat_orphan_present);
   if (!ours && orphans) return "its filesystem has deleted files that are open: run e2fsck first";
   if (!ours && (super.state & state_valid) == 0 && !is_clean_now(volume)) {
-    return "its filesystem is mounted, or was not cleanly unmounted: run e2fsck first";
+    return "its filesystem is mounted, or was not cleanly unmounted: if nobody has it mounted, run "
+           "e2fsck -p on the device that holds it, in this same mount";
   }
   if (super.blocks_count * super.block_size > volume.device().size()) {
     return "its filesystem is larger than the device";

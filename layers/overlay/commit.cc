@@ -169,7 +169,13 @@ std::vector<Job> open_jobs(const CommitRequest& request) {
   looked.sources.clear();
 
   OpenedSources opened = open_sources(wanted, request.allow_references);
-  if (!opened.failures.empty()) throw Error(opened.failures.front().error);
+  if (!opened.failures.empty()) {
+    const Error& error = opened.failures.front().error;
+    const int number = error.error_number();
+    if (number != EACCES && number != EPERM && number != EROFS) throw Error(error);
+    // What helps who wants to look does not help here.
+    throw Error(error).advice("nothing is written; commit it as a user who may write the source");
+  }
   std::vector<Job> jobs;
   for (Source& source : opened.sources) {
     Job job;
@@ -186,10 +192,39 @@ std::vector<Job> open_jobs(const CommitRequest& request) {
   return jobs;
 }
 
-}  // namespace
+/// Whether any overlay says that its source is neither old nor new.
+bool is_begun(const std::vector<Job>& jobs) {
+  return std::any_of(jobs.begin(), jobs.end(), [](const Job& job) {
+    try {
+      return is_committing(*job.overlay.image);
+    } catch (const Error&) {
+      return true;  // it may be
+    }
+  });
+}
 
-std::vector<Committed> commit(const CommitRequest& request) {
-  std::vector<Job> jobs = open_jobs(request);
+Error unfinished(const Error& error, const std::vector<Job>& jobs, const CommitRequest& request) {
+  std::vector<std::string> paths;
+  std::vector<std::string> sources;
+  for (const std::string& path : request.allow_references) {
+    sources.push_back("--allow-reference " + path);
+  }
+  for (const Job& job : jobs) {
+    paths.push_back(job.overlay.path);
+    sources.push_back(source_argument(job.source));
+  }
+  const bool full = error.error_number() == ENOSPC || error.error_number() == EDQUOT;
+  return Error(error.fault(),
+               "the commit is half done, so that its sources are neither old nor new")
+      .found(error.what())
+      .advice(std::string(full ? "make room there, then finish it: " : "finish it: ") +
+              finishing_command(paths, sources))
+      .with_errno(error.error_number());
+}
+
+std::vector<Committed> carry_out(const std::vector<Job>& jobs, const CommitRequest& request) {
+  // Whoever wants to stop it now can do so with nothing written.
+  Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
   for (const Job& job : jobs) mark_committing(job.overlay);
   for (const Job& job : jobs) copy(job, request);
   for (const Job& job : jobs) verify(job, request);
@@ -199,6 +234,18 @@ std::vector<Committed> commit(const CommitRequest& request) {
     result.push_back(job.report);
   }
   return result;
+}
+
+}  // namespace
+
+std::vector<Committed> commit(const CommitRequest& request) {
+  const std::vector<Job> jobs = open_jobs(request);
+  try {
+    return carry_out(jobs, request);
+  } catch (const Error& error) {
+    if (!is_begun(jobs)) throw;
+    throw unfinished(error, jobs, request);
+  }
 }
 
 }  // namespace peelfs::overlay

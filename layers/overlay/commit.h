@@ -32,8 +32,7 @@ struct Committed {
 /// disk and compared, every overlay removed. Stopped at any moment it goes on when it is called
 /// again; until then no overlay that was marked can be mounted.
 /// @throws Error: nothing is written yet: in use, an overlay that is not the source's, a source
-/// that
-///   cannot be written; later: io, and then the overlays are still there
+/// that cannot be written; later: a message that says that it is half done, and how to finish it
 std::vector<Committed> commit(const CommitRequest& request);
 
 }  // namespace peelfs::overlay

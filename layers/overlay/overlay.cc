@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "host/folder.h"
@@ -211,7 +212,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   if (result.committing && mode != Mode::commit) {
     throw Error(Fault::denied, "overlay " + path + " is being committed")
         .found("a commit that was interrupted: its source is neither old nor new")
-        .advice("finish it with: peelfs commit --overlay DIR SOURCE...")
+        .advice("finish it with: " + finishing_command({path}, {source_argument(source)}))
         .with_errno(EBUSY);
   }
   if (result.committing) {
@@ -245,6 +246,29 @@ void mark_committing(const OpenedOverlay& overlay) {
   if (is_committing(*overlay.image)) return;
   const Bytes word = as_bytes(committing_word);
   qcow2::write_extension(*overlay.image, {state_extension, {word.begin(), word.end()}});
+}
+
+std::string source_argument(const Source& source) {
+  const std::string file_name = std::filesystem::path(source.path).filename().string();
+  const bool named = source.stem != strip_image_suffix(file_name);
+  return (named ? source.stem + "=" : "") + (source.raw ? "raw:" : "") + source.path;
+}
+
+std::string finishing_command(const std::vector<std::string>& paths,
+                              const std::vector<std::string>& sources) {
+  const std::string directory = std::filesystem::path(paths.front()).parent_path().string();
+  std::string command = "peelfs commit --overlay " + (directory.empty() ? "." : directory);
+  for (const std::string& source : sources) command += " " + source;
+  return command;
+}
+
+std::string source_of(const BlockDevice& image) {
+  try {
+    const auto stored = stored_fingerprint(image);
+    return stored ? stored->path : "";
+  } catch (const Error&) {
+    return "";
+  }
 }
 
 bool is_overlay(const std::string& path) {

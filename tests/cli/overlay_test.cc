@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -104,6 +105,10 @@ TEST_F(Overlays, Drop) {
 
 TEST_F(Overlays, WhatIsMountedIsNamed) {
   must_run(std::string(PEELFS_PROGRAM) + " --overlay " + ov_ + " " + disk_ + " " + at_);
+  const std::string foreign = folder_ / "foreign";
+  fs::create_directory(foreign);
+  write_file(folder_ / "other.img", pattern(1U << 20U, 1));
+  must_run(std::string(PEELFS_PROGRAM) + " " + (folder_ / "other.img") + " " + foreign);
   for (const std::string& verb :
        {std::string("commit"), std::string("drop"), std::string("checkpoint"),
         std::string("revert"), std::string("diff")}) {
@@ -111,12 +116,15 @@ TEST_F(Overlays, WhatIsMountedIsNamed) {
     const Outputs refused = with(verb, named ? "x" : disk_);
     EXPECT_EQ(refused.exit_code, 2) << verb;
     EXPECT_TRUE(contains(refused.errors, at_)) << refused.errors;
+    EXPECT_FALSE(contains(refused.errors, foreign)) << refused.errors;
   }
+  EXPECT_EQ(peelfs("umount " + foreign).exit_code, 0);
   fs::create_directory(folder_ / "second");
   const Outputs second =
       peelfs_apart("--overlay " + ov_ + " " + disk_ + " " + (folder_ / "second"));
   EXPECT_NE(second.exit_code, 0);
   EXPECT_TRUE(contains(second.errors, "in use")) << second.errors;
+  EXPECT_TRUE(contains(second.errors, "mounted at " + at_)) << second.errors;
   EXPECT_TRUE(fs::exists(ov_ + "/disk.qcow2"));
   EXPECT_EQ(peelfs("umount " + at_).exit_code, 0);
 }
@@ -207,6 +215,29 @@ TEST_F(Overlays, ACommitThatIsKilledIsFinished) {
   EXPECT_EQ(sha256(read_file(source)), sha256(read_file(folder_ / "want")));
 }
 
+TEST_F(Overlays, ACommitThatFailsHalfwaySaysHowToFinishIt) {
+  const std::string source = folder_ / "large.img";
+  write_file(source, pattern(4U << 20U, 1));
+  must_run(std::string(PEELFS_PROGRAM) + " --overlay " + ov_ + " " + source + " " + at_);
+  must_run("head -c 3M /dev/urandom | dd of=" + at_ + "/large bs=1M conv=notrunc status=none");
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  must_run("qemu-img convert -O raw " + ov_ + "/large.qcow2 " + (folder_ / "want"));
+  const std::string command = "commit --overlay " + ov_ + " " + source;
+  const CommandResult failed = run("(trap '' XFSZ; ulimit -f 2048; exec " +
+                                   std::string(PEELFS_PROGRAM) + " " + command + ") 2>&1");
+  EXPECT_EQ(failed.exit_code, 2) << failed.output;
+  EXPECT_TRUE(contains(failed.output, "half done")) << failed.output;
+  EXPECT_TRUE(contains(failed.output, "finish it: peelfs " + command)) << failed.output;
+  const Outputs dropped = with("drop");
+  EXPECT_EQ(dropped.exit_code, 2);
+  EXPECT_TRUE(contains(dropped.errors, "finish it: peelfs " + command)) << dropped.errors;
+  const Outputs mounted = with("mount", source + " " + at_);
+  EXPECT_EQ(mounted.exit_code, 32) << mounted.errors;
+  EXPECT_TRUE(contains(mounted.errors, "peelfs " + command)) << mounted.errors;
+  must_run(std::string(PEELFS_PROGRAM) + " " + command);
+  EXPECT_EQ(sha256(read_file(source)), sha256(read_file(folder_ / "want")));
+}
+
 TEST_F(Overlays, AGuestThatWritesIsWarnedOf) {
   SKIP_WITHOUT("qemu-io");
   std::FILE* const guest =
@@ -242,6 +273,30 @@ TEST_F(Overlays, InPlaceOneWriterAtATime) {
   EXPECT_TRUE(contains(peelfs_apart("ls " + disk_).errors, "is being written by"));
   must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
   EXPECT_EQ(sha256(read_file(disk_)), sha256(expected)) << "and nothing else";
+}
+
+TEST_F(Overlays, OneSourceTwiceOrAnotherSource) {
+  const std::string twice = disk_ + " " + disk_;
+  const Outputs refused = peelfs_apart("--overlay " + ov_ + " " + twice + " " + at_);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_TRUE(contains(refused.errors, "name it once")) << refused.errors;
+  write_through_mount();
+  must_run("touch -d @1700000000.25 " + disk_);
+  const Outputs touched = peelfs_apart("--overlay " + ov_ + " " + disk_ + " " + at_);
+  EXPECT_EQ(touched.exit_code, 32);
+  EXPECT_TRUE(contains(touched.errors, ".250000000")) << touched.errors;
+}
+
+TEST_F(Overlays, AmbiguousNamesAreToldFromUnknownOnes) {
+  fs::copy_file(disk_, folder_ / "copy.img");
+  const std::string both = disk_ + " " + (folder_ / "copy.img");
+  const Outputs two = peelfs_apart("map " + both + " LABEL=cliroot");
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_TRUE(contains(two.errors, "more than one device")) << two.errors;
+  EXPECT_TRUE(contains(two.errors, "copyp1")) << two.errors;
+  const Outputs none = peelfs_apart("map " + both + " LABEL=nobody");
+  EXPECT_TRUE(contains(none.errors, "there is no device")) << none.errors;
+  EXPECT_FALSE(contains(none.errors, "more than one")) << none.errors;
 }
 
 /// mount(8) adds rw to whatever fstab says.
@@ -352,6 +407,27 @@ TEST_F(Overlays, CtrlCGoesToTheCommand) {
   terminal.type("\x03");
   EXPECT_EQ(terminal.finish(), 9) << terminal.screen();
   EXPECT_FALSE(contains(must_run("cat /proc/mounts"), folder_ / "tmp"));
+}
+
+TEST_F(Overlays, CtrlCAtTheQuestionKeepsTheOverlayAndNothingElse) {
+  ::setenv("TMPDIR", (folder_ / "tmp").c_str(), 1);
+  Terminal terminal("exec " + std::string(PEELFS_PROGRAM) + " try " + disk_ +
+                    " diskp2 -- sh -c 'printf MARK | dd of={} conv=notrunc status=none'");
+  ::unsetenv("TMPDIR");
+  ASSERT_TRUE(terminal.wait_for("[c/d/k]"));
+  terminal.type("\x03");
+  EXPECT_TRUE(terminal.wait_for("are kept in")) << terminal.screen();
+  EXPECT_EQ(terminal.finish(), 128 + SIGINT);
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(folder_ / "tmp")) left.push_back(entry.path());
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_TRUE(fs::exists(left.front() / "disk.qcow2"));
+  untouched();
+}
+
+TEST_F(Overlays, TryHasAnOverlayOfItsOwn) {
+  EXPECT_FALSE(contains(peelfs_apart("try --help").output, "\n  --overlay"));
+  EXPECT_TRUE(contains(peelfs_apart("cat --help").output, "\n  --overlay DIR"));
 }
 
 TEST_F(Overlays, TryCodes) {
