@@ -24,13 +24,19 @@ class FileDevice : public BlockDevice {
   FileDevice(std::uint64_t size, Parts parts) : BlockDevice(size), parts_(std::move(parts)) {}
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
-    const std::uint64_t end = parts_.state->size();
-    if (offset >= end) return Extent::zeroes(length);
-    return place(offset, std::min(length, end - offset));
+    if (parts_.state->size() > size()) {
+      // Whoever copies it would get a part of it and take it for the whole.
+      throw Error(Fault::io, "the file has grown since it was shown here")
+          .found(std::to_string(parts_.state->size()) + " bytes")
+          .expected(std::to_string(size()))
+          .advice("mount again to read all of it, or use peelfs cat or export")
+          .with_errno(EIO);
+    }
+    return any_extent(offset, length);
   }
 
   Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
-    const Extent extent = map(offset, length);
+    const Extent extent = any_extent(offset, length);
     if (extent.kind == ExtentKind::lower) {
       parts_.writer->check_in_place(extent.offset, extent.length);
     }
@@ -59,6 +65,11 @@ class FileDevice : public BlockDevice {
   std::string describe() const override { return parts_.description; }
 
  private:
+  Extent any_extent(std::uint64_t offset, std::uint64_t length) const {
+    const std::uint64_t end = parts_.state->size();
+    if (offset >= end) return Extent::zeroes(length);
+    return place(offset, std::min(length, end - offset));
+  }
   Extent place(std::uint64_t offset, std::uint64_t length) const {
     const Volume& volume = *parts_.volume;
     const std::uint64_t block_size = volume.block_size();

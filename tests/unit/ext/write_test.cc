@@ -55,8 +55,10 @@ TEST_F(ExtWrite, FilesGrowSideBySide) {
           EXPECT_TRUE(read_bytes(*b, 0, other.size()) == other) << kind << i;
         }
       }
-      // The device that was opened before keeps its size, and shows the same bytes.
+      // The device that was opened before keeps its size, and is not read as if that were all.
       EXPECT_EQ(seen.at("grow.img").device->size(), 70'001U);
+      EXPECT_EQ(failure_of([&] { (void)read_bytes(*seen.at("grow.img").device, 0, 512); }).first,
+                EIO);
       EXPECT_LE(grow.size(), a->allocated_bytes() + 60 * 33'333);
       write_both(*seen.at("grow.img").device, grow, 69'990, pattern(11, 9));
       EXPECT_TRUE(read_bytes(*a, 0, grow.size()) == grow) << kind;
