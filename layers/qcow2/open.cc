@@ -187,10 +187,8 @@ std::shared_ptr<const Image> open_image(const Candidate& candidate,
   const std::shared_ptr<Image> image = open_link(candidate, surroundings, chain);
   if (!image->file->writable()) return image;
   try {
-    make_writable(*image);
-    claim_for_writing(chain.places.front(), image->writer);
+    make_writable(*image, Leaks::keep, &chain.places.front());
   } catch (const Error& error) {
-    image->writer.reset();
     image->read_only_reason = error.what();
     image->notes.push_back("it can only be read: " + image->read_only_reason);
   }

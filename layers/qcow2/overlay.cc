@@ -22,7 +22,7 @@ DevicePtr open_overlay(DevicePtr file, DevicePtr backing, const std::string& nam
   image->data = image->file;
   if (image->file->writable()) {
     try {
-      make_writable(*image, Leaks::free);
+      make_writable(*image, Leaks::free, nullptr);
     } catch (Error& error) {
       error.add_context(name);
       throw;

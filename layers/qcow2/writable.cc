@@ -75,7 +75,7 @@ std::vector<BitmapBytes> clear_features(Header& header, const BlockDevice& file,
 
 }  // namespace
 
-void make_writable(Image& image, Leaks handling) {
+void make_writable(Image& image, Leaks handling, const Place* place) {
   check_flags(image.header.disk);
   check_places(image);
   check_files(image);
@@ -97,6 +97,7 @@ void make_writable(Image& image, Leaks handling) {
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
                                          image.caches->tables, image.cache_owner);
+  if (place != nullptr) claim_for_writing(*place, writer);
   for (const BitmapBytes& bytes : clear_features(image.header, *file, end)) {
     writer->count_down(bytes.offset, bytes.length);
   }

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "qcow2/image.h"
+#include "qcow2/uses.h"
 
 namespace peelfs::qcow2 {
 
@@ -14,7 +15,10 @@ enum class Leaks {
 };
 
 /// Makes image.writer. Clears the autoclear features that peelfs does not keep true, on the disk.
+/// @param place to be claimed for writing (uses.h) before anything is changed; null: nobody else
+/// can
+///   know of the image
 /// @throws Error saying why it cannot be written safely; nothing was changed then
-void make_writable(Image& image, Leaks leaks = Leaks::keep);
+void make_writable(Image& image, Leaks leaks, const Place* place);
 
 }  // namespace peelfs::qcow2
