@@ -97,8 +97,8 @@ class BlockDevice {
   // --- Writing; everybody writes through the write loop in peelfs/io.h ---
 
   /// Whether bytes may be written at all. It never changes but from true to false, before the first
-  /// write (an image turns out to be somebody's backing file). False unless every layer below, down to
-  /// a host file that was opened for writing, can take them.
+  /// write (an image turns out to be somebody's backing file). False unless every layer below, down
+  /// to a host file that was opened for writing, can take them.
   virtual bool writable() const noexcept { return false; }
 
   /// Why it is not writable, for a person; empty: a layer below knows, or nobody asked to write.
@@ -132,6 +132,10 @@ class BlockDevice {
   /// The same storage for an image format that allocates in it: as large as it can ever become,
   /// zeroes where nothing is stored yet; writing there extends it. Null: it cannot grow.
   virtual std::shared_ptr<const BlockDevice> growable() const { return nullptr; }
+
+  /// The same device with the size that its storage has now, once that has grown under a format
+  /// that allocates in it; null: this one is still the whole of it.
+  virtual std::shared_ptr<const BlockDevice> regrown() const { return nullptr; }
 
   /// The bytes of a lower device, one for one, that the bytes at `offset` are computed from; of
   /// kind lower, or zero when that cannot be told. Drives `peelfs diff`.

@@ -30,6 +30,13 @@ Buffer read_up_to(const BlockDevice& device, std::uint64_t offset, std::size_t l
 /// Thread-safe: writes to the same bytes at the same time leave either.
 void write(const BlockDevice& device, std::uint64_t offset, Bytes data);
 
+/// Writes what a range holds already. In a sparse file, or an image that allocates, it has space of
+/// its own from then on: tables that are kept in memory cannot meet a full disk when they are
+/// flushed.
+/// The caller sees to it that nobody else writes to the range meanwhile.
+/// @throws Error like read_bytes() and write()
+void claim_space(const BlockDevice& device, std::uint64_t offset, std::size_t length);
+
 /// Makes a range read as zero without writing it byte by byte.
 /// @param kind WriteKind::zeroes or WriteKind::discard
 /// @throws Error like write(), and with EOPNOTSUPP where only writing zeroes would do (encryption,

@@ -48,6 +48,10 @@ void write(const BlockDevice& device, std::uint64_t offset, Bytes data) {
   }
 }
 
+void claim_space(const BlockDevice& device, std::uint64_t offset, std::size_t length) {
+  write(device, offset, read_bytes(device, offset, length));
+}
+
 void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, WriteKind kind) {
   check_writable(device, offset, length);
   try {

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs {
 
@@ -113,8 +114,9 @@ int open_for_writing(const std::string& path) {
   const int error_number = errno;
   Error error = Error::system(error_number, "cannot open " + path + " for writing");
   if (error_number == EBUSY) {
-    throw std::move(error).advice("it is mounted, or a device of the host lies on it: 'lsblk " +
-                                  path + "' shows which");
+    throw std::move(error).advice(
+        "it is mounted, or a device of the host lies on it; this shows which: " +
+        shell_line({"lsblk", path}));
   }
   if (error_number == EACCES || error_number == EPERM || error_number == EROFS) {
     throw std::move(error).advice(
@@ -141,8 +143,8 @@ std::shared_ptr<const HostFile> HostFile::open(const std::string& path, Access a
     const int error_number = errno;
     Error error = Error::system(error_number, "cannot open " + path);
     if (error_number == EACCES || error_number == EPERM) {
-      throw std::move(error).advice("peelfs needs only read permission: 'ls -l " + path +
-                                    "' shows who has it");
+      throw std::move(error).advice("peelfs needs only read permission; who has it is shown by: " +
+                                    shell_line({"ls", "-l", path}));
     }
     throw error;
   }
