@@ -59,6 +59,9 @@ void put_count(MutableBytes block, std::uint32_t order, std::uint64_t index, std
   block[at / 8] = std::byte{byte};
 }
 
+/// Of free clusters that are remembered: a few MiB.
+constexpr std::size_t most_runs = 65536;
+
 Buffer table_bytes(const std::vector<std::uint64_t>& table, std::uint64_t first,
                    std::uint64_t count) {
   Buffer bytes(count * 8);
@@ -131,6 +134,10 @@ void Refcounts::set(std::uint64_t cluster, std::uint64_t count) {
     throw damaged("a cluster in use has no count").found("cluster " + std::to_string(cluster));
   }
   Block& target = block(index);
+  if (!has_space_.contains(index)) {
+    write(file_, table_[index], target.bytes);
+    has_space_.insert(index);
+  }
   put_count(target.bytes, order_, cluster & ((1ULL << block_bits_) - 1), count);
   ++target.version;
   dirty_.insert(index);
@@ -154,7 +161,9 @@ void Refcounts::decrement(std::uint64_t cluster) {
         .found("count 0 of cluster " + std::to_string(cluster));
   }
   set(cluster, count - 1);
-  if (count == 1) free_hint_ = std::min(free_hint_, cluster);
+  if (count != 1 || cluster >= scanned_) return;
+  freed_.add(cluster);
+  if (freed_.runs() > most_runs) scanned_ = freed_.drop_highest();
 }
 
 void Refcounts::decrement_range(std::uint64_t offset, std::uint64_t length) {
@@ -173,7 +182,15 @@ void Refcounts::check_room(std::uint64_t cluster) const {
       .with_errno(ENOSPC);
 }
 
+void Refcounts::reserve(std::uint64_t cluster, std::uint64_t count) const {
+  const Buffer zeroes(std::size_t{1} << cluster_bits_);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    write(file_, (cluster + i) << cluster_bits_, zeroes);
+  }
+}
+
 Refcounts::Block& Refcounts::new_block(std::uint64_t index, std::uint64_t cluster) {
+  has_space_.insert(index);
   Block fresh;
   fresh.bytes.resize(std::size_t{1} << cluster_bits_);
   table_.at(index) = cluster << cluster_bits_;
@@ -201,6 +218,8 @@ void Refcounts::grow_table() {
   std::uint64_t blocks = 1;
   while (blocks << block_bits_ < clusters + blocks) ++blocks;
   check_room(first + blocks + clusters - 1);
+  reserve(first, blocks + clusters);
+  table_has_space_ = true;
   const std::uint64_t old_blocks = table_.size();
   old_tables_.push_back({table_offset_, table_clusters_, false});
   table_.resize(clusters * per_cluster);
@@ -212,39 +231,80 @@ void Refcounts::grow_table() {
   end_ = std::max(end_.load(), (first + blocks + clusters) << cluster_bits_);
 }
 
-std::uint64_t Refcounts::find_free() {
-  for (;; ++free_hint_) {
-    check_room(free_hint_);
-    const std::uint64_t index = index_of(free_hint_);
+/// The first free cluster at or behind `cluster` in its block, or the first one behind that block.
+std::uint64_t Refcounts::skip_used(std::uint64_t cluster) {
+  const Buffer& counts = block(index_of(cluster)).bytes;
+  const std::uint64_t mask = (1ULL << block_bits_) - 1;
+  do {
+    if (count_at(counts, order_, cluster & mask) == 0) return cluster;
+    ++cluster;
+  } while ((cluster & mask) != 0);
+  return cluster;
+}
+
+void Refcounts::scan() {
+  for (;;) {
+    check_room(scanned_);
+    const std::uint64_t index = index_of(scanned_);
     if (index >= table_.size()) {
       grow_table();
       continue;
     }
     if (table_[index] == 0) {
+      if (!table_has_space_) {
+        write(file_, table_offset_, table_bytes(table_, 0, table_.size()));
+        table_has_space_ = true;
+      }
+      reserve(scanned_, 1);
       // A block counts the cluster that it lies in itself.
-      new_block(index, free_hint_);
-      set(free_hint_, 1);
+      new_block(index, scanned_);
+      set(scanned_, 1);
       continue;
     }
-    if (get(free_hint_) == 0) return free_hint_;
+    scanned_ = skip_used(scanned_);
+    if (index_of(scanned_) != index) continue;
+    return check_room(scanned_);
   }
 }
 
 ClusterRun Refcounts::allocate(std::uint64_t count) {
-  const std::uint64_t first = find_free();
+  std::uint64_t first = 0;
   std::uint64_t found = 1;
-  while (found < count && first + found < clusters_limit_) {
-    const std::uint64_t index = index_of(first + found);
-    if (index >= table_.size() || table_[index] == 0 || get(first + found) != 0) break;
-    ++found;
+  if (!freed_.empty()) {
+    const FreeRuns::Run run = freed_.lowest();
+    first = run.first;
+    found = std::min(count, run.count);
+  } else {
+    scan();
+    first = scanned_;
+    while (found < count && first + found < clusters_limit_) {
+      const std::uint64_t index = index_of(first + found);
+      if (index >= table_.size() || table_[index] == 0 || get(first + found) != 0) break;
+      ++found;
+    }
   }
   for (std::uint64_t i = 0; i < found; ++i) set(first + i, 1);
-  free_hint_ = first + found;
+  if (freed_.empty()) {
+    scanned_ = first + found;
+  } else {
+    freed_.take(found);
+  }
   const std::uint64_t offset = first << cluster_bits_;
   const std::uint64_t end = end_;
   const bool fresh = growable_ && offset >= end;
   end_ = std::max(end, (first + found) << cluster_bits_);
   return {offset, found, fresh};
+}
+
+std::uint64_t Refcounts::allocate_table() {
+  const std::uint64_t offset = allocate(1).offset;
+  try {
+    reserve(offset >> cluster_bits_, 1);
+  } catch (...) {
+    decrement(offset >> cluster_bits_);
+    throw;
+  }
+  return offset;
 }
 
 Refcounts::Unwritten Refcounts::unwritten() const {

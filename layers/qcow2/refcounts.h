@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "peelfs/block_device.h"
+#include "qcow2/free_runs.h"
 #include "qcow2/header.h"
 
 namespace peelfs::qcow2 {
@@ -33,6 +34,10 @@ class Refcounts {
   /// Takes 1 to `count` free clusters that lie together; their reference count is 1 then.
   /// @throws Error(Fault::io) with ENOSPC when there is none
   ClusterRun allocate(std::uint64_t count);
+  /// Takes a cluster for a table that is written later: it has space in the file from now on, so
+  /// that a full disk refuses the write that needs the table, and not the flush after it.
+  /// @return its offset in bytes. @throws Error like allocate(), or what writing to it throws
+  std::uint64_t allocate_table();
 
   std::uint64_t get(std::uint64_t cluster);
   /// @throws Error when the count cannot become greater
@@ -73,7 +78,9 @@ class Refcounts {
   Block& new_block(std::uint64_t index, std::uint64_t cluster);
   void set(std::uint64_t cluster, std::uint64_t count);
   void grow_table();
-  std::uint64_t find_free();
+  void reserve(std::uint64_t cluster, std::uint64_t count) const;
+  void scan();
+  std::uint64_t skip_used(std::uint64_t cluster);
   std::uint64_t index_of(std::uint64_t cluster) const noexcept { return cluster >> block_bits_; }
   void check_room(std::uint64_t cluster) const;
   void trim();
@@ -91,9 +98,14 @@ class Refcounts {
   std::map<std::uint64_t, Block> blocks_;
   std::set<std::uint64_t> dirty_;
   std::set<std::uint64_t> new_entries_;
+  /// Blocks, by index, and the table itself: written since the image was opened. Where an image is
+  /// sparse, or lies in another that is, even what is on the disk may have no space of its own.
+  std::set<std::uint64_t> has_space_;
+  bool table_has_space_ = false;
   bool moved_ = false;
   std::vector<ClusterRun> old_tables_;
-  std::uint64_t free_hint_ = 1;  ///< no cluster below it is free
+  std::uint64_t scanned_ = 1;  ///< below it nothing is free but what freed_ has
+  FreeRuns freed_;
 };
 
 /// Writes it in an order that no power cut can make inconsistent, each step durable before the

@@ -73,6 +73,15 @@ void Writer::count_down(std::uint64_t offset, std::uint64_t length) noexcept {
   }
 }
 
+/// Writes what the disk has of a table that is about to be changed in memory, once: in a sparse
+/// image, or one that lies in another, its place may have no space, and the flush comes too late to
+/// find that out.
+void Writer::give_space(std::uint64_t offset, std::uint64_t length) {
+  if (has_space_.contains(offset)) return;
+  claim_space(file_, offset, length);
+  has_space_.insert(offset);
+}
+
 /// The L2 table for an entry of the active L1 table: made, or made our own where a snapshot shares
 /// it.
 std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
@@ -82,7 +91,12 @@ std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
   const Tables::Block l1 = tables_.load(Tables::Kind::l1, l1_block, ClusterMap::l1_block_size);
   const L1Entry entry{ByteReader(*l1, "L1 table").be64(at)};
   const std::uint64_t before = entry.l2_offset();
-  if (before != 0 && (entry.raw & L2Entry::copied_bit) != 0) return before;
+  if (before != 0 && (entry.raw & L2Entry::copied_bit) != 0) {
+    give_space(before, header_.cluster_size());
+    return before;
+  }
+  give_space(l1_block, std::min<std::uint64_t>(ClusterMap::l1_block_size,
+                                               header_.l1().entries * 8 - block_at));
 
   Buffer table(header_.cluster_size());
   if (before != 0) {
@@ -91,7 +105,8 @@ std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
       std::copy(block->begin(), block->end(), table.begin() + static_cast<std::ptrdiff_t>(part));
     }
   }
-  const std::uint64_t offset = refcounts_.allocate(1).offset;
+  const std::uint64_t offset = refcounts_.allocate_table();
+  has_space_.insert(offset);
   tables_.begin_l2(offset, table, l2_block_);
   const Tables::Change change{at, offset | L2Entry::copied_bit};
   tables_.change(Tables::Kind::l1, l1_block, l1, {&change, 1});
@@ -241,11 +256,19 @@ bool Writer::too_much_unwritten() {
          given_up_.size() >= most_given_up_ranges;
 }
 
+bool Writer::too_much_given_up() {
+  const std::lock_guard lock(mutex_);
+  return given_up_.size() >= most_given_up_ranges;
+}
+
 void Writer::limit_memory() {
   if (!too_much_unwritten()) return;
   // Whoever is flushing already may be waiting for this very request to end.
-  const std::unique_lock flushing(flushing_, std::try_to_lock);
-  if (flushing.owns_lock()) flush_locked(false);
+  std::unique_lock flushing(flushing_, std::try_to_lock);
+  if (flushing.owns_lock()) return flush_locked(false);
+  // It waits for requests only so long, so this one may wait for it: who gives up clusters faster
+  // than they can be released would never let a flush come to its end otherwise.
+  if (too_much_given_up()) flushing.lock();
 }
 
 }  // namespace peelfs::qcow2

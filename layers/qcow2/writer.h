@@ -20,6 +20,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "peelfs/block_device.h"
@@ -94,12 +95,14 @@ class Writer {
     std::size_t at = 0;       ///< bytes, in the block
   };
   Place place_of(const Entry& entry) const noexcept;
+  void give_space(std::uint64_t offset, std::uint64_t length);
   std::uint64_t own_l2(std::uint64_t l1_index);
   void flush_locked(bool wait_for_requests);
   void release(std::vector<Given> given, bool wait_for_requests);
   bool is_last(const Freed& range);
   Freed take_waiting();
   bool too_much_unwritten();
+  bool too_much_given_up();
   std::uint64_t l2_entries() const noexcept {
     return header_.cluster_size() >> header_.l2_entry_bits();
   }
@@ -113,9 +116,10 @@ class Writer {
   std::atomic<bool> touched_ = false;
   std::atomic<bool> gave_way_ = false;
   std::string reason_;  ///< under touching_
-  std::mutex mutex_;    ///< refcounts_, changes of tables_, given_up_
+  std::mutex mutex_;    ///< refcounts_, changes of tables_, and what follows up to flushing_
   Tables tables_;
   Refcounts refcounts_;
+  std::set<std::uint64_t> has_space_;  ///< offsets of tables: see give_space()
   std::vector<Given> given_up_;
   std::mutex flushing_;  ///< taken before mutex_
   /// Whose entries are off the disk, but which requests may still know of. Under flushing_.
