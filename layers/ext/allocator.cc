@@ -118,12 +118,38 @@ Allocator::Run Allocator::take(std::uint64_t goal, std::uint64_t most) {
   if (ext2fs_find_first_set_block_bitmap2(handle_->block_map, begin, limit, &used) == 0) {
     run.count = used - begin;
   }
+  give_space(run);
   mark(run, true);
   return run;
 }
 
 void Allocator::give_back(Run run) {
   mark(run, false);
+}
+
+void Allocator::give_space(Run run) {
+  const dgrp_t last = ext2fs_group_of_blk2(handle_, run.first + run.count - 1);
+  for (dgrp_t group = ext2fs_group_of_blk2(handle_, run.first); group <= last; ++group) {
+    if (has_space_.contains(group)) continue;
+    const std::uint64_t block_size = volume_->super().block_size;
+    claim_space(volume_->device(), bitmap_place(group), block_size);
+    claim_space(volume_->device(), round_down(descriptor_place(group), block_size), block_size);
+    has_space_.insert(group);
+  }
+}
+
+std::uint64_t Allocator::bitmap_place(std::uint32_t group) const {
+  const std::uint64_t block = ext2fs_block_bitmap_loc(handle_, group);
+  volume_->check_blocks(block, 1, "a bitmap of free blocks");
+  return block * volume_->super().block_size;
+}
+
+std::uint64_t Allocator::descriptor_place(std::uint32_t group) const {
+  const SuperBlock& super = volume_->super();
+  const std::uint64_t per_block = super.block_size / super.descriptor_size;
+  const std::uint64_t table = ext2fs_descriptor_block_loc2(handle_, super.first_data_block,
+                                                           static_cast<dgrp_t>(group / per_block));
+  return table * super.block_size + group % per_block * super.descriptor_size;
 }
 
 void Allocator::mark(Run run, bool used) {
@@ -171,19 +197,15 @@ void Allocator::write_groups() {
     for (std::uint64_t bit = blocks; bit < 8 * bitmap.size(); ++bit) {
       bitmap[bit / 8] |= static_cast<std::byte>(1U << (bit % 8));
     }
-    const std::uint64_t place = ext2fs_block_bitmap_loc(handle_, group);
-    volume_->check_blocks(place, 1, "a bitmap of free blocks");
+    const std::uint64_t place = bitmap_place(group);
     ext2fs_bg_flags_clear(handle_, group, EXT2_BG_BLOCK_UNINIT);
     ext2fs_block_bitmap_csum_set(handle_, group, reinterpret_cast<char*>(bitmap.data()),
                                  static_cast<int>(bitmap_bytes));
     ext2fs_group_desc_csum_set(handle_, group);
-    write(volume_->device(), place * super.block_size, bitmap);
+    write(volume_->device(), place, bitmap);
     // One descriptor lies in one sector: it is old or new, whatever happens.
-    const std::uint64_t per_block = super.block_size / super.descriptor_size;
-    const std::uint64_t table = ext2fs_descriptor_block_loc2(
-        handle_, super.first_data_block, static_cast<dgrp_t>(group / per_block));
     const void* descriptor = ext2fs_group_desc(handle_, handle_->group_desc, group);
-    write(volume_->device(), table * super.block_size + group % per_block * super.descriptor_size,
+    write(volume_->device(), descriptor_place(group),
           {static_cast<const std::byte*>(descriptor), super.descriptor_size});
   }
   changed_.clear();

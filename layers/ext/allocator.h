@@ -30,7 +30,8 @@ class Allocator {
   /// Free blocks, without those that are kept for root.
   std::uint64_t available() const { return free_ > reserved_ ? free_ - reserved_ : 0; }
   /// Takes the first run of free blocks from `goal` on, of at most `most` blocks.
-  /// @throws Error with ENOSPC when there is none
+  /// What will be written of their groups has space below from then on.
+  /// @throws Error with ENOSPC when there is none, here or below
   Run take(std::uint64_t goal, std::uint64_t most);
   void give_back(Run run);
 
@@ -40,18 +41,21 @@ class Allocator {
 
   /// Bitmaps and descriptors of the groups that have changed since the last time.
   void write_groups();
-  bool groups_changed() const { return !changed_.empty(); }
   /// The super block's state and count of free blocks.
   void write_super(bool valid);
 
  private:
   void mark(Run run, bool used);
+  void give_space(Run run);
+  std::uint64_t bitmap_place(std::uint32_t group) const;
+  std::uint64_t descriptor_place(std::uint32_t group) const;
 
   const std::shared_ptr<const Volume> volume_;
   std::unique_ptr<DeviceChannel> channel_;
   ext2_filsys handle_ = nullptr;
   std::uint64_t free_ = 0, reserved_ = 0;
   std::set<std::uint32_t> changed_;
+  std::set<std::uint32_t> has_space_;
 };
 
 }  // namespace peelfs::ext

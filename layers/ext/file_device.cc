@@ -29,7 +29,7 @@ class FileDevice : public BlockDevice {
       throw Error(Fault::io, "the file has grown since it was shown here")
           .found(std::to_string(parts_.state->size()) + " bytes")
           .expected(std::to_string(size()))
-          .advice("mount again to read all of it, or use peelfs cat or export")
+          .advice("it is shown anew when whoever writes to the image in it has closed that")
           .with_errno(EIO);
     }
     return any_extent(offset, length);
@@ -57,6 +57,10 @@ class FileDevice : public BlockDevice {
   }
   DevicePtr growable() const override {
     return parts_.writer ? std::make_shared<FileDevice>(parts_.greatest, parts_) : nullptr;
+  }
+  DevicePtr regrown() const override {
+    const std::uint64_t now = parts_.state->size();
+    return now > size() ? std::make_shared<FileDevice>(now, parts_) : nullptr;
   }
 
   std::uint64_t allocated_bytes() const override {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ext/channel.h"
+#include "ext/group_tables.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
@@ -48,33 +49,6 @@ struct Handle {
     if (filesystem != nullptr) ext2fs_free(filesystem);
   }
 };
-
-void name_groups(ext2_filsys filesystem, Wanted& wanted) {
-  const std::uint64_t descriptor_blocks = filesystem->desc_blocks;
-  const std::uint64_t reserved = filesystem->super->s_reserved_gdt_blocks;
-  if (filesystem->super->s_first_data_block == 1) wanted.name(0, "boot block");
-  for (dgrp_t group = 0; group < filesystem->group_desc_count; ++group) {
-    blk64_t super = 0;
-    blk64_t old_descriptors = 0;
-    blk64_t new_descriptors = 0;
-    ext2fs_super_and_bgd_loc2(filesystem, group, &super, &old_descriptors, &new_descriptors,
-                              nullptr);
-    // Block 0 is where the first one lies, unless blocks are of 1 KiB.
-    if (super != 0 || group == 0) {
-      wanted.name(super, group == 0 ? "superblock" : "backup superblock");
-    }
-    const std::string copy = group == 0 ? "group descriptors" : "backup group descriptors";
-    if (old_descriptors != 0) {
-      wanted.name_run(old_descriptors, descriptor_blocks, copy);
-      wanted.name_run(old_descriptors + descriptor_blocks, reserved, "reserved group descriptors");
-    }
-    if (new_descriptors != 0) wanted.name(new_descriptors, copy);
-    wanted.name(ext2fs_block_bitmap_loc(filesystem, group), "block bitmap");
-    wanted.name(ext2fs_inode_bitmap_loc(filesystem, group), "inode bitmap");
-    wanted.name_run(ext2fs_inode_table_loc(filesystem, group), filesystem->inode_blocks_per_group,
-                    "inode table");
-  }
-}
 
 /// The inodes that own wanted blocks, and all directories, which know their names.
 class Inodes {
@@ -220,7 +194,10 @@ std::vector<NamedRange> name_blocks(const DevicePtr& device, std::span<const Byt
   }
   const std::uint64_t block_size = handle.filesystem->blocksize;
   Wanted wanted(ranges, block_size);
-  name_groups(handle.filesystem, wanted);
+  for_each_table(handle.filesystem,
+                 [&](const std::string& what, std::uint64_t block, std::uint64_t count) {
+                   wanted.name_run(block, count, what);
+                 });
   Inodes inodes(handle.filesystem, wanted);
   inodes.scan();
   inodes.name();

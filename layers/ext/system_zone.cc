@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "ext/channel.h"
+#include "ext/group_tables.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
@@ -17,22 +18,9 @@ SystemZone::SystemZone(const Volume& volume) : block_size_(volume.block_size()) 
         .found(error_message(code))
         .advice("run e2fsck first");
   }
-  const std::uint64_t descriptors = filesystem->desc_blocks;
-  const std::uint64_t reserved = filesystem->super->s_reserved_gdt_blocks;
-  add(0, std::uint64_t{filesystem->super->s_first_data_block} + 1);
-  for (dgrp_t group = 0; group < filesystem->group_desc_count; ++group) {
-    blk64_t super = 0;
-    blk64_t old_descriptors = 0;
-    blk64_t new_descriptors = 0;
-    ext2fs_super_and_bgd_loc2(filesystem, group, &super, &old_descriptors, &new_descriptors,
-                              nullptr);
-    if (super != 0) add(super, 1);
-    if (old_descriptors != 0) add(old_descriptors, descriptors + reserved);
-    if (new_descriptors != 0) add(new_descriptors, 1);
-    add(ext2fs_block_bitmap_loc(filesystem, group), 1);
-    add(ext2fs_inode_bitmap_loc(filesystem, group), 1);
-    add(ext2fs_inode_table_loc(filesystem, group), filesystem->inode_blocks_per_group);
-  }
+  for_each_table(filesystem, [this](const std::string&, std::uint64_t block, std::uint64_t count) {
+    add(block, count);
+  });
   ext2fs_free(filesystem);
   // Those of a damaged filesystem may overlap.
   for (auto at = runs_.begin(); at != runs_.end(); ++at) {
@@ -44,6 +32,7 @@ SystemZone::SystemZone(const Volume& volume) : block_size_(volume.block_size()) 
 }
 
 void SystemZone::add(std::uint64_t block, std::uint64_t count) {
+  if (count == 0) return;
   std::uint64_t& end = runs_[block];
   end = std::max(end, block + count);
 }

@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t most_at_once = std::uint64_t{1} << 20U;  // bytes in one buffer
 constexpr std::uint64_t most_ahead = std::uint64_t{16} << 20U;   // bytes taken for a growing file
 constexpr std::size_t most_pending = 4096;                       // runs
+constexpr std::uint64_t sector = 512;                            // what a disk writes as a whole
 
 /// Every writer that there is, by its device. A writer keeps its device alive, so the key of a
 /// living one is nobody else's.
@@ -117,9 +118,24 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
   const std::lock_guard lock(mutex_);
   check();
   begin();
+  if (!file->inode_has_space_) {
+    claim_space(volume_->device(), allocator_->inode_offset(file->number_),
+                volume_->super().inode_size);
+    file->inode_has_space_ = true;
+  }
   dirty_.insert(file);
-  if (file->size_ % volume_->block_size() != 0 && offset + data.size() > file->size_) {
+  const std::uint64_t end = offset + data.size();
+  if (file->size_ % volume_->block_size() != 0 && end > file->size_) {
     zero_behind_end(*file, offset);
+  }
+  // A file grows by whole sectors. If it ended within one, the next write to that sector would be
+  // in place up to the end, and durable with the inode behind it: a power cut could tear it.
+  Buffer padded;
+  const std::uint64_t whole = round_up(end, sector);
+  if (end > file->size_ && whole != end && whole <= greatest_size(*volume_, file->inode_)) {
+    padded.assign(data.begin(), data.end());
+    padded.resize(whole - offset);
+    data = padded;
   }
   while (!data.empty()) {
     const std::size_t before = data.size();
@@ -269,15 +285,16 @@ void Writer::commit() {
   std::vector<std::pair<std::shared_ptr<FileState>, RewrittenMap>> maps;
   try {
     for (const std::shared_ptr<FileState>& file : dirty_) maps.emplace_back(file, rewrite(*file));
+    allocator_->write_groups();
   } catch (...) {
-    // Nothing refers to the new nodes: what is pending stays so.
+    // Nothing refers to the new nodes, and what is marked as used without being so harms nobody:
+    // what is pending stays so, and may succeed the next time.
     for (const auto& [file, map] : maps) {
       for (const std::uint64_t block : map.added) allocator_->give_back({block, 1});
     }
     throw;
   }
-  try {
-    allocator_->write_groups();
+  or_never_again([&] {
     volume_->device().flush();
     for (auto& [file, map] : maps) {
       for (const auto& [block, bytes] : map.late) {
@@ -286,13 +303,7 @@ void Writer::commit() {
       write_inode(*file, map);
     }
     volume_->device().flush();
-  } catch (const Error& error) {
-    poison_ = std::make_unique<Error>(error);
-    throw;
-  } catch (...) {
-    poison_ = std::make_unique<Error>(Fault::io, "an earlier flush of the filesystem has failed");
-    throw;
-  }
+  });
   for (auto& [file, map] : maps) {
     const std::unique_lock lock(file->mutex_);
     file->pending_.clear();
@@ -338,13 +349,18 @@ void Writer::write_inode(FileState& file, const RewrittenMap& map) {
 }
 
 void Writer::finish() {
-  try {
-    release_kept();
-    if (allocator_->groups_changed()) {
-      allocator_->write_groups();
-    }
+  release_kept();
+  allocator_->write_groups();
+  or_never_again([&] {
     volume_->device().flush();
     set_valid(true);
+  });
+}
+
+/// For what leaves the disk half way between two states when it fails.
+void Writer::or_never_again(const std::function<void()>& steps) {
+  try {
+    steps();
   } catch (const Error& error) {
     poison_ = std::make_unique<Error>(error);
     throw;

@@ -17,6 +17,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -63,6 +64,7 @@ class FileState {
 
   // The writer's own, under its mutex:
   std::uint64_t fresh_blocks_ = 0;  ///< pending blocks that were free before
+  bool inode_has_space_ = false;    ///< see claim_space()
 };
 
 /// One for each filesystem that is written to. Thread-safe.
@@ -107,6 +109,7 @@ class Writer {
   void release_kept();
   std::uint64_t node_reserve() const;
   void commit();
+  void or_never_again(const std::function<void()>& steps);
   RewrittenMap rewrite(FileState& file);
   void write_inode(FileState& file, const RewrittenMap& map);
   void finish();

@@ -69,11 +69,11 @@ class ExtWrite : public ::testing::Test {
   std::string image_, said_;
 };
 
-/// A write, and the same to a model.
+/// A write, and the same to a model. Files grow by whole sectors.
 inline void write_both(const BlockDevice& device, Buffer& model, std::uint64_t offset,
                        const Buffer& bytes) {
   write(device, offset, bytes);
-  if (model.size() < offset + bytes.size()) model.resize(offset + bytes.size());
+  if (model.size() < offset + bytes.size()) model.resize(round_up(offset + bytes.size(), 512));
   std::copy(bytes.begin(), bytes.end(), model.begin() + static_cast<std::ptrdiff_t>(offset));
 }
 
