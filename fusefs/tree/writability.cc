@@ -87,6 +87,17 @@ Ids beside(const Tree& tree, std::uint64_t id) {
   return found;
 }
 
+/// Why a device cannot be written, by the layer that knows; empty: none says so.
+std::string unwritable(const Catalog& catalog, const Node& node) {
+  if (node.device->writable()) return {};
+  if (std::string reason = node.device->read_only_reason(); !reason.empty()) return reason;
+  for (const std::uint64_t id : node.parents) {
+    const std::string reason = unwritable(catalog, catalog.tree().at(id));
+    if (!reason.empty()) return catalog.name_of(id) + ": " + reason;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<std::string> why_read_only(const Catalog& catalog, const Catalog::Entry& entry,
@@ -94,8 +105,9 @@ std::optional<std::string> why_read_only(const Catalog& catalog, const Catalog::
   const Node& node = *entry.node;
   if (!policy.writable) return "the mount is read-only";
   if (!node.device->writable()) {
-    return node.kind == "snapshot" ? "a snapshot stays what it was"
-                                   : "a layer that it lies on cannot be written";
+    if (node.kind == "snapshot") return "a snapshot stays what it was";
+    const std::string reason = unwritable(catalog, node);
+    return reason.empty() ? "a layer that it lies on cannot be written" : reason;
   }
   const bool named =
       std::any_of(policy.containers.begin(), policy.containers.end(), [&](const std::string& what) {

@@ -57,6 +57,12 @@ std::vector<std::uint64_t> Graph::remove(std::uint64_t id) {
   return gone;
 }
 
+void Graph::take_up_growth() {
+  for (auto& [id, item] : items_) {
+    if (DevicePtr grown = item.node.device->regrown()) item.node.device = std::move(grown);
+  }
+}
+
 std::shared_ptr<const Tree> Graph::publish() const {
   auto tree = std::make_shared<Tree>();
   for (const auto& [id, item] : items_) {

@@ -44,6 +44,10 @@ class Graph {
   /// @return the ids that are gone
   std::vector<std::uint64_t> remove(std::uint64_t id);
 
+  /// Puts devices that have grown (see BlockDevice::regrown) in the place of what they were; what
+  /// lies on them has grown them, and stays as it is.
+  void take_up_growth();
+
   /// A copy for readers.
   std::shared_ptr<const Tree> publish() const;
 

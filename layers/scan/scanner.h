@@ -67,7 +67,8 @@ class Scanner {
   bool retry(std::uint64_t id, const KeyRing& keys);
 
   /// Looks again at devices whose bytes have changed: what they are, and what lies on them, which
-  /// is made anew. The devices themselves stay. Ids that are not in the tree are passed over.
+  /// is made anew. The devices themselves stay, but for those, anywhere in the tree, that have
+  /// grown since. Ids that are not in the tree are passed over.
   void repeel(const std::vector<std::uint64_t>& ids);
 
   std::shared_ptr<const Tree> tree() const;
