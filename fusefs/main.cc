@@ -15,6 +15,19 @@
 #include "cli/text.h"
 #include "peelfs/error.h"
 
+#ifdef __SANITIZE_ADDRESS__
+// libfuse frees the name of a mount point only with the mount, and one that was detached by
+// somebody else is left alone.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:fuse_session_mount\n";
+}
+extern "C" const char* __lsan_default_options();
+extern "C" const char* __lsan_default_options() {
+  return "print_suppressions=0";
+}
+#endif
+
 namespace {
 
 using peelfs::cli::Command;

@@ -81,8 +81,8 @@ _peelfs() {
             export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error" ;;
             map) options+=" $sources $overlay --json" ;;
             diff) options+=" $sources $overlay --json --hexdump" ;;
-            commit) options+=" $overlay --allow-reference" ;;
-            drop | revert) options+=" --overlay" ;;
+            commit) options+=" $sources $overlay --accept-part" ;;
+            drop | revert) options+=" --overlay --accept-part" ;;
             checkpoint) options+=" --overlay --list" ;;
             try) options+=" $sources --commit --drop --keep" ;;
             umount) options+=" --lazy --timeout" ;;

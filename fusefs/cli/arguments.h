@@ -39,10 +39,4 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
 /// meant
 void set_mount_options(Command& command, std::string_view text, bool from_helper);
 
-/// Bytes: "4096", "64K", "1M", "2G", "3T", "1P" (powers of 1024; "KiB" is the same, "KB" is 1000).
-std::uint64_t parse_size(std::string_view text, std::string_view what);
-
-/// The one of `known` that is spelled most like `word`; "" when none is close.
-std::string_view closest(std::string_view word, const std::vector<std::string_view>& known);
-
 }  // namespace peelfs::cli

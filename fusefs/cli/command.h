@@ -66,6 +66,7 @@ struct SourceOptions {
   std::string overlay;         ///< --overlay DIR; empty: none
   bool overlay_temp = false;   ///< --overlay-temp
   bool accept_source = false;  ///< --accept-source
+  bool accept_part = false;    ///< --accept-part, of commit, drop and revert
 };
 
 enum class Sparse { automatic, always, never };

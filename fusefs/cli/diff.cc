@@ -9,6 +9,7 @@
 
 #include "cli/changes.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/mounted.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -86,6 +87,18 @@ int dump_device(const Command& command, const Peeling& before, const Peeling& af
   return exit_code::ok;
 }
 
+/// Ctrl-C ends it with the progress bar taken away.
+std::vector<DeviceChange> compare_all(const Peeling& before, const Peeling& after,
+                                      const std::string& only, bool progress) {
+  const Interruptible interruptible;
+  try {
+    return find_changes(before, after, only, progress);
+  } catch (const Error& error) {
+    if (Interruptible::signal() == 0) throw;
+    Interruptible::obey(error);
+  }
+}
+
 }  // namespace
 
 int run_diff(const Command& command) {
@@ -103,7 +116,7 @@ int run_diff(const Command& command) {
   if (command.dump.length != 0) return dump_device(command, *before, *after, name);
   if (!name.empty()) name = find_device(*after, *after->catalog(), name).name;
 
-  std::vector<DeviceChange> changes = find_changes(*before, *after, name, !command.quiet);
+  std::vector<DeviceChange> changes = compare_all(*before, *after, name, !command.quiet);
   const bool incomplete = std::any_of(changes.begin(), changes.end(), [](const auto& change) {
     return change.comparison.unreadable != 0;
   });

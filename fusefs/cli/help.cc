@@ -50,6 +50,7 @@ Sources and keys:
   --no-search             do not look for image files in filesystems: --depth 0
   --no-prompt             never ask for a passphrase
   --overlay DIR           look through the overlays in DIR (mount: write into them)
+  --accept-source         as for mount: the overlay's source is what it was, I know
   --kdf-memory SIZE       memory that a LUKS header may ask for (4G)
   --kdf-iterations N      iterations that one may ask for (100000000)
   -v, --verbose           say more
@@ -77,7 +78,7 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
                           are shown as devices of their own are read-only all the same:
                           write those, or see writable=NAME
   -f, --foreground        stay in the foreground, messages on standard error
-  -o OPTIONS              with commas between them (\, is a comma within one):
+  -o, --options OPTIONS   with commas between them (\, is a comma within one):
     writable=NAME           the device NAME, too, although what is in it is shown (an LVM
                             or LUKS member, an image file); may be given again
     rw, in-place            as --rw; fstab needs in-place: mount(8) adds rw to anything
@@ -215,6 +216,12 @@ Examples:
   pass show kvmos | head -c -1 | peelfs unlock --key-file - /mnt/p volssd10-kvmos
 )";
 
+/// @param begin of a line, the last one that begins so
+std::string without_line(std::string text, const char* begin) {
+  const std::size_t at = text.rfind(begin);
+  return text.erase(at, text.find('\n', at) + 1 - at);
+}
+
 }  // namespace
 
 std::string help_text(Verb verb) {
@@ -223,7 +230,7 @@ std::string help_text(Verb verb) {
   };
   switch (verb) {
     case Verb::mount:
-      return with_sources(kMount, kMountRest);
+      return without_line(with_sources(kMount, kMountRest), "  --accept-source ");
     case Verb::ls:
       return with_sources(kLs, kLsRest);
     case Verb::cat:
@@ -235,12 +242,10 @@ std::string help_text(Verb verb) {
     case Verb::diff:
     case Verb::commit:
       return with_sources(overlay_help(verb), "");
-    case Verb::try_: {
+    case Verb::try_:
       // Its overlay is its own.
-      std::string text = with_sources(overlay_help(verb), "");
-      const std::size_t at = text.find("  --overlay DIR ");
-      return text.erase(at, text.find('\n', at) + 1 - at);
-    }
+      return without_line(without_line(with_sources(overlay_help(verb), ""), "  --overlay DIR "),
+                          "  --accept-source ");
     case Verb::drop:
     case Verb::checkpoint:
     case Verb::revert:

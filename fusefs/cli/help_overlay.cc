@@ -10,13 +10,13 @@ peelfs diff --overlay DIR --hexdump OFFSET[,LENGTH] SOURCE... NAME
 Shows what the overlays in DIR change, device by device, in sectors of 512 bytes that
 differ (what was written with the bytes it had is no change), and whether only zeroes
 were written. For ext2/3/4 and btrfs it says what the changed blocks are: superblock,
-inode table, journal, "file /etc/fstab", which tree.
+inode table, journal, "file /etc/fstab", which tree. Warns when an overlay that was
+written together with these is left out.
 
   -J, --json              every range, for programs
   -v, --verbose           every range, for people
   --hexdump OFFSET[,LENGTH]  the bytes there before (-) and after (+); 512 of them, or
                           LENGTH, in bytes (64K, 1M ... as well)
-  --accept-source         see mount
 
 Exit status: 0 compared, changed or not; 1 something cannot be read, and so not be
 compared; 2 nothing compared.
@@ -27,18 +27,21 @@ Examples:
 )";
 
 constexpr const char* kCommit =
-    R"(peelfs commit --overlay DIR SOURCE...
+    R"(peelfs commit --overlay DIR [--accept-part] SOURCE...
 
 Brings what the overlays in DIR hold into their sources, reads it back from the disk and
 compares it, and removes the overlays, with their checkpoints. Nothing else of a source
 is touched. Refused, with nothing written: a source that is not what it was when its
-overlay was made; sources and overlays that are mounted or that a guest has open.
+overlay was made; sources and overlays that are mounted or that a guest has open; a part
+of the sources that were written together in one mount (the legs of a mirror, the disks
+of a volume group), unless the others' overlays hold nothing: name them all.
 
 If it is stopped, by a kill or a power cut, the overlay is still there and says so: a
 mount refuses it, because its source is neither old nor new. The same command again
 finishes it.
 
-  --accept-source         see mount
+  --accept-part           commit these although what was written together with them is
+                          left out; what lies across them may be torn
   -q, --quiet             no progress, no report
 
 Exit status: 0 all committed; 2 not: either nothing was written, or the message says
@@ -48,11 +51,14 @@ Example:
   peelfs umount /mnt/p && peelfs commit --overlay changes disk.qcow2
 )";
 
-constexpr const char* kDrop = R"(peelfs drop --overlay DIR [SOURCE...]
+constexpr const char* kDrop = R"(peelfs drop --overlay DIR [--accept-part] [SOURCE...]
 
 Removes the overlays of the sources, or all that are in DIR, with everything that was
 written to them. The sources stay as they are, since they were never written. Refused
-while one is mounted, or half committed.
+while one is mounted, or half committed, and a part of what was written together in one
+mount, as with commit.
+
+  --accept-part           drop these all the same
 
 Exit status: 0 removed; 2 not.
 )";
@@ -72,10 +78,13 @@ Example:
   peelfs checkpoint --overlay changes before-repair
 )";
 
-constexpr const char* kRevert = R"(peelfs revert --overlay DIR NAME
+constexpr const char* kRevert = R"(peelfs revert --overlay DIR [--accept-part] NAME
 
 Makes all overlays in DIR what they were at the checkpoint NAME. What was written since
-is lost; the checkpoint stays. They must not be mounted.
+is lost; the checkpoint stays. They must not be mounted. Refused when one that was
+written together with them is not in DIR any more.
+
+  --accept-part           revert these all the same
 
 Exit status: 0 done; 2 not (the message says which overlays are reverted, if any).
 )";
@@ -90,7 +99,8 @@ only done, if the command ended with 0, or an fsck with 1 ("errors corrected").
 
   --commit, --drop        do not ask
   --keep DIR              do not ask: the overlay is, and stays, in DIR
-Without a terminal to ask on it is kept, and where is said ($TMPDIR or /var/tmp).
+Without a terminal to ask on it is kept, and where is said ($TMPDIR or /var/tmp). It is
+kept there, too, when peelfs is killed, and the mount ends.
 
 A btrfs filesystem on several devices: name the sources of all of them. The command sees
 all members of the mount and a /dev without disks, so that it cannot find the originals.

@@ -34,6 +34,10 @@ Interruptible::Interruptible() {
 }
 
 Interruptible::~Interruptible() {
+  stop_noting();
+}
+
+void Interruptible::stop_noting() noexcept {
   for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
 }
 

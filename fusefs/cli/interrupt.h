@@ -20,6 +20,8 @@ class Interruptible {
   [[noreturn]] static void obey();
   /// The same, when the signal has ended the verb with an error, which is said first.
   [[noreturn]] static void obey(const Error& error);
+  /// In a child of this process that has nothing to leave in order: they end it again.
+  static void stop_noting() noexcept;
   /// @throws Error with EINTR when a signal came: for what can be stopped in the middle
   static void check();
 };

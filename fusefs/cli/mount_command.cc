@@ -13,6 +13,7 @@
 #include "host/source.h"
 #include "mount/mount.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs::cli {
 namespace {
@@ -24,23 +25,23 @@ void check_mountpoint(const Command& command) {
     const int problem = errno;
     Error error = Error::system(problem, "cannot mount on " + path);
     if (problem == ENOTCONN) {
-      throw std::move(error).advice("a dead mount is left there; end it with: fusermount3 -u " +
-                                    path);
+      throw std::move(error).advice("a dead mount is left there; end it with: " +
+                                    shell_line({"fusermount3", "-u", path}));
     }
     if (problem == ENOENT) {
       throw std::move(error).advice(
-          "the last operand is the directory to mount on; make it with: "
-          "mkdir " +
-          path);
+          "the last operand is the directory to mount on; make it with: " +
+          shell_line({"mkdir", path}));
     }
     throw error;
   }
   if (!S_ISDIR(status.st_mode)) {
-    std::string all;
-    for (const std::string& source : command.from.sources) all += " " + source;
+    std::vector<std::string> line{"peelfs", "ls"};
+    line.insert(line.end(), command.from.sources.begin(), command.from.sources.end());
+    line.push_back(path);
     throw Error(Fault::usage, path + " is not a directory, so nothing can be mounted on it")
         .expected("SOURCE... and, last, the directory to mount on")
-        .advice("to look inside without mounting: peelfs ls" + all + " " + path);
+        .advice("to look inside without mounting: " + shell_line(line));
   }
 }
 

@@ -1,10 +1,11 @@
+// The argument of -o, on our command line and from mount(8).
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <string>
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/values.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -39,10 +40,6 @@ constexpr std::array<std::string_view, 11> kOwn{"ro",      "in-place", "allow_ot
 template <typename Names>
 bool is_in(const Names& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-Error usage(std::string what) {
-  return Error(Fault::usage, std::move(what));
 }
 
 /// At each comma that has no backslash before it. `\,` and `\\` lose their backslash.
@@ -92,15 +89,13 @@ Error refused(std::string_view name) {
 }
 
 unsigned parse_threads(std::string_view value) {
-  unsigned threads = 0;
-  const char* end = value.data() + value.size();
-  const auto [stop, problem] = std::from_chars(value.data(), end, threads);
-  if (problem != std::errc() || stop != end || threads == 0 || threads > 1024) {
+  const auto threads = parse_number(value);
+  if (!threads || *threads == 0 || *threads > 1024) {
     throw usage("option 'threads': how many threads serve requests")
         .found("'" + printable(value) + "'")
         .expected("a number from 1 to 1024");
   }
-  return threads;
+  return static_cast<unsigned>(*threads);
 }
 
 /// The options that are peelfs' own. @return false when it is none of them

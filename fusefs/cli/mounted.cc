@@ -9,6 +9,7 @@
 #include "cli/arguments.h"
 #include "mount/mountinfo.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs::cli {
 namespace {
@@ -39,7 +40,7 @@ void refuse_mounted(const std::vector<SourceSpec>& sources) {
     for (const SourceSpec& source : sources) {
       if (!shows(mount, source.path)) continue;
       throw Error(Fault::denied, source.path + " is mounted at " + mount.mountpoint)
-          .advice("peelfs umount " + mount.mountpoint)
+          .advice(shell_line({"peelfs", "umount", mount.mountpoint}))
           .with_errno(EBUSY);
     }
   }

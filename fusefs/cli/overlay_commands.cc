@@ -15,7 +15,9 @@
 #include "host/source.h"
 #include "overlay/commit.h"
 #include "overlay/cover.h"
+#include "overlay/set.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 #include "qcow2/overlay.h"
 
 namespace peelfs::cli {
@@ -64,20 +66,48 @@ std::vector<HeldOverlay> hold_all(const Command& command) {
   return held;
 }
 
-std::string how_to_finish(const HeldOverlay& overlay) {
-  Source source;
-  source.path = overlay::source_of(*overlay.image);
-  source.stem = fs::path(overlay.path).stem().string();
-  return overlay::finishing_command({overlay.path}, {overlay::source_argument(source)});
-}
-
 void refuse_committing(const std::vector<HeldOverlay>& overlays) {
   for (const HeldOverlay& overlay : overlays) {
     if (!overlay::is_committing(*overlay.image)) continue;
     throw Error(Fault::denied, overlay.path + " is half committed")
         .found("a commit that was interrupted: its source is neither old nor new")
-        .advice("finish it: " + how_to_finish(overlay))
+        .advice("finish it: " +
+                overlay::commit_command({overlay.path}, {overlay::argument_for(overlay.path)}))
         .with_errno(EBUSY);
+  }
+}
+
+std::vector<std::string> paths_of(const std::vector<HeldOverlay>& overlays) {
+  std::vector<std::string> paths;
+  for (const HeldOverlay& overlay : overlays) paths.push_back(overlay.path);
+  return paths;
+}
+
+/// Refuses what would leave one half of what was written together as it is, and not the other.
+void refuse_part(const Command& command, const std::vector<HeldOverlay>& overlays,
+                 const std::string& what) {
+  if (command.from.accept_part) return;
+  const auto torn = overlay::torn_off(command.from.overlay, paths_of(overlays));
+  if (torn.empty()) return;
+  std::vector<std::string> line{"peelfs", std::string(verb_name(command.verb)), "--overlay",
+                                command.from.overlay};
+  if (command.verb == Verb::revert) {
+    line.push_back(command.checkpoint);
+  } else {
+    const auto sources = overlay::with_left_out(command.from.sources, torn);
+    line.insert(line.end(), sources.begin(), sources.end());
+  }
+  throw Error(Fault::denied, "only a part of what was written together would be " + what)
+      .found(overlay::describe(torn) + " left out")
+      .advice(overlay::how_to_complete(torn, shell_line(line)));
+}
+
+void warn_of_part(const Command& command, const std::vector<HeldOverlay>& overlays) {
+  if (command.quiet) return;
+  const auto torn = overlay::torn_off(command.from.overlay, paths_of(overlays));
+  if (!torn.empty()) {
+    warn("the checkpoint is only of a part of what was written together, without " +
+         overlay::describe(torn));
   }
 }
 
@@ -108,6 +138,15 @@ int list_checkpoints(const std::vector<HeldOverlay>& overlays) {
   return exit_code::ok;
 }
 
+std::string committed_line(const overlay::Committed& one, const std::string& directory) {
+  if (one.overlay.empty()) {
+    return shown(one.source) + ": no overlay in " + shown(directory) + ", left as it is\n";
+  }
+  return shown(one.source) + ": " + human_size(one.data) + " written, " + human_size(one.zeroes) +
+         " made zero, verified; " + shown(one.overlay) + " is removed" +
+         (one.resumed ? " (an interrupted commit was finished)" : "") + "\n";
+}
+
 }  // namespace
 
 overlay::CommitRequest commit_request(const SourceOptions& from, const std::string& directory) {
@@ -116,6 +155,7 @@ overlay::CommitRequest commit_request(const SourceOptions& from, const std::stri
   request.allow_references = from.allow_references;
   request.directory = directory;
   request.accept_source = from.accept_source;
+  request.accept_part = from.accept_part;
   return request;
 }
 
@@ -138,10 +178,7 @@ void commit_overlays(overlay::CommitRequest request, bool quiet, bool to_errors)
   bar.reset();
   if (quiet) return;
   for (const overlay::Committed& one : committed) {
-    const std::string line = shown(one.source) + ": " + human_size(one.data) + " written, " +
-                             human_size(one.zeroes) + " made zero, verified; " +
-                             shown(one.overlay) + " is removed" +
-                             (one.resumed ? " (an interrupted commit was finished)" : "") + "\n";
+    const std::string line = committed_line(one, request.directory);
     if (to_errors) {
       std::fputs(line.c_str(), stderr);
     } else {
@@ -165,6 +202,11 @@ int run_commit(const Command& command) {
 int run_drop(const Command& command) {
   const std::vector<HeldOverlay> overlays = hold_all(command);
   refuse_committing(overlays);
+  // All that are there: what is gone is gone, and nothing is torn that was not before.
+  if (!command.from.sources.empty()) {
+    refuse_part(command, overlays, "dropped");
+    overlay::part(command.from.overlay, paths_of(overlays));
+  }
   for (const HeldOverlay& overlay : overlays) {
     remove_file(overlay.path);
     if (!command.quiet) put(shown(overlay.path) + " is removed\n");
@@ -185,6 +227,7 @@ int run_checkpoint(const Command& command) {
         .advice("take another name; 'peelfs checkpoint --list' shows them")
         .with_errno(EEXIST);
   }
+  warn_of_part(command, overlays);
   std::size_t done = 0;
   try {
     for (; done < overlays.size(); ++done) qcow2::create_snapshot(overlays[done].image, name);
@@ -206,6 +249,7 @@ int run_revert(const Command& command) {
     throw Error(Fault::missing, "there is no checkpoint '" + name + "' in " + overlay.path)
         .advice("'peelfs checkpoint --list' shows what there is; nothing is changed");
   }
+  refuse_part(command, overlays, "reverted");
   for (std::size_t i = 0; i < overlays.size(); ++i) {
     try {
       qcow2::revert_to_snapshot(overlays[i].image, name);

@@ -19,7 +19,9 @@ namespace peelfs::cli {
 namespace {
 
 volatile std::sig_atomic_t handed_to = 0;
+volatile std::sig_atomic_t handed_on = 0;
 extern "C" void hand_on(int number) {
+  handed_on = number;
   if (handed_to > 0) ::kill(static_cast<pid_t>(handed_to), number);
 }
 
@@ -101,15 +103,20 @@ void send_list(int fd, const std::vector<std::string>& list) {
 Runner::Runner() {
   Pipe orders = make_pipe();
   Pipe report = make_pipe();
+  const pid_t self = ::getpid();
   child_ = ::fork();
   if (child_ < 0) throw Error::system(errno, "cannot start a process for the command");
   if (child_ == 0) {
     orders.writer.reset();
     report.reader.reset();
-    become(orders.reader.get(), report.writer.get());
+    become(self, orders.reader.get(), report.writer.get());
   }
   orders_ = std::move(orders.writer);
   report_ = std::move(report.reader);
+}
+
+int Runner::ended_by() noexcept {
+  return handed_on;
 }
 
 Runner::~Runner() {
@@ -117,7 +124,7 @@ Runner::~Runner() {
   if (child_ > 0) ::waitpid(child_, nullptr, 0);
 }
 
-void Runner::become(int orders, int report) {
+void Runner::become(pid_t parent, int orders, int report) {
   std::vector<std::string> words;
   std::vector<std::string> members;
   std::string folder;
@@ -135,6 +142,10 @@ void Runner::become(int orders, int report) {
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
+    // Without us its device goes away. Asked for as late as this: a new user namespace ends the
+    // request. Whoever has died before has another parent in its place.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    if (::getppid() != parent) ::_exit(try_exit::failed);
     ::execvp(arguments[0], arguments.data());
     why = errno == ENOENT ? "?" : "!" + std::string(std::strerror(errno));
   }

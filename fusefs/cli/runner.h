@@ -28,13 +28,16 @@ class Runner {
   Runner& operator=(const Runner&) = delete;
 
   /// Runs the command and waits for its end. SIGINT and SIGQUIT of the terminal are the command's;
-  /// SIGTERM and SIGHUP are handed on to it.
+  /// SIGTERM and SIGHUP are handed on to it, and it gets a SIGTERM when this process is killed.
   /// @return its exit code, 128 + the signal that ended it, or try_exit::not_found or not_runnable
   /// @throws Error when it could not be kept away from the original devices
   int run(const std::vector<std::string>& words, const Isolation& isolation);
 
+  /// The signal that told this process to end while the command ran, and was handed on; 0: none.
+  static int ended_by() noexcept;
+
  private:
-  [[noreturn]] static void become(int orders, int report);
+  [[noreturn]] static void become(pid_t parent, int orders, int report);
 
   UniqueFd orders_, report_;
   pid_t child_ = -1;

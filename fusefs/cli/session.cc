@@ -1,102 +1,20 @@
 #include "cli/session.h"
 
 #include <algorithm>
-#include <optional>
-#include <set>
+#include <map>
 #include <utility>
 #include <vector>
 
-#include "cli/arguments.h"
+#include "cli/asking.h"
 #include "cli/mounted.h"
 #include "cli/secrets.h"
 #include "cli/text.h"
+#include "cli/values.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs::cli {
 namespace {
-
-constexpr int kTries = 3;
-
-/// "Passphrase for kvmos (crypto_LUKS, 108M, UUID a9077731-...): "
-std::string question_for(const Catalog::Entry& entry) {
-  const Node& node = *entry.node;
-  const std::string& format = node.format.empty() ? node.identity.type : node.format;
-  std::string details = format.empty() ? node.kind : format;
-  details += ", " + human_size(node.device->size());
-  if (!node.identity.uuid.empty()) details += ", UUID " + node.identity.uuid;
-  if (!node.identity.label.empty()) details += ", label " + node.identity.label;
-  return shown("Passphrase for " + entry.name + " (" + details + "): ");
-}
-
-/// Asks until nothing is locked that the person has not left locked.
-class Asking {
- public:
-  Asking(Peeling& peeling, Terminal terminal) : peeling_(peeling), terminal_(std::move(terminal)) {}
-
-  void run() {
-    for (;;) {
-      const auto locked = peeling_.locked();
-      const auto next = std::find_if(locked.begin(), locked.end(), [&](const auto& entry) {
-        return !asked_.contains(entry.name);
-      });
-      if (next == locked.end()) return;
-      // Copied: the unlocking of others may publish a new catalogue meanwhile.
-      const Catalog::Entry entry = *next;
-      if (try_accepted(entry.name)) continue;
-      asked_.insert(entry.name);
-      if (ask(entry)) try_accepted_on_all();
-    }
-  }
-
- private:
-  bool ask(const Catalog::Entry& entry) {
-    for (int attempt = 1; attempt <= kTries; ++attempt) {
-      std::optional<Secret> secret = terminal_.ask(question_for(entry));
-      if (!secret) {
-        terminal_.say(shown(entry.name + " stays locked.") + "\n");
-        return false;
-      }
-      const std::optional<std::string> why_not = peeling_.unlock(entry.name, secret->clone());
-      if (!why_not) {
-        accepted_.push_back(*std::move(secret));
-        return true;
-      }
-      terminal_.say(shown(*why_not) + "\n");
-    }
-    terminal_.say(shown(entry.name + " stays locked after " + std::to_string(kTries) + " tries.") +
-                  "\n");
-    return false;
-  }
-
-  void try_accepted_on_all() {
-    for (const Catalog::Entry& entry : peeling_.locked()) {
-      try {
-        try_accepted(entry.name);
-      } catch (const Error& error) {
-        // Opening one may have opened or replaced this one: a VG that is complete now.
-        if (error.fault() != Fault::usage) throw;
-      }
-    }
-  }
-
-  /// Tries what opened other devices, each passphrase once on each device.
-  bool try_accepted(const std::string& name) {
-    std::size_t& tried = tried_[name];
-    while (tried < accepted_.size()) {
-      if (!peeling_.unlock(name, accepted_[tried++].clone())) {
-        terminal_.say(shown(name + " opens with the same passphrase.") + "\n");
-        return true;
-      }
-    }
-    return false;
-  }
-
-  Peeling& peeling_;
-  Terminal terminal_;
-  std::vector<Secret> accepted_;
-  std::map<std::string, std::size_t> tried_;
-  std::set<std::string> asked_;
-};
 
 /// Without anybody to ask, what is locked stays so; a mount says how to open it later.
 void explain_locked(const Command& command, const Peeling& peeling, bool newline_key) {
@@ -110,8 +28,8 @@ void explain_locked(const Command& command, const Peeling& peeling, bool newline
   }
   if (command.verb != Verb::mount) return;
   for (const Catalog::Entry& entry : locked) {
-    warn(entry.name + " is locked; to open it: peelfs unlock " + command.mount.mountpoint + " " +
-         entry.name);
+    warn(entry.name + " is locked; to open it: " +
+         shell_line({"peelfs", "unlock", command.mount.mountpoint, entry.name}));
   }
 }
 
@@ -164,10 +82,6 @@ std::vector<std::string> names_of(const Catalog& catalog) {
   for (const Catalog::Entry& entry : catalog.devices()) names.push_back(entry.name);
   return names;
 }
-
-}  // namespace
-
-namespace {
 
 /// Only a mount writes into an overlay, and makes one; everybody else looks through it.
 overlay::Request overlay_request(const Command& command) {
@@ -229,9 +143,7 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
     }
   }
   auto peeling = std::make_shared<Peeling>(request, std::move(ring));
-  if (command.from.prompt && !peeling->locked().empty()) {
-    if (auto terminal = Terminal::open()) Asking(*peeling, *std::move(terminal)).run();
-  }
+  if (command.from.prompt) ask_for_locked(*peeling);
   explain_locked(command, *peeling, newline);
   explain_read_only(command, *peeling);
   return peeling;

@@ -1,70 +1,22 @@
 // `peelfs try`: runs a command on a device as if it could write, and asks afterwards.
-#include <poll.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <thread>
 
 #include "btrfs/members.h"
 #include "cli/changes.h"
-#include "cli/commit.h"
 #include "cli/interrupt.h"
+#include "cli/outcome.h"
 #include "cli/runner.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/workplace.h"
 #include "mount/mount.h"
-#include "overlay/cover.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// On standard error: standard output is the command's.
-void say(const std::string& text) {
-  std::fputs((text + "\n").c_str(), stderr);
-}
-
-std::string make_folder(const char* fallback) {
-  const char* const place = std::getenv("TMPDIR");
-  std::string path =
-      std::string(place != nullptr && *place != '\0' ? place : fallback) + "/peelfs-try-XXXXXX";
-  if (::mkdtemp(path.data()) == nullptr) throw Error::system(errno, "cannot make " + path);
-  return fs::absolute(path).string();
-}
-
-/// The mount point and what else is needed while the command runs; gone afterwards.
-class Workplace {
- public:
-  Workplace() : path_(make_folder("/tmp")) {
-    if (::mkdir(mountpoint().c_str(), 0700) != 0) {
-      throw Error::system(errno, "cannot make " + mountpoint());
-    }
-  }
-  ~Workplace() {
-    // Never with everything in it: a mount may still be there.
-    ::rmdir(mountpoint().c_str());
-    ::rmdir((path_ + "/dev").c_str());
-    for (const char* const name : {"/blkid/blkid.tab", "/blkid/blkid.tab.old"}) {
-      ::unlink((path_ + name).c_str());
-    }
-    ::rmdir((path_ + "/blkid").c_str());
-    ::rmdir(path_.c_str());
-  }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-  const std::string& path() const { return path_; }
-  std::string mountpoint() const { return path_ + "/mnt"; }
-
- private:
-  std::string path_;
-};
 
 /// What the command needs to know of the sources as they are.
 struct Target {
@@ -139,18 +91,24 @@ void unmount_patiently(const std::string& mountpoint) {
   }
 }
 
-int run_on(const Command& command, Runner& runner, const Target& target, const Workplace& work,
+/// Mounts, runs the command, unmounts. @return the command's code
+int run_on(const Command& command, Runner& runner, const Target& target,
            const std::string& overlays) {
+  const Workplace work;
+  Lifeline lifeline;
   MountOptions options;
   options.mountpoint = work.mountpoint();
   options.fsname = source_text(command.from.sources);
   options.read_only = false;
   options.quiet = true;
   const int mounted = run_mount(options, [&] {
+    Interruptible::stop_noting();
+    lifeline.end_mount_without_us(work.path(), command.keep.empty() ? overlays : "");
     return std::make_shared<Peeling>(
         request_for(command, overlays, overlay::Request::Kind::persistent), target.keys);
   });
   if (mounted != mount_exit::ok) {
+    Interruptible::check();
     throw Error(Fault::io, "the sources could not be mounted").advice("see the message above");
   }
   const std::string path = work.mountpoint() + "/" + target.name;
@@ -167,61 +125,19 @@ int run_on(const Command& command, Runner& runner, const Target& target, const W
   }
   int code = 0;
   try {
+    Interruptible::check();
     code = runner.run(words, isolation);
   } catch (const Error&) {
-    unmount_patiently(work.mountpoint());
+    try {
+      unmount_patiently(work.mountpoint());
+    } catch (const Error&) {
+      // What has stopped us may have ended the mount as well.
+      if (Interruptible::signal() == 0) throw;
+    }
     throw;
   }
   unmount_patiently(work.mountpoint());
   return code;
-}
-
-void explain_kept(const Command& command, const std::string& overlays) {
-  std::string sources;
-  for (const std::string& source : command.from.sources) sources += " " + source;
-  say("peelfs: the changes are kept in " + shown(overlays) + ". What next:\n" +
-      "  peelfs diff --overlay " + shown(overlays + sources) + "\n" + "  peelfs commit --overlay " +
-      shown(overlays + sources) + "\n" + "  peelfs drop --overlay " + shown(overlays));
-}
-
-/// @return false: a signal came instead
-bool wait_for_answer() {
-  constexpr int kLook = 200;  // milliseconds; one that comes just before poll() is seen then
-  pollfd typed{STDIN_FILENO, POLLIN, 0};
-  while (Interruptible::signal() == 0) {
-    if (::poll(&typed, 1, kLook) > 0) return true;
-  }
-  return false;
-}
-
-Outcome ask(bool may_commit, const std::string& overlays) {
-  if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return Outcome::keep;
-  say("peelfs: until you decide they are in " + shown(overlays));
-  for (;;) {
-    std::fputs(may_commit ? "Commit these changes into the sources, drop them, or keep them for "
-                            "later? [c/d/k] "
-                          : "The command has failed. Drop these changes, or keep them for later? "
-                            "[d/k] ",
-               stderr);
-    std::fflush(stderr);
-    if (!wait_for_answer()) {
-      say("");
-      return Outcome::keep;
-    }
-    char* line = nullptr;
-    std::size_t room = 0;
-    const ssize_t got = ::getline(&line, &room, stdin);
-    const std::string answer(line == nullptr || got <= 0 ? "" : line);
-    std::free(line);
-    if (got <= 0) return Outcome::keep;
-    if (answer[0] == 'd') return Outcome::drop;
-    if (answer[0] == 'k') return Outcome::keep;
-    if (answer[0] == 'c' && may_commit) return Outcome::commit;
-  }
-}
-
-bool is_checker(const std::string& program) {
-  return fs::path(program).filename().string().find("fsck") != std::string::npos;
 }
 
 /// Whether there is anything in the overlays that differs from the sources.
@@ -236,26 +152,6 @@ bool show_changes(const Command& command, const std::string& overlays, const Tar
   return !changes.empty();
 }
 
-void drop(const std::string& overlays) {
-  for (const std::string& path : overlay::overlays_in(overlays)) ::unlink(path.c_str());
-  ::rmdir(overlays.c_str());
-}
-
-void conclude(const Command& command, const std::string& overlays, Outcome outcome) {
-  switch (outcome) {
-    case Outcome::commit:
-      commit_overlays(commit_request(command.from, overlays), command.quiet, true);
-      ::rmdir(overlays.c_str());
-      break;
-    case Outcome::drop:
-      drop(overlays);
-      say("peelfs: the changes are dropped; the sources are as they were");
-      break;
-    default:
-      explain_kept(command, overlays);
-  }
-}
-
 int attempt(const Command& command) {
   Runner runner;  // before there is any key that it could inherit
   const Target target = find_target(command);
@@ -266,44 +162,29 @@ int attempt(const Command& command) {
   // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed
   // afterwards.
   const Interruptible interruptible;
-  const Workplace work;
   const bool own = command.keep.empty();
-  const std::string overlays = own ? make_folder("/var/tmp") : fs::absolute(command.keep).string();
+  const std::string overlays =
+      own ? make_folder("/var/tmp") : std::filesystem::absolute(command.keep).string();
   int code = 0;
-  try {
-    code = run_on(command, runner, target, work, overlays);
-  } catch (const Error&) {
-    // What was written until then is worth looking at; what is empty is not.
-    if (own && ::rmdir(overlays.c_str()) != 0) explain_kept(command, overlays);
-    throw;
-  }
-  if (Interruptible::signal() != 0) {
-    explain_kept(command, overlays);
-    return code;
-  }
-  if (code == try_exit::not_found || code == try_exit::not_runnable) {
-    warn(command.command_line.front() +
-         (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
-  }
   bool changed = true;
   try {
+    code = run_on(command, runner, target, overlays);
+    if (code == try_exit::not_found || code == try_exit::not_runnable) {
+      warn(command.command_line.front() +
+           (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
+    }
     changed = show_changes(command, overlays, target);
   } catch (const Error&) {
-    explain_kept(command, overlays);
+    // What was written until then is worth looking at.
+    keep_what_was_written(command, overlays);
     throw;
   }
   if (!changed) {
     say("peelfs: nothing is changed");
-    if (own) drop(overlays);
+    if (own) remove_overlays(overlays);
     return code;
   }
-  const bool good = code == 0 || (code == 1 && is_checker(command.command_line.front()));
-  Outcome outcome = command.outcome == Outcome::ask ? ask(good, overlays) : command.outcome;
-  if (outcome == Outcome::commit && !good) {
-    warn("not committed: the command has ended with " + std::to_string(code));
-    outcome = Outcome::keep;
-  }
-  conclude(command, overlays, outcome);
+  conclude(command, overlays, decide(command, overlays, code, runner.ended_by()));
   return code;
 }
 

@@ -11,6 +11,7 @@
 #include "mount/mountinfo.h"
 #include "mount/process.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs {
 namespace {
@@ -80,7 +81,7 @@ void check_directory(const std::string& path, const std::optional<MountEntry>& m
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOTCONN || errno == ECONNABORTED) {
       throw Error::system(errno, "a mount whose process has died is still at " + printable(path))
-          .advice("free it with: fusermount3 -u " + printable(path));
+          .advice("free it with: " + shell_line({"fusermount3", "-u", path}));
     }
     throw Error::system(errno, "cannot use the mount point " + printable(path))
         .advice("check the path and your permissions");
@@ -96,7 +97,8 @@ void check_directory(const std::string& path, const std::optional<MountEntry>& m
     throw Error(Fault::denied, "there is a mount of peelfs at " + printable(path) + " already")
         .with_errno(EBUSY)
         .found(printable(mounted->source))
-        .advice("end it with: peelfs umount " + printable(path) + ", or choose another directory");
+        .advice("end it with: " + shell_line({"peelfs", "umount", path}) +
+                ", or choose another directory");
   }
   const uid_t user = ::geteuid();
   if (user == 0) {

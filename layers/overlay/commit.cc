@@ -6,6 +6,7 @@
 
 #include "host/folder.h"
 #include "overlay/cover.h"
+#include "overlay/set.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 #include "qcow2/overlay.h"
@@ -141,7 +142,29 @@ void verify(const Job& job, const CommitRequest& request) {
   });
 }
 
-std::vector<Job> open_jobs(const CommitRequest& request) {
+struct Chosen {
+  std::string path;      ///< of the overlay
+  std::string argument;  ///< its source, for a command line
+};
+
+/// A part of what was written at once makes what lies across several sources (a mirror, a volume
+/// group, a filesystem on two devices) neither old nor new.
+void refuse_part(const CommitRequest& request, const std::vector<Chosen>& chosen, bool begun) {
+  std::vector<std::string> paths;
+  std::vector<std::string> arguments;
+  for (const Chosen& one : chosen) {
+    paths.push_back(one.path);
+    arguments.push_back(one.argument);
+  }
+  const std::vector<LeftOut> torn = torn_off(request.directory, paths, begun);
+  if (torn.empty()) return;
+  throw Error(Fault::denied, "only a part of what was written together would be committed")
+      .found(describe(torn) + " left out")
+      .advice(how_to_complete(torn, commit_command(paths, with_left_out(arguments, torn))));
+}
+
+/// @param bare takes the sources that have no overlay
+std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string>& bare) {
   // Opened read-only first: whether there is anything to commit is no reason to write-lock a
   // source.
   std::vector<SourceSpec> specs = request.sources;
@@ -149,8 +172,13 @@ std::vector<Job> open_jobs(const CommitRequest& request) {
   if (!looked.failures.empty()) throw Error(looked.failures.front().error);
   const std::vector<std::string> paths = overlay_paths(looked.sources, request.directory);
   std::vector<SourceSpec> wanted;
+  std::vector<Chosen> chosen;
+  bool begun = false;
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    if (!overlay_exists(paths[i])) continue;
+    if (!overlay_exists(paths[i])) {
+      bare.push_back(looked.sources[i].path);
+      continue;
+    }
     SourceSpec spec;
     spec.path = looked.sources[i].path;
     spec.name = looked.sources[i].stem;
@@ -160,6 +188,8 @@ std::vector<Job> open_jobs(const CommitRequest& request) {
     OpenedOverlay seen = open_overlay(paths[i], looked.sources[i], open_base(looked.sources[i]),
                                       Mode::commit, request.accept_source);
     wanted.push_back(std::move(spec));
+    chosen.push_back({paths[i], source_argument(looked.sources[i])});
+    begun = begun || seen.committing;
   }
   if (wanted.empty()) {
     throw Error(Fault::missing, "no overlay of these sources is in " + request.directory)
@@ -167,6 +197,7 @@ std::vector<Job> open_jobs(const CommitRequest& request) {
         .advice("name the sources as they were named when it was made");
   }
   looked.sources.clear();
+  if (!request.accept_part) refuse_part(request, chosen, begun);
 
   OpenedSources opened = open_sources(wanted, request.allow_references);
   if (!opened.failures.empty()) {
@@ -207,7 +238,7 @@ Error unfinished(const Error& error, const std::vector<Job>& jobs, const CommitR
   std::vector<std::string> paths;
   std::vector<std::string> sources;
   for (const std::string& path : request.allow_references) {
-    sources.push_back("--allow-reference " + path);
+    sources.insert(sources.end(), {"--allow-reference", path});
   }
   for (const Job& job : jobs) {
     paths.push_back(job.overlay.path);
@@ -218,13 +249,17 @@ Error unfinished(const Error& error, const std::vector<Job>& jobs, const CommitR
                "the commit is half done, so that its sources are neither old nor new")
       .found(error.what())
       .advice(std::string(full ? "make room there, then finish it: " : "finish it: ") +
-              finishing_command(paths, sources))
+              commit_command(paths, sources))
       .with_errno(error.error_number());
 }
 
 std::vector<Committed> carry_out(const std::vector<Job>& jobs, const CommitRequest& request) {
   // Whoever wants to stop it now can do so with nothing written.
   Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
+  std::vector<std::string> paths;
+  paths.reserve(jobs.size());
+  for (const Job& job : jobs) paths.push_back(job.overlay.path);
+  part(request.directory, paths);  // so that neither half asks for the other one later
   for (const Job& job : jobs) mark_committing(job.overlay);
   for (const Job& job : jobs) copy(job, request);
   for (const Job& job : jobs) verify(job, request);
@@ -239,11 +274,21 @@ std::vector<Committed> carry_out(const std::vector<Job>& jobs, const CommitReque
 }  // namespace
 
 std::vector<Committed> commit(const CommitRequest& request) {
-  const std::vector<Job> jobs = open_jobs(request);
+  std::vector<std::string> bare;
+  const std::vector<Job> jobs = open_jobs(request, bare);
   try {
-    return carry_out(jobs, request);
+    std::vector<Committed> result = carry_out(jobs, request);
+    for (const std::string& source : bare) {
+      Committed none;
+      none.source = source;
+      result.push_back(std::move(none));
+    }
+    return result;
   } catch (const Error& error) {
-    if (!is_begun(jobs)) throw;
+    if (!is_begun(jobs)) {
+      if (error.error_number() != EINTR) throw;
+      throw Error(error).advice("nothing is written: sources and overlays are as they were");
+    }
     throw unfinished(error, jobs, request);
   }
 }

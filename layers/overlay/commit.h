@@ -15,13 +15,15 @@ struct CommitRequest {
   std::vector<std::string> allow_references;
   std::string directory;
   bool accept_source = false;
+  bool accept_part = false;  ///< some of those that were written together may be left out
   /// Called now and then: what is done ("writing disk.img"), bytes done and bytes in all. May throw
   /// to stop; the commit can be continued then.
   std::function<void(const std::string&, std::uint64_t, std::uint64_t)> progress;
 };
 
 struct Committed {
-  std::string source, overlay;
+  std::string source;
+  std::string overlay;       ///< empty: it has none, and is as it was
   std::uint64_t data = 0;    ///< bytes written
   std::uint64_t zeroes = 0;  ///< bytes made zero
   bool resumed = false;      ///< an interrupted commit was continued
@@ -32,7 +34,8 @@ struct Committed {
 /// disk and compared, every overlay removed. Stopped at any moment it goes on when it is called
 /// again; until then no overlay that was marked can be mounted.
 /// @throws Error: nothing is written yet: in use, an overlay that is not the source's, a source
-/// that cannot be written; later: a message that says that it is half done, and how to finish it
+/// that cannot be written, one that was written together with others that are not named; later: a
+/// message that says that it is half done, and how to finish it
 std::vector<Committed> commit(const CommitRequest& request);
 
 }  // namespace peelfs::overlay

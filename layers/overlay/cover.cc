@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "overlay/set.h"
 #include "peelfs/error.h"
 
 namespace peelfs::overlay {
@@ -74,42 +75,64 @@ class Made {
   std::vector<std::string> paths_;
 };
 
+/// What is seen of a volume group or a filesystem is half of it then.
+void remark_left_out(const std::string& directory, const std::vector<std::string>& paths,
+                     std::vector<std::string>& remarks) {
+  std::vector<LeftOut> others = left_out(directory, paths);
+  std::erase_if(others, [](const LeftOut& one) { return !one.changed; });
+  if (others.empty()) return;
+  remarks.push_back("only a part of what was written together is here: " + describe(others) +
+                    " left out; name all sources");
+}
+
 void cover_for_writing(std::vector<Source>& sources, const std::string& directory,
                        const Request& request, std::vector<std::string>& remarks) {
   const std::vector<std::string> paths = overlay_paths(sources, directory);
   Made made;
+  std::vector<OpenedOverlay> opened;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     Base base = open_base(sources[i]);
     if (!overlay_exists(paths[i])) {
       create_overlay(paths[i], sources[i], base);
       made.add(paths[i]);
     }
-    put_over(
-        sources[i],
-        open_overlay(paths[i], sources[i], std::move(base), Mode::write, request.accept_source),
-        remarks);
+    opened.push_back(
+        open_overlay(paths[i], sources[i], std::move(base), Mode::write, request.accept_source));
+    put_over(sources[i], opened.back(), remarks);
   }
   // The descriptors of a temporary overlay keep it until they close, however that comes.
-  if (request.kind == Request::Kind::persistent) made.keep();
+  if (request.kind != Request::Kind::persistent) return;
+  std::vector<std::string> more = join(opened);
+  remarks.insert(remarks.end(), more.begin(), more.end());
+  remark_left_out(directory, paths, remarks);
+  made.keep();
 }
 
 void cover_for_reading(std::vector<Source>& sources, const Request& request,
                        std::vector<std::string>& remarks) {
   const std::vector<std::string> paths = overlay_paths(sources, request.directory);
-  std::size_t found = 0;
+  std::vector<std::string> found;
+  std::vector<std::string> bare;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    if (!overlay_exists(paths[i])) continue;
-    ++found;
+    if (!overlay_exists(paths[i])) {
+      bare.push_back(sources[i].path);
+      continue;
+    }
+    found.push_back(paths[i]);
     put_over(sources[i],
              open_overlay(paths[i], sources[i], open_base(sources[i]), Mode::read,
                           request.accept_source),
              remarks);
   }
-  if (found == 0) {
+  if (found.empty()) {
     throw Error(Fault::missing, "no overlay of these sources is in " + request.directory)
         .expected(paths.front())
         .advice("name the sources as they were named when it was made");
   }
+  for (const std::string& path : bare) {
+    remarks.push_back(path + " has no overlay in " + request.directory + ": it is taken as it is");
+  }
+  remark_left_out(request.directory, found, remarks);
 }
 
 }  // namespace

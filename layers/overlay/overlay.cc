@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <filesystem>
 #include <optional>
 
 #include "host/folder.h"
 #include "host/image_lock.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 #include "qcow2/overlay.h"
 
 namespace peelfs::overlay {
@@ -57,6 +59,22 @@ std::string escaped(const std::string& name) {
       result += '%';
       result += digits[byte >> 4U];
       result += digits[byte & 15U];
+    }
+  }
+  return result;
+}
+
+std::string unescaped(const std::string& name) {
+  std::string result;
+  for (std::size_t at = 0; at < name.size(); ++at) {
+    unsigned byte = 0;
+    const char* const digits = name.data() + at + 1;
+    if (name[at] == '%' && at + 2 < name.size() &&
+        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      result += static_cast<char>(byte);
+      at += 2;
+    } else {
+      result += name[at];
     }
   }
   return result;
@@ -111,8 +129,9 @@ std::string check_source(const std::string& path, const Source& source, const Ba
   if (difference.what.empty()) {
     if (stored.path == current.path) return "";
     return "overlay " + path + " was made when its source was " + printable(stored.path) +
-           "; before qemu uses it: qemu-img rebase -u -f qcow2 -F " + base.format + " -b " +
-           printable(current.path) + " " + path;
+           "; before qemu uses it: " +
+           shell_line({"qemu-img", "rebase", "-u", "-f", "qcow2", "-F", base.format, "-b",
+                       current.path, path});
   }
   if (difference.certain) {
     throw Error(Fault::denied, "overlay " + path + " does not belong to " + source.path)
@@ -212,7 +231,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   if (result.committing && mode != Mode::commit) {
     throw Error(Fault::denied, "overlay " + path + " is being committed")
         .found("a commit that was interrupted: its source is neither old nor new")
-        .advice("finish it with: " + finishing_command({path}, {source_argument(source)}))
+        .advice("finish it with: " + commit_command({path}, {source_argument(source)}))
         .with_errno(EBUSY);
   }
   if (result.committing) {
@@ -251,15 +270,28 @@ void mark_committing(const OpenedOverlay& overlay) {
 std::string source_argument(const Source& source) {
   const std::string file_name = std::filesystem::path(source.path).filename().string();
   const bool named = source.stem != strip_image_suffix(file_name);
-  return (named ? source.stem + "=" : "") + (source.raw ? "raw:" : "") + source.path;
+  const std::string before = (named ? source.stem + "=" : "") + (source.raw ? "raw:" : "");
+  return before + (before.empty() && source.path.starts_with('-') ? "./" : "") + source.path;
 }
 
-std::string finishing_command(const std::vector<std::string>& paths,
-                              const std::vector<std::string>& sources) {
+std::string commit_command(const std::vector<std::string>& paths,
+                           const std::vector<std::string>& words) {
   const std::string directory = std::filesystem::path(paths.front()).parent_path().string();
-  std::string command = "peelfs commit --overlay " + (directory.empty() ? "." : directory);
-  for (const std::string& source : sources) command += " " + source;
-  return command;
+  std::vector<std::string> line{"peelfs", "commit", "--overlay",
+                                directory.empty() ? "." : directory};
+  line.insert(line.end(), words.begin(), words.end());
+  return shell_line(line);
+}
+
+std::string argument_for(const std::string& path) {
+  const Fingerprint stored = required_fingerprint(*make_file_device(HostFile::open(path)), path);
+  Source source;
+  source.path = stored.path;
+  source.stem = unescaped(std::filesystem::path(path).stem().string());
+  // What was covered as raw bytes must be again, even if it looks like an image.
+  source.raw = stored.format == "raw" && has_image_suffix(stored.path) &&
+               !stored.path.ends_with(".img") && !stored.path.ends_with(".raw");
+  return source_argument(source);
 }
 
 std::string source_of(const BlockDevice& image) {

@@ -55,12 +55,14 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
 /// Says durably that its source is about to be changed.
 void mark_committing(const OpenedOverlay& overlay);
 
-/// The command that finishes an interrupted commit. @param paths of the overlays, in one directory
-/// @param sources of each, as they are named on a command line: source_argument()
-std::string finishing_command(const std::vector<std::string>& paths,
-                              const std::vector<std::string>& sources);
+/// `peelfs commit ...` for a shell. @param paths of the overlays, in one directory
+/// @param words the sources of each (source_argument()), and options
+std::string commit_command(const std::vector<std::string>& paths,
+                           const std::vector<std::string>& words);
 /// A source as a person would name it so that its overlay is found again.
 std::string source_argument(const Source& source);
+/// The same of the source that an overlay was made for, as it says. @param path of the overlay
+std::string argument_for(const std::string& path);
 /// The path of the source that an overlay was made for, as it says. @param image its bytes
 /// @return empty: it does not say
 std::string source_of(const BlockDevice& image);

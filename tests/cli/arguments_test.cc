@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "cli/options.h"
+#include "cli/values.h"
+#include "cli/verbs.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -48,6 +53,24 @@ TEST(Arguments, VerbBehindOptions) {
   EXPECT_EQ(parse_arguments({"-v", "ls", "x"}).verb, Verb::ls);
   EXPECT_EQ(parse_arguments({"--key-file", "ls", "cat", "x", "y"}).verb, Verb::cat);
   EXPECT_EQ(parse_arguments({"-o", "ro", "mount", "x", "y"}).from.sources, (Words{"x"}));
+}
+
+/// The verb is looked for before it is known whose options stand before it.
+TEST(Arguments, AnOptionHasAValueWithEveryVerbOrWithNone) {
+  std::map<std::string, bool> seen;
+  for (const std::string_view word : verb_words()) {
+    for (const Parser::Name& option : options_of(*find_verb(word))) {
+      const auto [before, first] = seen.emplace(option.name, option.with_value);
+      EXPECT_EQ(before->second, option.with_value) << option.name << " of " << word;
+      if (!option.name.starts_with("--")) continue;
+      std::vector<std::string> line{option.name};
+      if (option.with_value) line.emplace_back("ls");
+      line.emplace_back("map");
+      EXPECT_EQ(verb_of(line), Verb::map) << option.name;
+    }
+  }
+  EXPECT_TRUE(seen.at("--overlay"));
+  EXPECT_FALSE(seen.at("--json"));
 }
 
 TEST(Arguments, SourcesNamedLikeVerbsAndOptions) {

@@ -1,67 +1,13 @@
 // Overlays by the real program: mount, diff, commit, drop, checkpoint, revert and try.
-#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/program.h"
+#include "cli/overlays.h"
 
 namespace peelfs::test {
 namespace {
-
-namespace fs = std::filesystem;
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-class Overlays : public ::testing::Test {
- protected:
-  void SetUp() override {
-    SKIP_WITHOUT("sfdisk");
-    SKIP_WITHOUT("mke2fs");
-    SKIP_WITHOUT("qemu-img");
-    SKIP_IF_CANNOT_MOUNT();
-    disk_ = folder_ / "disk.img";
-    make_disk(disk_);
-    ov_ = folder_ / "ov";
-    at_ = folder_ / "mnt";
-    fs::create_directory(at_);
-    fs::create_directory(folder_ / "tmp");
-    digest_ = sha256(read_file(disk_));
-  }
-  void TearDown() override {
-    if (!at_.empty() && is_mounted(at_)) peelfs("umount -l " + at_);
-  }
-  void untouched() const { EXPECT_EQ(sha256(read_file(disk_)), digest_) << "the source"; }
-
-  /// Writes a mark at byte 5000 of partition 2 through a mount.
-  void write_through_mount() const {
-    must_run(std::string(PEELFS_PROGRAM) + " --overlay " + ov_ + " " + disk_ + " " + at_);
-    must_run("printf MARK | dd of=" + at_ +
-             "/diskp2 bs=1 seek=5000 conv=notrunc,fsync status=none");
-    must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
-  }
-  Outputs with(const std::string& verb, const std::string& more = "") const {
-    return peelfs_apart(verb + " --overlay " + ov_ + " " + more);
-  }
-  Outputs try_it(const std::string& arguments) const {
-    // The shell's own: where overlays are kept.
-    return peelfs_apart_in(folder_ / "tmp", arguments);
-  }
-  static Outputs peelfs_apart_in(const std::string& place, const std::string& arguments) {
-    ::setenv("TMPDIR", place.c_str(), 1);
-    Outputs result = peelfs_apart("try " + arguments);
-    ::unsetenv("TMPDIR");
-    return result;
-  }
-  bool nothing_kept() const { return fs::is_empty(folder_ / "tmp"); }
-
-  TemporaryDirectory folder_;
-  std::string disk_, ov_, at_, digest_;
-};
 
 TEST_F(Overlays, MountDiffCommit) {
   write_through_mount();
@@ -467,10 +413,13 @@ TEST_F(Overlays, TryABtrfsOnTwoDevices) {
   SKIP_WITHOUT("mkfs.btrfs");
   const std::string one = folder_ / "one.img";
   const std::string two = folder_ / "two.img";
-  must_run("truncate -s 130M " + one + " " + two +
-           "; PATH=$PATH:/usr/sbin mkfs.btrfs -q -d raid1 "
-           "-m raid1 " +
-           one + " " + two);
+  const CommandResult made =
+      run("truncate -s 130M " + one + " " + two +
+          "; PATH=$PATH:/usr/sbin mkfs.btrfs -q -d raid1 -m raid1 " + one + " " + two);
+  if (contains(made.output, "cannot check mount status")) {
+    GTEST_SKIP() << "mkfs.btrfs refuses beside a mount whose source this user may not look at";
+  }
+  ASSERT_EQ(made.exit_code, 0) << made.output;
   const std::string before = sha256(read_file(two));
   const Outputs done =
       try_it("--drop " + one + " " + two +

@@ -50,7 +50,7 @@ Terminal::~Terminal() {
     ::kill(process_, SIGKILL);
     ::waitpid(process_, nullptr, 0);
   }
-  ::close(terminal_);
+  if (terminal_ >= 0) ::close(terminal_);
 }
 
 bool Terminal::read_some(std::chrono::milliseconds limit) {
@@ -103,6 +103,17 @@ int Terminal::finish(std::chrono::seconds limit) {
     const std::size_t before = screen_.size();
     if (!read_some(std::chrono::milliseconds(0)) || screen_.size() == before) break;
   }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int Terminal::hang_up() {
+  ::close(terminal_);
+  terminal_ = -1;
+  int status = 0;
+  const bool ended = wait_until([&] { return ::waitpid(process_, &status, WNOHANG) == process_; });
+  EXPECT_TRUE(ended) << "still running without its terminal";
+  if (!ended) return -1;
+  process_ = -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

@@ -37,6 +37,8 @@ class Terminal {
   bool echoes() const;
   /// Waits for the end. @return the exit code, or 128 + the signal
   int finish(std::chrono::seconds limit = std::chrono::seconds(60));
+  /// Closes the terminal, as when its window is closed, and waits for the end. @return as finish()
+  int hang_up();
   const std::string& screen() const { return screen_; }
   int process() const { return process_; }
 

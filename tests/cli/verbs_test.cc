@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
+#include "support/paths.h"
 
 namespace peelfs::test {
 namespace {
@@ -369,30 +370,11 @@ TEST(Program, VersionAndMistakes) {
   EXPECT_EQ(peelfs_apart("ls --frob x").exit_code, 2);
 }
 
-/// Every option that the help names is in the manual and the completion, and the other way round.
-TEST(Program, ManualAndCompletionKnowEveryOption) {
-  const std::string manual = text_of(PEELFS_SOURCE_DIR "/contrib/peelfs.1");
-  const std::string completion = text_of(PEELFS_SOURCE_DIR "/contrib/completion/peelfs.bash");
-  for (const char* verb : {"mount", "ls", "cat", "export", "map", "umount", "unlock"}) {
-    std::istringstream words(peelfs_apart(std::string(verb) + " --help").output);
-    for (std::string word; words >> word;) {
-      if (!word.starts_with("--")) continue;
-      word = word.substr(0, word.find_first_not_of("abcdefghijklmnopqrstuvwxyz-"));
-      EXPECT_TRUE(contains(completion, word)) << word;
-      std::string escaped;
-      for (const char c : word) escaped += c == '-' ? std::string("\\-") : std::string(1, c);
-      std::string half = "\\-\\-" + word.substr(2);
-      EXPECT_TRUE(contains(manual, escaped) || contains(manual, half)) << word;
-    }
-  }
-  must_run("bash -n " PEELFS_SOURCE_DIR "/contrib/completion/peelfs.bash");
-}
-
 TEST(Program, CompletionOffersVerbsAndDevices) {
   SKIP_WITHOUT("bash");
   const auto complete = [](const std::string& words) {
     return must_run(
-        "bash -c '. " PEELFS_SOURCE_DIR "/contrib/completion/peelfs.bash; COMP_WORDS=(" + words +
+        "bash -c '. " + source_folder() + "/contrib/completion/peelfs.bash; COMP_WORDS=(" + words +
         "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _peelfs 2>/dev/null; echo ${COMPREPLY[@]}'");
   };
   EXPECT_EQ(complete("peelfs un"), "unlock\n");

@@ -13,12 +13,13 @@
 
 #include "peelfs/error.h"
 #include "support/fixture_trees.h"
+#include "support/paths.h"
 #include "support/support.h"
 
 namespace peelfs::test {
 namespace {
 
-const std::string program = PEELFS_BINARY_DIR "/fusefs/peelfs";
+const std::string program = build_folder() + "/fusefs/peelfs";
 
 class Descriptor {
  public:

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "peelfs/host_file.h"
+#include "support/paths.h"
 
 namespace peelfs::test {
 
@@ -49,8 +50,12 @@ TemporaryDirectory::~TemporaryDirectory() {
 
 CommandResult run(const std::string& command) {
   CommandResult result;
-  // The command's own redirections come first, so that a test may send its output elsewhere.
-  FILE* pipe = popen(("{ " + command + "\n} 2>&1 </dev/null").c_str(), "re");
+  // The command's own redirections come first, so that a test may send its output elsewhere. What
+  // hangs is this command's failure (124), not that of the whole program after many minutes.
+  std::string quoted;
+  for (const char c : command) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  const std::string limited = "timeout --kill-after=10 400 sh -c '{ " + quoted + "\n} 2>&1' 2>&1";
+  FILE* pipe = popen((limited + " </dev/null").c_str(), "re");
   if (pipe == nullptr) return result;
   std::array<char, 65536> buffer{};
   while (const std::size_t got = fread(buffer.data(), 1, buffer.size(), pipe)) {
@@ -168,8 +173,8 @@ Buffer pattern(std::size_t size, std::uint64_t seed) {
 
 std::string fixtures_folder() {
   if (const char* named = std::getenv("PEELFS_FIXTURES")) return named;
-  for (const std::string folder :
-       {PEELFS_SOURCE_DIR "/../shared/fixtures", PEELFS_SOURCE_DIR "/tests/images"}) {
+  for (const std::string& folder :
+       {source_folder() + "/../shared/fixtures", source_folder() + "/tests/images"}) {
     if (fs::exists(folder + "/manifest.json")) return folder;
   }
   return "";

@@ -3,12 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "luks_support.h"
+#include "support/paths.h"
 
 namespace peelfs::test {
 namespace {
 
 Opened open_seed(const std::string& name) {
-  Buffer disk = read_file(std::string(PEELFS_SOURCE_DIR) + "/tests/fuzz/corpus/luks/" + name);
+  Buffer disk = read_file(source_folder() + "/tests/fuzz/corpus/luks/" + name);
   disk.resize(3U << 20U);
   const Keys keys{"fuzz"};
   return open(std::make_shared<MemoryDevice>(std::move(disk)), keys.ring);

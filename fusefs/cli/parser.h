@@ -1,0 +1,52 @@
+// One run over the words of a command line: options in any order, and what is left, the operands.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+
+/// Options are bound first; then run() takes the words apart and acts on what was bound.
+class Parser {
+ public:
+  struct Name {
+    std::string name;  ///< "--json", "-J"
+    bool with_value = false;
+  };
+
+  /// @param program for messages
+  explicit Parser(std::string program) : program_(std::move(program)) {}
+
+  /// @param names with commas between them: "--json,-J"
+  void flag(const std::string& names, bool& target);
+  /// A flag that something is done for.
+  void action(const std::string& names, std::function<void()> act);
+  /// An option with a value that may be given again and again; `take` is called for each, in order.
+  void option(const std::string& names, std::function<void(const std::string&)> take);
+
+  /// @return the operands
+  /// @throws Error(Fault::usage) for what is not bound, naming what was probably meant; whatever
+  /// `take` and `act` throw
+  std::vector<std::string> run(const std::vector<std::string>& words);
+
+  /// Every name that is bound, in the order of binding.
+  std::vector<Name> names() const;
+
+ private:
+  struct Bound {
+    std::string names;
+    bool* flag = nullptr;
+    std::function<void(const std::string&)> take;
+    std::function<void()> act;
+  };
+  Error unknown(const std::vector<std::string>& extras) const;
+
+  const std::string program_;
+  std::vector<Bound> bound_;
+};
+
+}  // namespace peelfs::cli

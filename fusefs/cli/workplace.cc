@@ -1,0 +1,122 @@
+#include "cli/workplace.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "mount/log.h"
+#include "overlay/cover.h"
+#include "overlay/set.h"
+#include "peelfs/error.h"
+
+namespace peelfs::cli {
+namespace {
+
+/// What the process that serves the mount clears away if nobody else is left to do it.
+struct Leavings {
+  std::string workplace, overlays;
+  std::atomic<bool> abandoned{false};
+};
+
+Leavings& leavings() {
+  static auto* const here = new Leavings;  // needed while the process ends
+  return *here;
+}
+
+/// At the end of the process, when every lock on the overlays has gone.
+void clear_leavings() {
+  const Leavings& left = leavings();
+  if (!left.abandoned) return;
+  Workplace::clear(left.workplace);
+  if (left.overlays.empty()) return;
+  try {
+    const auto paths = overlay::overlays_in(left.overlays);
+    if (std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
+      remove_overlays(left.overlays);
+      return;
+    }
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then they stay
+  }
+  log_message(LogLevel::warning,
+              "peelfs try was killed; what its command has written is in " + left.overlays);
+}
+
+}  // namespace
+
+std::string make_folder(const std::string& fallback) {
+  const char* const place = std::getenv("TMPDIR");
+  std::string path = (place != nullptr && *place != '\0' ? place : fallback) + "/peelfs-try-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) throw Error::system(errno, "cannot make " + path);
+  return std::filesystem::absolute(path).string();
+}
+
+Workplace::Workplace() : path_(make_folder("/tmp")) {
+  if (::mkdir(mountpoint().c_str(), 0700) != 0) {
+    throw Error::system(errno, "cannot make " + mountpoint());
+  }
+}
+
+Workplace::~Workplace() {
+  clear(path_);
+}
+
+void Workplace::clear(const std::string& path) noexcept {
+  ::rmdir(mountpoint_of(path).c_str());
+  ::rmdir((path + "/dev").c_str());
+  for (const char* const name : {"/blkid/blkid.tab", "/blkid/blkid.tab.old"}) {
+    ::unlink((path + name).c_str());
+  }
+  ::rmdir((path + "/blkid").c_str());
+  ::rmdir(path.c_str());
+}
+
+void remove_overlays(const std::string& directory) {
+  for (const std::string& path : overlay::overlays_in(directory)) ::unlink(path.c_str());
+  ::rmdir(directory.c_str());
+}
+
+// Both ends stay open in `try`, so that its farewell meets a reader though the other process may
+// have ended. Without it the pipe just ends, with `try`.
+Lifeline::Lifeline() : pipe_(make_pipe()) {}
+
+Lifeline::~Lifeline() {
+  [[maybe_unused]] const ssize_t ignored = ::write(pipe_.writer.get(), "", 1);
+}
+
+void Lifeline::end_mount_without_us(const std::string& workplace, const std::string& overlays) {
+  pipe_.writer.reset();
+  leavings().workplace = workplace;
+  leavings().overlays = overlays;
+  std::atexit(clear_leavings);
+
+  // Until the mount waits for them these stay pending, so that the end is in order even then: the
+  // SIGTERM from below, and the SIGHUP that the kernel sends when `try` was the first process of a
+  // terminal. The thread takes no signal: one that the mount means to wait for would end it.
+  sigset_t every;
+  sigset_t ending;
+  sigset_t before;
+  sigfillset(&every);
+  sigemptyset(&ending);
+  for (const int signal : {SIGTERM, SIGHUP}) sigaddset(&ending, signal);
+  pthread_sigmask(SIG_SETMASK, &every, &before);
+  std::thread([alive = std::move(pipe_.reader)] {
+    char byte = 0;
+    ssize_t got = 0;
+    while ((got = ::read(alive.get(), &byte, 1)) < 0 && errno == EINTR) {
+    }
+    if (got == 1) return;
+    leavings().abandoned = true;
+    ::kill(::getpid(), SIGTERM);
+  }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+}
+
+}  // namespace peelfs::cli

@@ -1,0 +1,55 @@
+// What `peelfs try` needs on the host while its command runs, and how it goes away, whatever ends
+// whom.
+#pragma once
+
+#include <string>
+
+#include "mount/process.h"
+
+namespace peelfs::cli {
+
+/// A new directory, ours alone, in $TMPDIR or `fallback`. @return its absolute path @throws Error
+std::string make_folder(const std::string& fallback);
+
+/// The mount point and what else is needed while the command runs; gone afterwards.
+class Workplace {
+ public:
+  Workplace();
+  ~Workplace();
+  Workplace(const Workplace&) = delete;
+  Workplace& operator=(const Workplace&) = delete;
+  const std::string& path() const { return path_; }
+  std::string mountpoint() const { return mountpoint_of(path_); }
+
+  static std::string mountpoint_of(const std::string& path) { return path + "/mnt"; }
+  /// Takes away what a Workplace has made, and nothing else: a mount may still be there.
+  static void clear(const std::string& path) noexcept;
+
+ private:
+  std::string path_;
+};
+
+/// Removes the overlays in a directory, and then the directory.
+void remove_overlays(const std::string& directory);
+
+/// Between `try` and the process that serves its mount: it tells the latter when `try` was killed,
+/// by SIGKILL too, and there is nobody left to clear up. Made before that process is forked; gone,
+/// in `try`, when the mount has ended and the rest is its own business.
+class Lifeline {
+ public:
+  Lifeline();
+  ~Lifeline();
+  Lifeline(const Lifeline&) = delete;
+  Lifeline& operator=(const Lifeline&) = delete;
+
+  /// In the process that serves the mount, before it does. If `try` is killed the mount ends as if
+  /// told to, the workplace is cleared, and the overlays are removed if nothing was written to
+  /// them.
+  /// @param overlays their directory; empty: it is the person's own, and stays
+  void end_mount_without_us(const std::string& workplace, const std::string& overlays);
+
+ private:
+  Pipe pipe_;
+};
+
+}  // namespace peelfs::cli
