@@ -1,5 +1,8 @@
 // Who writes what: conflicts, coherence and what follows a write. Only writable mounts have one.
 //
+// In three files: who may open what (writing_open.cc), what is not durable yet (writing_flush.cc),
+// and what follows a write (writing.cc).
+//
 // Threads, and what each may wait for. None waits for one above it in this list, so there is no
 // cycle:
 //

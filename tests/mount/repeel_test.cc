@@ -13,11 +13,6 @@ bool exists(const std::string& path) {
   return ::lstat(path.c_str(), &status) == 0;
 }
 
-int read_error(const Fd& fd) {
-  std::byte byte{};
-  return ::pread(fd.get(), &byte, 1, 0) == 1 ? 0 : errno;
-}
-
 TEST_F(Repeel, ANewFilesystemHasItsLinksWhenMkfsReturns) {
   NEED_PROGRAM("mkfs.ext4");
   const Fd before(file("dp1"), O_RDONLY);

@@ -76,6 +76,26 @@ TEST_F(Nested, AnFsyncOfOneWhoOnlyReadsFlushesWhatOthersWrote) {
   EXPECT_EQ(seen.find("verification failed"), std::string::npos) << seen;
 }
 
+TEST_F(Nested, AnImageFileThatHasGrownIsShownWhole) {
+  NEED_PROGRAM("qemu-io");
+  const std::string copy = folder_ / "copy.qcow2";
+  const Fd before(*mount_ / "vm.qcow2", O_RDONLY);
+  ASSERT_EQ(before.error(), 0);
+  for (const std::uint64_t at : {4 * mib, 8 * mib}) {
+    Fd disk(*mount_ / "vm", O_RDWR);
+    ASSERT_EQ(disk.write(at, Buffer(2 * mib, std::byte{0x5a})), 0);
+    ASSERT_EQ(disk.close(), 0);
+    must_run("cat " + sh(*mount_ / "vm.qcow2") + " > " + sh(copy));
+    must_run("qemu-img check " + sh(copy));
+    const std::string seen = must_run("qemu-io -f qcow2 -c 'read -P 1 0 1M' -c 'read -P 0x5a " +
+                                      std::to_string(at) + " 2M' " + sh(copy));
+    EXPECT_EQ(seen.find("verification failed"), std::string::npos) << seen;
+  }
+  EXPECT_EQ(read_error(before), ESTALE) << "it would take a part of the file for all of it";
+  // Who read or wrote the disk itself goes on.
+  EXPECT_EQ(Fd(*mount_ / "vm", O_RDONLY).read(4 * mib, 4096), Buffer(4096, std::byte{0x5a}));
+}
+
 TEST(Retired, SeekingInATableThatIsGoneIsRefused) {
   NEED_MOUNTS();
   NEED_PROGRAM("sfdisk");

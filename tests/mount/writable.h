@@ -49,6 +49,12 @@ class Fd {
   int error_;
 };
 
+/// @return 0 when its first byte can be read, or the errno
+inline int read_error(const Fd& fd) {
+  std::byte byte{};
+  return ::pread(fd.get(), &byte, 1, 0) == 1 ? 0 : errno;
+}
+
 /// Bytes at an address that O_DIRECT takes.
 class Aligned {
  public:

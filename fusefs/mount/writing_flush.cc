@@ -1,0 +1,92 @@
+// What was written and is not durable yet.
+#include "mount/filesystem.h"
+#include "mount/writing.h"
+#include "peelfs/error.h"
+#include "tree/writability.h"
+
+namespace peelfs {
+
+bool Writing::is_unflushed(const DeviceFile& file) const {
+  return unflushed_.contains(&file);
+}
+
+void Writing::flush(const std::shared_ptr<const DeviceFile>& file) {
+  std::uint64_t changes = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (file->retired()) {
+      unflushed_.erase(file.get());
+      throw gone_from_tree();
+    }
+    if (const auto at = unflushed_.find(file.get()); at != unflushed_.end()) {
+      changes = at->second.changes;
+    }
+  }
+  file->device()->flush();
+  const std::lock_guard lock(mutex_);
+  if (const auto at = unflushed_.find(file.get());
+      at != unflushed_.end() && at->second.changes == changes) {
+    unflushed_.erase(at);
+  }
+}
+
+void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noexcept {
+  try {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!is_unflushed(*file)) {
+        return;
+      }
+    }
+    flush(file);
+  } catch (const std::exception& error) {
+    // It stays unflushed, so nobody may write below it before that has succeeded.
+    file->log_failure("flush", 0, file->size(), error.what());
+  }
+}
+
+std::vector<std::string> Writing::flush_all() {
+  std::vector<std::shared_ptr<const DeviceFile>> files;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, unflushed] : unflushed_) {
+      files.push_back(unflushed.file);
+    }
+  }
+  std::vector<std::string> failures;
+  for (const auto& file : files) {
+    try {
+      flush(file);
+    } catch (const std::exception& error) {
+      failures.push_back(file->name() + " could not be flushed: " + error.what());
+      log_message(LogLevel::error, failures.back());
+    }
+  }
+  return failures;
+}
+
+/// What a retired file has not flushed: as much of it as has reached the devices that it lies on is
+/// theirs now; the rest must never be written.
+void Writing::hand_down(const InodeView& before, const InodeView& after, std::uint64_t node) {
+  const std::shared_ptr<const DeviceFile> was = before.devices().at(node).file;
+  if (unflushed_.erase(was.get()) == 0) {
+    return;
+  }
+  const auto is = after.devices().find(node);
+  if (is != after.devices().end() && is->second.file->device() == was->device()) {
+    unflushed_[is->second.file.get()] = {is->second.file, 1};
+    return;
+  }
+  for (const std::uint64_t below : lies_on(before.catalog().tree(), node)) {
+    if (const auto at = after.devices().find(below); at != after.devices().end()) {
+      Unflushed& unflushed = unflushed_[at->second.file.get()];
+      unflushed.file = at->second.file;
+      ++unflushed.changes;
+    }
+  }
+  log_message(LogLevel::error, was->name() +
+                                   ": what it lies on has changed, and what was not flushed of it "
+                                   "by then is lost");
+}
+
+}  // namespace peelfs
