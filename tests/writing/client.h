@@ -1,6 +1,7 @@
 // A client of a mount: writes to a device file, and keeps a log of what it did and was promised.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "writing/cut/promises.h"
@@ -22,7 +23,7 @@ class Client {
   int step();
   int sync();
   std::uint64_t writes() const noexcept { return writes_; }
-  std::uint64_t syncs() const noexcept { return syncs_; }
+  std::uint64_t syncs() const noexcept { return syncs_; }  ///< may be asked from any thread
 
  private:
   int store(std::uint64_t offset, Bytes data) const;
@@ -32,7 +33,7 @@ class Client {
   Dice dice_;
   Promiser promiser_;
   std::uint64_t writes_ = 0;
-  std::uint64_t syncs_ = 0;
+  std::atomic<std::uint64_t> syncs_ = 0;
 };
 
 }  // namespace peelfs::test

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "overlay/cover.h"
 #include "peelfs/host_file.h"
 #include "scan/scanner.h"
 
@@ -14,6 +15,7 @@ std::vector<Stack> stacks() {
   add_plain_stacks(list);
   add_qcow2_stacks(list);
   add_deep_stacks(list);
+  add_nested_stacks(list);
   return list;
 }
 
@@ -53,6 +55,19 @@ Source source_of(const std::string& path, bool writing) {
   return source;
 }
 
+/// The sources of a disk, with their overlays, which are made if there are none.
+std::vector<Source> sources_of(const Disk& disk, bool writing) {
+  std::vector<Source> sources;
+  for (const std::string& path : disk.sources) {
+    sources.push_back(source_of(path, writing && disk.overlay.empty()));
+  }
+  if (!disk.overlay.empty()) {
+    using Kind = overlay::Request::Kind;
+    overlay::cover(sources, {writing ? Kind::persistent : Kind::view, disk.overlay, false});
+  }
+  return sources;
+}
+
 /// @return null when there is none. Troubles of what is inside do not matter: the test writes
 /// noise.
 DevicePtr find_device(const Tree& tree, const std::string& name) {
@@ -79,7 +94,7 @@ OpenDisk::OpenDisk(const Disk& disk, bool writing) : session_(std::make_unique<S
     session_->keys->add_for_all(Secret(as_bytes(disk.passphrase)));
     session_->scanner =
         std::make_unique<Scanner>(Limits{}, session_->keys, std::map<std::string, DevicePtr>{});
-    for (const std::string& path : disk.sources) session_->scanner->add(source_of(path, writing));
+    for (const Source& source : sources_of(disk, writing)) session_->scanner->add(source);
     session_->scanner->settle();
     device_ = find_device(*session_->scanner->tree(), disk.device);
     if (device_ == nullptr) {

@@ -21,7 +21,10 @@ inline constexpr const char* stack_passphrase = "write without fear";
 struct Disk {
   std::string folder;                     ///< where all of its files are
   std::vector<std::string> sources = {};  ///< paths, opened for writing
-  std::string device = {};                ///< flat name of what is written, as the scanner calls it
+  /// A directory: the sources are only read, and what is written goes to overlays there; else
+  /// empty.
+  std::string overlay = {};
+  std::string device = {};  ///< flat name of what is written, as the scanner calls it
   std::string passphrase = stack_passphrase;
   Outside outside = {};
   std::uint64_t unit = 65536;  ///< bytes: the cluster or stripe whose boundaries are of interest
@@ -53,6 +56,7 @@ std::vector<Stack> stacks();
 void add_plain_stacks(std::vector<Stack>& list);
 void add_qcow2_stacks(std::vector<Stack>& list);
 void add_deep_stacks(std::vector<Stack>& list);
+void add_nested_stacks(std::vector<Stack>& list);
 
 /// A disk that is open. Dropping it closes everything; whoever wants it to be on the disk flushes
 /// before.

@@ -1,6 +1,7 @@
 // Overlays, and qcow2 above and below other layers.
 #include "peelfs/host_file.h"
 #include "qcow2/overlay.h"
+#include "support/paths.h"
 #include "writing/qcow2_stack.h"
 
 namespace peelfs::test {
@@ -87,7 +88,7 @@ Disk luks_on_lv_in_qcow2(const std::string& folder) {
   const std::string in_folder = "cd " + shell_word(folder) + " && PATH=$PATH:/usr/sbin:/sbin";
   must_run(in_folder + " && qemu-img convert -O qcow2 " + shell_word(unpacked) + " disk.qcow2");
   const std::string view =
-      "python3 " + shell_word(PEELFS_SOURCE_DIR "/tests/writing/plain_view.py") + " ";
+      "python3 " + shell_word(source_folder() + "/tests/writing/plain_view.py") + " ";
   return {.folder = folder,
           .sources = {folder + "/disk.qcow2"},
           .device = "lvhd0_cryptp2",

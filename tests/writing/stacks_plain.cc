@@ -3,13 +3,14 @@
 
 #include "peelfs/host_file.h"
 #include "support/fixture_trees.h"
+#include "support/paths.h"
 #include "writing/stack.h"
 
 namespace peelfs::test {
 namespace {
 
 std::string view(const std::string& arguments) {
-  return "python3 " + shell_word(PEELFS_SOURCE_DIR "/tests/writing/plain_view.py") + " " +
+  return "python3 " + shell_word(source_folder() + "/tests/writing/plain_view.py") + " " +
          arguments;
 }
 

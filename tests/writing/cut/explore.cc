@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -14,16 +15,20 @@ namespace {
 /// Looks at one state of the files.
 class Inspector {
  public:
-  Inspector(std::string folder, Qcow2Options image, std::uint64_t seed)
-      : folder_(std::move(folder)), image_(std::move(image)), dice_(seed) {
+  Inspector(std::string folder, const Subject& subject, std::uint64_t seed)
+      : folder_(std::move(folder)), subject_(subject), dice_(seed) {
     std::filesystem::create_directory(folder_);
   }
 
-  /// @return "" or what is wrong
   std::string look(const Files& files, const Promises& promises) {
     put_files(folder_, files);
-    const Disk disk = qcow2_disk(folder_, image_);
-    std::string wrong = check(disk);
+    const Disk disk = subject_.disk(folder_);
+    if (!disk.overlay.empty() && !std::filesystem::exists(overlay_of(disk))) {
+      return promises.any() ? "the overlay is gone, and something was promised" : "";
+    }
+    std::string wrong = shell(subject_.recover);
+    if (wrong.empty()) wrong = shell(subject_.copy_out);
+    if (wrong.empty()) wrong = check(disk);
     if (!wrong.empty()) return wrong;
     const Buffer theirs = disk.outside.bytes(folder_ + ".raw");
     wrong = promises.broken(theirs);
@@ -35,10 +40,21 @@ class Inspector {
         return "peelfs and qemu read it differently";
       }
     }
-    return dice_.chance(25) ? go_on(disk, theirs) : "";
+    return subject_.goes_on && dice_.chance(25) ? go_on(disk, theirs) : "";
   }
 
  private:
+  static std::string overlay_of(const Disk& disk) {
+    return disk.overlay + "/" + std::filesystem::path(disk.sources.front()).stem().string() +
+           ".qcow2";
+  }
+
+  std::string shell(const std::string& commands) const {
+    if (commands.empty()) return "";
+    const CommandResult result = run("cd " + shell_word(folder_) + " && { " + commands + "; }");
+    return result.exit_code == 0 ? "" : commands + "\n" + result.output.substr(0, 3000);
+  }
+
   static std::string check(const Disk& disk) {
     const CommandResult result = run("qemu-img check " + disk.outside.arguments());
     if (result.exit_code == 0 || result.exit_code == 3) return "";
@@ -59,13 +75,14 @@ class Inspector {
       }
       open.device().flush();
     }
-    std::string wrong = check(disk);
+    std::string wrong = shell(subject_.copy_out);
+    if (wrong.empty()) wrong = check(disk);
     if (!wrong.empty()) return "after going on: " + wrong;
     return disk.outside.bytes(folder_ + ".raw") == model ? "" : "after going on: other bytes";
   }
 
   std::string folder_;
-  Qcow2Options image_;
+  Subject subject_;
   Dice dice_;
 };
 
@@ -79,6 +96,18 @@ std::string recording(const std::string& recorder, const std::string& directory,
          shell_word(log) + " LD_PRELOAD=" + shell_word(recorder) + " ";
 }
 
+Subject qcow2_subject(const std::string& name, const Qcow2Options& options) {
+  return {name, [options](const std::string& folder) { make_qcow2(folder, options); },
+          [options](const std::string& folder) { return qcow2_disk(folder, options); }};
+}
+
+Look look_at_disk(const Subject& subject, const std::string& folder, std::uint64_t seed) {
+  auto inspector = std::make_shared<Inspector>(folder, subject, seed);
+  return [inspector](const Files& files, const Promises& promises) {
+    return inspector->look(files, promises);
+  };
+}
+
 std::vector<std::string> explore(const Exploration& exploration, const Recorded& recorded,
                                  const Log& log) {
   const std::uint64_t seed = exploration.seed;
@@ -86,12 +115,12 @@ std::vector<std::string> explore(const Exploration& exploration, const Recorded&
   Dice dice(seed);
   std::multiset<std::size_t> chosen;
   for (std::size_t i = 0; i < exploration.points; ++i) chosen.insert(1 + dice.below(all));
+  for (std::size_t i = 0; i < std::min(all, exploration.beginning); ++i) chosen.insert(i + 1);
   std::mutex failing;
   std::vector<std::string> failures;
-  // Two workers, each with a replay of its own: what costs time is qemu-img's start.
+  // Each with a replay of its own: what costs time is the start of other programs.
   const auto worker = [&](unsigned which) {
-    Inspector inspector(exploration.folder + "/state" + std::to_string(which), exploration.image,
-                        seed + which);
+    const Look look = exploration.look(which);
     Dice own(seed + 17 * which);
     Replay replay(recorded.base, log);
     Promises promises(recorded.begin);
@@ -99,10 +128,15 @@ std::vector<std::string> explore(const Exploration& exploration, const Recorded&
       const std::size_t here = replay.position();
       promises.take(log.entries()[here - 1]);
       for (std::size_t i = 0; i < chosen.count(here); ++i) {
-        if ((here + i) % 2 != which) continue;
+        if ((here + i) % exploration.workers != which) continue;
         const bool in_order = (here + i) % 8 < 2;
-        const std::string wrong = inspector.look(
-            in_order ? replay.in_order(own.chance(50), own) : replay.reordered(own), promises);
+        const Files files = in_order ? replay.in_order(own.chance(50), own) : replay.reordered(own);
+        std::string wrong;
+        try {
+          wrong = look(files, promises);
+        } catch (const std::exception& error) {
+          wrong = error.what();
+        }
         if (wrong.empty()) continue;
         const std::lock_guard lock(failing);
         failures.push_back("after entry " + std::to_string(here) + " of " + std::to_string(all) +
@@ -110,9 +144,10 @@ std::vector<std::string> explore(const Exploration& exploration, const Recorded&
       }
     }
   };
-  std::thread other(worker, 1);
+  std::vector<std::thread> others;
+  for (unsigned i = 1; i < exploration.workers; ++i) others.emplace_back(worker, i);
   worker(0);
-  other.join();
+  for (std::thread& other : others) other.join();
   return failures;
 }
 

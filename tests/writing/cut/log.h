@@ -17,6 +17,7 @@ enum class Record : std::uint32_t {
   unlink,        ///< data: path
   intent,        ///< the client is about to write data at offset
   intent_zero,   ///< the client is about to zero length bytes at offset
+  sync_names,    ///< names made, changed or removed before position `offset` are durable
   promise,       ///< what was intended before position `offset` was said to be durable
   note,          ///< data: text
   unrecordable,  ///< something that cannot be replayed (a writable shared mapping); data: text

@@ -61,7 +61,12 @@ class PowerCut : public ::testing::TestWithParam<Workload> {
   /// Runs the driver; the log is in log_ then.
   Recorded record(const Workload& workload);
   Exploration exploration(const Workload& workload, std::size_t points) const {
-    return {workload.image, folder_.path(), seed_for(workload.name), points};
+    const std::uint64_t seed = seed_for(workload.name);
+    return {[this, workload, seed](unsigned worker) {
+              return look_at_disk(qcow2_subject(workload.name, workload.image),
+                                  folder_ / ("state" + std::to_string(worker)), seed + worker);
+            },
+            seed, points};
   }
 
   TemporaryDirectory folder_;

@@ -60,6 +60,7 @@ void Promises::take(const Entry& entry) {
   if (entry.header.kind == Record::intent || entry.header.kind == Record::intent_zero) {
     intents_.push_back(&entry);
   } else if (entry.header.kind == Record::promise) {
+    promised_ = true;
     const auto later = std::find_if(intents_.begin(), intents_.end(), [&](const Entry* one) {
       return one->at >= entry.header.offset;
     });

@@ -39,11 +39,14 @@ class Promises {
   void take(const Entry& entry);
   /// @return "" when every sector of `found` is as it was at some moment since the last promise
   std::string broken(Bytes found) const;
+  /// Whether anything was ever promised.
+  bool any() const noexcept { return promised_; }
   std::uint64_t size() const noexcept { return sure_.size(); }
 
  private:
   static void apply(Buffer& bytes, const Entry& entry);
   Buffer sure_;
+  bool promised_ = false;
   std::vector<const Entry*> intents_;
 };
 

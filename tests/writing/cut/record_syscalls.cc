@@ -86,13 +86,38 @@ std::uint64_t log_position() {
   return static_cast<std::uint64_t>(syscall(SYS_lseek, log_fd(), 0, SEEK_END));
 }
 
-/// @return the path below the recorded directory, or null
-const char* below(const char* path) {
+/// @return the path below the recorded directory ("" is the directory itself), or null
+const char* below_or_same(const char* path) {
   static const char* const directory = std::getenv(peelfs::test::record_directory);
   if (directory == nullptr) return nullptr;
   const std::size_t length = std::strlen(directory);
-  if (std::strncmp(path, directory, length) != 0 || path[length] != '/') return nullptr;
-  return path + length + 1;
+  if (std::strncmp(path, directory, length) != 0) return nullptr;
+  if (path[length] == '\0') return path + length;
+  return path[length] == '/' ? path + length + 1 : nullptr;
+}
+
+/// @return the path below the recorded directory, or null
+const char* below(const char* path) {
+  const char* const name = below_or_same(path);
+  return name == nullptr || *name == '\0' ? nullptr : name;
+}
+
+using Path = std::array<char, 4096>;
+
+/// What a descriptor was opened as; "" when that cannot be told.
+Path path_of(int fd) {
+  std::array<char, 64> link{};
+  Path path{};
+  std::snprintf(link.data(), link.size(), "/proc/self/fd/%d", fd);
+  if (readlink(link.data(), path.data(), path.size() - 1) <= 0) path[0] = '\0';
+  return path;
+}
+
+bool is_recorded_directory(int fd) {
+  struct stat status {};
+  if (log_fd() < 0 || fstat(fd, &status) != 0 || !S_ISDIR(status.st_mode)) return false;
+  const Path path = path_of(fd);
+  return below_or_same(path.data()) != nullptr;
 }
 
 void set_inode(int fd, ino_t inode) {
@@ -104,13 +129,10 @@ void set_inode(int fd, ino_t inode) {
 /// Finds out what a descriptor is, and logs that it was opened if it is one of ours.
 ino_t look_at(int fd, int flags) {
   const int kept = errno;
-  std::array<char, 64> link{};
-  std::array<char, 4096> path{};
-  std::snprintf(link.data(), link.size(), "/proc/self/fd/%d", fd);
-  const ssize_t got = readlink(link.data(), path.data(), path.size() - 1);
-  const char* const name = got > 0 ? below(path.data()) : nullptr;
+  const Path path = path_of(fd);
+  const char* const name = below(path.data());
   struct stat status {};
-  const bool tracked = name != nullptr && fstat(fd, &status) == 0;
+  const bool tracked = name != nullptr && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
   set_inode(fd, tracked ? status.st_ino : elsewhere);
   if (tracked) {
     const Locked lock;
@@ -180,7 +202,8 @@ int changing(int fd, RecordHeader header, const Call& call) {
 template <typename Call>
 int syncing(int fd, const Call& call) {
   const ino_t inode = inode_of(fd);
-  if (inode == 0) return call();
+  const bool names = inode == 0 && is_recorded_directory(fd);
+  if (inode == 0 && !names) return call();
   std::uint64_t begin = 0;
   {
     const Locked lock;
@@ -190,7 +213,8 @@ int syncing(int fd, const Call& call) {
   const int kept = errno;
   if (result == 0) {
     const Locked lock;
-    append({.kind = Record::sync, .file = inode, .offset = begin}, nullptr, 0, 0);
+    append({.kind = names ? Record::sync_names : Record::sync, .file = inode, .offset = begin},
+           nullptr, 0, 0);
   }
   errno = kept;
   return result;
@@ -405,6 +429,10 @@ int renameat(int from_directory, const char* from, int to_directory, const char*
 int renameat2(int from_directory, const char* from, int to_directory, const char* to,
               unsigned flags) noexcept {
   return renaming(from_directory, from, to_directory, to, flags);
+}
+int link(const char* from, const char* to) noexcept {
+  unrecordable("a second name of a file");
+  return static_cast<int>(syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
 int unlink(const char* path) noexcept {
   return unlinking(AT_FDCWD, path, 0);

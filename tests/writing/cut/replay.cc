@@ -16,6 +16,7 @@ namespace peelfs::test {
 namespace {
 
 constexpr std::uint64_t sector = 512;
+constexpr time_t fixed_time = 1'700'000'000;
 
 bool changes_bytes(const Entry& entry) {
   switch (entry.header.kind) {
@@ -61,7 +62,8 @@ void Log::forget_barriers() {
 
 void Log::forget_syncs() {
   for (Entry& entry : entries_) {
-    if (entry.header.kind == Record::sync) entry.header.kind = Record::note;
+    const bool sync = entry.header.kind == Record::sync || entry.header.kind == Record::sync_names;
+    if (sync) entry.header.kind = Record::note;
   }
 }
 
@@ -76,6 +78,15 @@ Base base_of(const std::string& directory) {
     base.names[status.st_ino] = name;
   }
   return base;
+}
+
+void fix_times(const std::string& directory) {
+  const timespec time{fixed_time, 0};
+  const timespec times[] = {time, time};
+  for (const auto& found : std::filesystem::recursive_directory_iterator(directory)) {
+    if (!found.is_regular_file()) continue;
+    ::utimensat(AT_FDCWD, found.path().c_str(), times, 0);
+  }
 }
 
 void put_files(const std::string& directory, const Files& files) {
@@ -100,13 +111,20 @@ void put_files(const std::string& directory, const Files& files) {
         throw std::runtime_error("cannot write " + path.string());
       }
     }
+    // The same for all states: what an overlay notes of its source is when it was changed last.
+    const timespec time{fixed_time, 0};
+    const timespec times[] = {time, time};
+    ::futimens(fd, times);
     ::close(fd);
   }
 }
 
 Replay::Replay(const Base& base, const Log& log) : log_(log) {
-  for (const auto& [inode, name] : base.names)
-    files_[inode] = {name, base.files.at(name), {}, true};
+  for (const auto& [inode, name] : base.names) {
+    numbers_[inode] = files_.size();
+    sure_names_[files_.size()] = name;
+    files_.push_back({base.files.at(name), {}});
+  }
 }
 
 void Replay::apply(Buffer& bytes, const Entry& entry) {
@@ -138,15 +156,52 @@ void Replay::apply(Buffer& bytes, const Entry& entry) {
   }
 }
 
+void Replay::apply(Names& names, const NameChange& change) {
+  for (const auto& [number, name] : change.to) {
+    if (name.empty()) {
+      names.erase(number);
+    } else {
+      names[number] = name;
+    }
+  }
+}
+
+Replay::Names Replay::names(std::size_t changes) const {
+  Names result = sure_names_;
+  for (std::size_t i = 0; i < changes; ++i) apply(result, pending_names_[i]);
+  return result;
+}
+
+void Replay::take_open(const Entry& entry) {
+  const Names now = names(pending_names_.size());
+  const auto known = numbers_.find(entry.header.file);
+  if (known != numbers_.end() && now.contains(known->second)) return;
+  numbers_[entry.header.file] = files_.size();
+  pending_names_.push_back({entry.at, {{files_.size(), entry.text()}}});
+  files_.emplace_back();
+}
+
+void Replay::take_name(const Entry& entry) {
+  const std::string text = entry.text();
+  const std::string from = text.substr(0, text.find('\0'));
+  const std::string to =
+      entry.header.kind == Record::rename ? text.substr(text.find('\0') + 1) : std::string();
+  NameChange change{entry.at, {}};
+  for (const auto& [number, name] : names(pending_names_.size())) {
+    if (name == to) change.to[number] = "";
+    if (name == from) change.to[number] = to;
+  }
+  pending_names_.push_back(std::move(change));
+}
+
 void Replay::take(const Entry& entry) {
   const RecordHeader& header = entry.header;
   if (header.kind == Record::open) {
-    const auto [found, added] = files_.try_emplace(header.file);
-    if (added) found->second.name = entry.text();
+    take_open(entry);
   } else if (changes_bytes(entry)) {
-    files_.at(header.file).pending.push_back(&entry);
+    of_inode(header.file).pending.push_back(&entry);
   } else if (header.kind == Record::sync) {
-    File& file = files_.at(header.file);
+    File& file = of_inode(header.file);
     std::vector<const Entry*> later;
     for (const Entry* const one : file.pending) {
       // An older one behind a newer one would come out in the wrong order.
@@ -157,18 +212,13 @@ void Replay::take(const Entry& entry) {
       }
     }
     file.pending = std::move(later);
-  } else if (header.kind == Record::rename || header.kind == Record::unlink) {
-    const std::string text = entry.text();
-    const std::string from = text.substr(0, text.find('\0'));
-    const std::string to =
-        header.kind == Record::rename ? text.substr(text.find('\0') + 1) : std::string();
-    for (auto& [inode, file] : files_) {
-      if (!file.exists) continue;
-      if (file.name == to) file.exists = false;
-      if (file.name != from) continue;
-      file.name = to;
-      file.exists = header.kind == Record::rename;
+  } else if (header.kind == Record::sync_names) {
+    while (!pending_names_.empty() && pending_names_.front().at < header.offset) {
+      apply(sure_names_, pending_names_.front());
+      pending_names_.erase(pending_names_.begin());
     }
+  } else if (header.kind == Record::rename || header.kind == Record::unlink) {
+    take_name(entry);
   }
 }
 
@@ -178,20 +228,11 @@ bool Replay::step() {
   return true;
 }
 
-Files Replay::all(const std::map<std::uint64_t, Buffer>& instead) const {
-  Files result;
-  for (const auto& [inode, file] : files_) {
-    if (!file.exists) continue;
-    const auto found = instead.find(inode);
-    result[file.name] = found == instead.end() ? file.sure : found->second;
-  }
-  return result;
-}
-
 Files Replay::in_order(bool torn, Dice& dice) const {
   const Entry* const last = next_ == 0 ? nullptr : &log_.entries()[next_ - 1];
-  std::map<std::uint64_t, Buffer> result;
-  for (const auto& [inode, file] : files_) {
+  Files result;
+  for (const auto& [number, name] : names(pending_names_.size())) {
+    const File& file = files_[number];
     Buffer bytes = file.sure;
     for (const Entry* const entry : file.pending) {
       if (entry != last || !torn || entry->header.kind != Record::write) {
@@ -207,9 +248,9 @@ Files Replay::in_order(bool torn, Dice& dice) const {
       part.data = part.data.first(part.header.length);
       apply(bytes, part);
     }
-    result[inode] = std::move(bytes);
+    result[name] = std::move(bytes);
   }
-  return all(result);
+  return result;
 }
 
 Buffer Replay::some_of(const File& file, Dice& dice) {
@@ -275,14 +316,16 @@ Buffer Replay::some_of(const File& file, Dice& dice) {
 }
 
 Files Replay::reordered(Dice& dice) const {
-  std::map<std::uint64_t, Buffer> result;
-  for (const auto& [inode, file] : files_) result[inode] = some_of(file, dice);
-  return all(result);
+  Files result;
+  for (const auto& [number, name] : names(dice.below(pending_names_.size() + 1))) {
+    result[name] = some_of(files_[number], dice);
+  }
+  return result;
 }
 
 bool Replay::anything_pending() const {
   return std::any_of(files_.begin(), files_.end(),
-                     [](const auto& one) { return !one.second.pending.empty(); });
+                     [](const File& file) { return !file.pending.empty(); });
 }
 
 }  // namespace peelfs::test

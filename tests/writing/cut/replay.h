@@ -45,13 +45,17 @@ struct Base {
   std::map<std::uint64_t, std::string> names;  ///< inode -> path
 };
 Base base_of(const std::string& directory);
+/// Makes the files' times those that put_files() gives.
+void fix_times(const std::string& directory);
+/// Makes a directory hold these files and nothing else.
 void put_files(const std::string& directory, const Files& files);
 
 /// Goes through a log; at every point it can tell what a power cut might leave. Not thread-safe.
 ///
 /// The model of the disk: what was synced is there. Of what was not, every 512-byte sector holds
 /// what it held at some moment since, each sector by itself; the length of the file is that of some
-/// moment. Names (created, renamed, removed) are in order and at once.
+/// moment. Of the names that were made, changed or removed since their directory was synced some
+/// are, in their order.
 class Replay {
  public:
   Replay(const Base& base, const Log& log);
@@ -69,18 +73,30 @@ class Replay {
 
  private:
   struct File {
-    std::string name;
     Buffer sure;
     std::vector<const Entry*> pending;
-    bool exists = true;
+  };
+  /// Of the files that are there, by number.
+  using Names = std::map<std::size_t, std::string>;
+  struct NameChange {
+    std::uint64_t at = 0;
+    Names to;  ///< "": it is gone
   };
   static void apply(Buffer& bytes, const Entry& entry);
   static Buffer some_of(const File& file, Dice& dice);
   void take(const Entry& entry);
-  Files all(const std::map<std::uint64_t, Buffer>& instead) const;
+  void take_open(const Entry& entry);
+  void take_name(const Entry& entry);
+  static void apply(Names& names, const NameChange& change);
+  /// Those that are sure, and the first `changes` of the others.
+  Names names(std::size_t changes) const;
+  File& of_inode(std::uint64_t inode) { return files_.at(numbers_.at(inode)); }
 
   const Log& log_;
-  std::map<std::uint64_t, File> files_;
+  std::vector<File> files_;
+  std::map<std::uint64_t, std::size_t> numbers_;  ///< by inode, which may be used again
+  Names sure_names_;
+  std::vector<NameChange> pending_names_;
   std::size_t next_ = 0;
 };
 
