@@ -98,8 +98,8 @@ Disk luks_on_lv_in_qcow2(const std::string& folder) {
                                  "disk.qcow2 flat && " +
                                  view + "dm lv '0 122880 linear 8:16 2048;' flat && " + view +
                                  "luks plain lv fixture-pass-1 && dd status=none if=plain of=copy "
-                                 "bs=512 skip=$(partx -g -o START -n 2 plain) "
-                                 "count=$(partx -g -o SECTORS -n 2 plain)",
+                                 "bs=512 skip=$(partx -rg -o START -n 2 plain) "
+                                 "count=$(partx -rg -o SECTORS -n 2 plain)",
                       .options = "driver=raw,file.filename=" + folder + "/copy",
                       .writable = false},
           .bounds = {{folder + "/disk.qcow2", longest_image({.size = 64 * mib})}}};

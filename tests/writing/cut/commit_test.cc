@@ -90,8 +90,9 @@ class CommitCut : public ::testing::TestWithParam<Commit> {
   }
 
   std::string look(const std::string& folder, const Files& files) const;
-  std::vector<std::string> explore_all(const Log& log, std::size_t points) const {
-    const std::uint64_t seed = seed_for("commit cut " + GetParam().name);
+  std::vector<std::string> explore_all(const Log& log, std::size_t points,
+                                       unsigned round = 0) const {
+    const std::uint64_t seed = seed_for("commit cut " + GetParam().name) + round;
     return explore({[this](unsigned worker) -> Look {
                       const std::string folder = folder_ / ("state" + std::to_string(worker));
                       fs::create_directory(folder);
@@ -186,7 +187,12 @@ class CommitHarness : public CommitCut {};
 TEST_P(CommitHarness, WithoutSyncsItFails) {
   Log log(log_);
   log.forget_syncs();
-  EXPECT_FALSE(explore_all(log, 12).empty());
+  // A few points may all lie where it does not matter.
+  bool found_out = false;
+  for (unsigned round = 0; round < 20 && !found_out; ++round) {
+    found_out = !explore_all(log, 12, round).empty();
+  }
+  EXPECT_TRUE(found_out);
 }
 
 INSTANTIATE_TEST_SUITE_P(One, CommitHarness, ::testing::Values(commits().front()),
