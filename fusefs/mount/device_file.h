@@ -34,10 +34,10 @@ class DeviceFile {
   /// says nothing, when it was mounted.
   timespec modified() const noexcept;
 
-  /// Reads up to out.size() bytes; fewer only at the end of the device: to the kernel a short
-  /// answer means the end of the file.
-  /// @return the number of bytes. @throws Error
-  std::size_t read(std::uint64_t offset, MutableBytes out) const;
+  /// Reads up to scratch.size() bytes, as peelfs::lend() does; fewer only at the end of the device:
+  /// to the kernel a short answer means the end of the file. @throws Error
+  void lend(std::uint64_t offset, MutableBytes scratch,
+            const std::function<void(std::span<const iovec>)>& hand_over) const;
 
   /// Writes what lies inside the device; at and behind its end there is no space, as on a block
   /// device. @return the number of bytes, at least 1 unless `bytes` is empty. @throws Error

@@ -146,18 +146,26 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
     read_text(req, *open.text, size, at);
     return;
   }
+  // Whoever gets the answer may close the file, and the handle is gone.
+  const std::shared_ptr<const DeviceFile> device = open.device;
   std::string why = "out of memory";
+  int answered = 0;
   const int failure = guarded(
       [&] {
-        const MutableBytes buffer = thread_buffer(size);
-        const std::size_t got = open.device->read(at, buffer.first(size));
-        fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), got);
+        device->lend(at, thread_buffer(size).first(size), [&](std::span<const iovec> pieces) {
+          answered = fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
+        });
       },
       &why);
   if (failure != 0) {
-    // Before the answer: whoever gets it may close the file, and the handle is gone.
-    open.device->log_failure("read", at, size, why.c_str());
+    device->log_failure("read", at, size, why.c_str());
     fuse_reply_err(req, failure);
+  } else if (answered == -EFAULT) {
+    // The kernel could not copy from a source's mapping, and has told the reader EIO.
+    device->log_failure(
+        "read", at, size,
+        "a source has become shorter, or its storage could not be read; the kernel's "
+        "log (dmesg) may say more");
   }
 }
 

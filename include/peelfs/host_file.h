@@ -16,6 +16,8 @@
 
 namespace peelfs {
 
+class FileMapping;
+
 /// Thread-safe. What was opened read-only has a descriptor that cannot write, whatever is called.
 class HostFile {
  public:
@@ -54,6 +56,13 @@ class HostFile {
   /// Fills every buffer from `offset` on, in as few system calls as can be.
   /// @throws Error(Fault::io): EIO when the file ends before (it shrank), or the host's errno
   void read(std::uint64_t offset, std::span<const iovec> buffers) const;
+
+  /// Memory that shows a range of the file, as long as the calling request (Epochs::Request) lasts:
+  /// to be handed to the kernel, and never to be touched by our own code, which would be killed
+  /// where the file became shorter or its storage fails. The kernel says EFAULT.
+  /// @return null where it has to be read: it is not in the page cache, the file has become
+  /// shorter, or the host cannot map it
+  const std::byte* lend(std::uint64_t offset, std::size_t length) const noexcept;
 
   /// Writes every buffer from `offset` on; a regular file grows.
   /// @throws Error: denied with EROFS when it was opened read-only, io with the host's errno
@@ -98,6 +107,7 @@ class HostFile {
   mutable std::atomic<bool> dirty_{false};
   mutable std::atomic<bool> poisoned_{false};
   mutable std::mutex flushing_;
+  const std::unique_ptr<FileMapping> mapping_;
 };
 
 /// The whole of a host file as a device; the bottom of every stack.

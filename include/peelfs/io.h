@@ -3,7 +3,10 @@
 // pwritev for each contiguous run.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
+#include <functional>
 
 #include "peelfs/block_device.h"
 
@@ -15,6 +18,15 @@ namespace peelfs {
 ///   with each layer passed added to its context. Nothing is promised about `out` then.
 /// Thread-safe.
 void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out);
+
+/// Reads for one who only hands the bytes on to the kernel: what lies verbatim in a host file is
+/// not copied, if it can be shown where it is.
+/// @param scratch takes what has to be copied or computed; as many bytes are read
+/// @param hand_over is called once, with pieces of memory that are scratch.size() bytes together,
+///   in order, good until it returns. Our own code must never touch them (see HostFile::lend).
+/// @throws Error like read(), and then hand_over was not called
+void lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
+          const std::function<void(std::span<const iovec>)>& hand_over);
 
 /// Reads `length` bytes at `offset` into a new buffer; the caller bounds `length` (it is memory).
 Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t length);

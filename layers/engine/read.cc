@@ -4,41 +4,85 @@
 #include "engine/computed.h"
 #include "engine/epoch.h"
 #include "engine/gather.h"
+#include "engine/lent.h"
 #include "engine/resolve.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
 
-void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
-  check_range(device, offset, out.size());
-  const Epochs::Request request;
+namespace {
+
+/// The read loop. @param to takes what was found, in order: in_file(file, offset, length),
+/// zeroes(length), computed(device, offset, length)
+template <typename Taker>
+void take_all(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, Taker& to) {
+  check_range(device, offset, length);
   try {
-    Gather gather(Gather::Direction::read);
-    while (!out.empty()) {
-      const Resolved at = resolve(device, offset, out.size());
-      const MutableBytes part = out.first(at.extent.length);
+    while (length != 0) {
+      const Resolved at = resolve(device, offset, length);
+      const std::uint64_t part = at.extent.length;
       switch (at.extent.kind) {
         case ExtentKind::host_file:
-          gather.add(*at.extent.file, at.extent.offset, part);
+          to.in_file(*at.extent.file, at.extent.offset, part);
           break;
         case ExtentKind::zero:
-          std::memset(part.data(), 0, part.size());
+          to.zeroes(part);
           break;
         case ExtentKind::computed:
-          read_computed(*at.device, at.offset, part);
+          to.computed(*at.device, at.offset, part);
           break;
         case ExtentKind::lower:
           break;  // resolve() never answers it
       }
-      offset += part.size();
-      out = out.subspan(part.size());
+      offset += part;
+      length -= part;
     }
-    gather.finish();
+    to.finish();
   } catch (Error& error) {
     error.add_context(device.describe());
     throw;
   }
+}
+
+/// Everything into one buffer.
+class Copied {
+ public:
+  explicit Copied(MutableBytes out) : rest_(out) {}
+  void in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length) {
+    gather_.add(file, offset, take(length));
+  }
+  void zeroes(std::uint64_t length) { std::memset(take(length).data(), 0, length); }
+  void computed(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+    read_computed(device, offset, take(length));
+  }
+  void finish() { gather_.finish(); }
+
+ private:
+  MutableBytes take(std::uint64_t length) {
+    const MutableBytes part = rest_.first(length);
+    rest_ = rest_.subspan(length);
+    return part;
+  }
+  MutableBytes rest_;
+  Gather gather_{Gather::Direction::read};
+};
+
+}  // namespace
+
+void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
+  const Epochs::Request request;
+  Copied copied(out);
+  take_all(device, offset, out.size(), copied);
+}
+
+void lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
+          const std::function<void(std::span<const iovec>)>& hand_over) {
+  // Until the kernel has its copy, no place may be given to somebody else.
+  const Epochs::Request request;
+  Lent lent(scratch);
+  take_all(device, offset, scratch.size(), lent);
+  hand_over(lent.pieces());
 }
 
 Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t length) {

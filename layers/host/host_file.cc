@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 
+#include "host/file_mapping.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
 
@@ -155,7 +156,8 @@ std::shared_ptr<const HostFile> HostFile::adopt(int fd, const std::string& path)
   return std::shared_ptr<const HostFile>(new HostFile(fd, path));
 }
 
-HostFile::HostFile(int fd, const std::string& path) : fd_(fd), path_(printable(path)) {
+HostFile::HostFile(int fd, const std::string& path)
+    : fd_(fd), path_(printable(path)), mapping_(std::make_unique<FileMapping>(fd)) {
   const auto fail = [this](Error error) {
     ::close(fd_);
     throw error;
@@ -207,6 +209,17 @@ void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const 
     offset += static_cast<std::uint64_t>(got);
     return static_cast<std::size_t>(got);
   });
+}
+
+const std::byte* HostFile::lend(std::uint64_t offset, std::size_t length) const noexcept {
+  // The last byte: behind the end of a file that became shorter a mapping shows zeroes up to the
+  // end of the page. And what is not in the cache is better read: a fault reads less ahead.
+  char byte = 0;
+  const iovec last{&byte, 1};
+  if (preadv2(fd_, &last, 1, static_cast<off_t>(offset + length - 1), RWF_NOWAIT) != 1) {
+    return nullptr;
+  }
+  return mapping_->at(offset, length);
 }
 
 void HostFile::check_writable() const {

@@ -132,8 +132,12 @@ TEST(DeviceFileTest, AFailureBelowIsDataForWhoLooksForHoles) {
   EXPECT_EQ(file.seek(77, SEEK_HOLE, [] { return false; }), 1U << 20);
   EXPECT_EQ(file.blocks(), (1U << 20) / 512) << "cp must come to read it";
   Buffer bytes(512);
-  EXPECT_THROW(file.read(0, bytes), Error);
-  EXPECT_EQ(file.read(1 << 20, bytes), 0U);
+  bool answered = false;
+  const auto answer = [&answered](std::span<const iovec> pieces) { answered = pieces.empty(); };
+  EXPECT_THROW(file.lend(0, bytes, answer), Error);
+  EXPECT_FALSE(answered);
+  file.lend(1 << 20, bytes, answer);
+  EXPECT_TRUE(answered) << "the end of the file";
 }
 
 /// Alternates between a hole and data, one sector each: nothing can be merged.

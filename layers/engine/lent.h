@@ -1,0 +1,44 @@
+// What a read finds, as pieces of memory for the kernel: shown where it lies if it can be.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "engine/gather.h"
+#include "peelfs/block_device.h"
+
+namespace peelfs {
+
+/// Lives on the stack of one request; allocates nothing. Takes what the read loop finds, in order.
+class Lent {
+ public:
+  /// @param scratch for what must be copied or computed; as long as what is read
+  explicit Lent(MutableBytes scratch) : rest_(scratch) {}
+
+  void in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length);
+  void zeroes(std::uint64_t length);
+  void computed(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
+  void finish() { gather_.finish(); }
+
+  std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
+
+ private:
+  /// A system call takes 1024. Each costs the kernel some work; what is scattered over more of them
+  /// is copied.
+  static constexpr std::size_t max_pieces = 128;
+  /// Copying less than this is cheaper than one more piece.
+  static constexpr std::size_t least_lent = 4096;
+
+  void add(const std::byte* memory, std::uint64_t length);
+  MutableBytes scratch(std::uint64_t length);
+
+  MutableBytes rest_;  ///< of the scratch memory; always long enough for what is still to come
+  Gather gather_{Gather::Direction::read};
+  std::array<iovec, max_pieces> pieces_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace peelfs

@@ -1,0 +1,138 @@
+#include "host/file_mapping.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <list>
+#include <mutex>
+#include <utility>
+
+#include "engine/epoch.h"
+
+namespace peelfs {
+
+/// All windows of the process.
+class MappedWindows {
+ public:
+  static MappedWindows& process() {
+    // Never destroyed: threads that serve requests may outlive static objects.
+    static auto* const windows = new MappedWindows;
+    return *windows;
+  }
+
+  void open(FileMapping& file, std::uint64_t index) noexcept;
+  void close(FileMapping& file) noexcept;
+
+ private:
+  using Window = FileMapping::Window;
+  using Clock = std::chrono::steady_clock;
+  /// A working set that does not fit is read, not mapped and unmapped all the time.
+  static constexpr std::chrono::milliseconds least_pause{100};
+
+  bool make_room();
+  void give_up(std::list<Window>::iterator window);
+  void reap();
+
+  std::mutex mutex_;
+  std::list<Window> open_;      ///< oldest first
+  std::list<Window> given_up_;  ///< a request may still use them
+  Clock::time_point last_given_up_;
+};
+
+void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
+  // Whoever comes second reads instead of waiting.
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return;
+  std::atomic<Window*>& slot = file.windows_[index % FileMapping::slots];
+  const Window* const there = slot.load(std::memory_order_relaxed);
+  if (there != nullptr && there->index == index) return;
+  try {
+    reap();
+    if (there != nullptr || open_.size() + given_up_.size() >= FileMapping::max_windows) {
+      if (Clock::now() - last_given_up_ < least_pause) return;
+      if (there != nullptr) {
+        give_up(std::find_if(open_.begin(), open_.end(),
+                             [there](const Window& window) { return &window == there; }));
+      } else if (!make_room()) {
+        return;
+      }
+      last_given_up_ = Clock::now();
+    }
+    std::list<Window> made;
+    made.emplace_back();
+    // Beyond the end of the file as well: what we write to it makes it longer.
+    void* const base =
+        ::mmap(nullptr, FileMapping::window_size, PROT_READ, MAP_SHARED, file.descriptor_,
+               static_cast<off_t>(index * FileMapping::window_size));
+    if (base == MAP_FAILED) return;
+    made.front().owner = &file;
+    made.front().index = index;
+    made.front().base = static_cast<std::byte*>(base);
+    slot.store(&made.front(), std::memory_order_release);
+    open_.splice(open_.end(), made);
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): without memory it is read
+  }
+}
+
+/// Second chance: the oldest that nobody has used since it was last passed over.
+bool MappedWindows::make_room() {
+  for (std::size_t looked = 0; looked < open_.size(); ++looked) {
+    if (!open_.front().used.exchange(false, std::memory_order_relaxed)) {
+      give_up(open_.begin());
+      return true;
+    }
+    open_.splice(open_.end(), open_, open_.begin());
+  }
+  return false;
+}
+
+void MappedWindows::give_up(std::list<Window>::iterator window) {
+  window->owner->windows_[window->index % FileMapping::slots].store(nullptr,
+                                                                    std::memory_order_seq_cst);
+  window->given_up_at = Epochs::process().now();
+  given_up_.splice(given_up_.end(), open_, window);
+}
+
+void MappedWindows::reap() {
+  while (!given_up_.empty() && Epochs::process().passed(given_up_.front().given_up_at)) {
+    ::munmap(given_up_.front().base, FileMapping::window_size);
+    given_up_.pop_front();
+  }
+}
+
+void MappedWindows::close(FileMapping& file) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto close_in = [&file](std::list<Window>& windows) {
+    windows.remove_if([&file](const Window& window) {
+      if (window.owner != &file) return false;
+      ::munmap(window.base, FileMapping::window_size);
+      return true;
+    });
+  };
+  close_in(open_);
+  close_in(given_up_);
+}
+
+FileMapping::~FileMapping() {
+  MappedWindows::process().close(*this);
+}
+
+const std::byte* FileMapping::at(std::uint64_t offset, std::size_t length) noexcept {
+  const std::uint64_t index = offset / window_size;
+  const std::uint64_t within = offset % window_size;
+  if (length > window_size - within) return nullptr;
+  std::atomic<Window*>& slot = windows_[index % slots];
+  Window* window = slot.load(std::memory_order_acquire);
+  if (window == nullptr || window->index != index) {
+    MappedWindows::process().open(*this, index);
+    window = slot.load(std::memory_order_acquire);
+    if (window == nullptr || window->index != index) return nullptr;
+  }
+  if (!window->used.load(std::memory_order_relaxed)) {
+    window->used.store(true, std::memory_order_relaxed);
+  }
+  return window->base + within;
+}
+
+}  // namespace peelfs

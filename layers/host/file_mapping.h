@@ -1,0 +1,51 @@
+// Memory that shows an open file, for the kernel to copy from: a FUSE reply that points into it
+// costs one copy of the bytes instead of two.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace peelfs {
+
+/// Windows of one file, mapped when they are first asked for. What all files of the process have
+/// mapped is bounded: the tables of pages that a mapping needs (2 MiB for each GiB that was
+/// touched) cannot be reclaimed.
+///
+/// Never to be touched by our own code: where the file has become shorter, or its storage fails,
+/// that would end the process. To the kernel it is an error code (EFAULT).
+///
+/// Thread-safe; at() takes no lock where the window is there.
+class FileMapping {
+ public:
+  /// @param descriptor open for reading for as long as this lives
+  explicit FileMapping(int descriptor) noexcept : descriptor_(descriptor) {}
+  ~FileMapping();
+  FileMapping(const FileMapping&) = delete;
+  FileMapping& operator=(const FileMapping&) = delete;
+
+  /// Only from within a request (Epochs::Request), and good until that ends.
+  /// @return where the bytes are; null: they are not mapped, now or ever, and must be read
+  const std::byte* at(std::uint64_t offset, std::size_t length) noexcept;
+
+  static constexpr std::uint64_t window_size = 1ULL << 30U;  ///< bytes
+  /// Of the process. Their tables take 128 MiB when every page of every window was read.
+  static constexpr std::size_t max_windows = 64;
+
+ private:
+  friend class MappedWindows;
+  struct Window {
+    FileMapping* owner;
+    std::uint64_t index;  ///< offset / window_size
+    std::byte* base;
+    std::atomic<bool> used{true};   ///< since somebody last looked for one to give up
+    std::uint64_t given_up_at = 0;  ///< the epoch
+  };
+  static constexpr std::size_t slots = 64;  ///< by index modulo this
+
+  const int descriptor_;
+  std::array<std::atomic<Window*>, slots> windows_{};
+};
+
+}  // namespace peelfs
