@@ -38,6 +38,17 @@ class SectorCipher {
   std::uint32_t sector_size_;
 };
 
+/// Reads and decrypts whole sectors, on several threads when there are many.
+/// @param sector as SectorCipher::decrypt() takes it
+/// @throws Error like read()
+void read_decrypted(const BlockDevice& lower, std::uint64_t offset, MutableBytes out,
+                    const SectorCipher& cipher, std::uint64_t sector);
+
+/// Encrypts whole sectors, on several threads when there are many, and writes them.
+/// @throws Error like write()
+void write_encrypted(const BlockDevice& lower, std::uint64_t offset, Bytes data,
+                     const SectorCipher& cipher, std::uint64_t sector);
+
 /// `size` bytes of plaintext whose ciphertext begins at `data_offset` of `lower`.
 /// @param iv_offset what is added to the sector number (512-byte units) to make the IV
 DevicePtr make_crypt_device(DevicePtr lower, std::uint64_t data_offset, std::uint64_t size,

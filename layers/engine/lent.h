@@ -29,8 +29,8 @@ class Lent {
   /// A system call takes 1024. Each costs the kernel some work; what is scattered over more of them
   /// is copied.
   static constexpr std::size_t max_pieces = 128;
-  /// Copying less than this is cheaper than one more piece.
-  static constexpr std::size_t least_lent = 4096;
+  /// Less than this is read: asking whether it is in the cache costs as much as copying it.
+  static constexpr std::size_t least_lent = 16384;
 
   void add(const std::byte* memory, std::uint64_t length);
   MutableBytes scratch(std::uint64_t length);

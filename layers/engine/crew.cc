@@ -1,0 +1,126 @@
+#include "engine/crew.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+namespace peelfs {
+
+namespace {
+
+/// Set while this thread works on a part.
+thread_local bool inside = false;
+
+/// On the stack of who asked. The crew's lock guards what is not atomic.
+struct Job {
+  Job(std::size_t parts, const std::function<void(std::size_t)>& what) : count(parts), part(what) {}
+
+  void work() noexcept {
+    inside = true;
+    for (std::size_t i = next++; i < count; i = next++) {
+      try {
+        part(i);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+        next = count;
+      }
+    }
+    inside = false;
+  }
+
+  const std::size_t count;
+  const std::function<void(std::size_t)>& part;
+  std::atomic<std::size_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
+  unsigned helpers = 0;
+  Job* waiting_behind = nullptr;
+};
+
+class Crew {
+ public:
+  static Crew& process() {
+    // Never destroyed: its threads wait for work until the process ends.
+    static auto* const crew = new Crew;
+    return *crew;
+  }
+
+  void run(Job& job) {
+    {
+      const std::lock_guard lock(mutex_);
+      job.waiting_behind = jobs_;
+      jobs_ = &job;
+    }
+    if (job.count == 2) {
+      wanted_.notify_one();
+    } else {
+      wanted_.notify_all();
+    }
+    job.work();
+    std::unique_lock lock(mutex_);
+    withdraw(job);
+    left_.wait(lock, [&job] { return job.helpers == 0; });
+  }
+
+ private:
+  Crew() {
+    // Signals are for the threads that wait for them.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const unsigned others = std::clamp(std::thread::hardware_concurrency(), 2U, 8U) - 1;
+    try {
+      for (unsigned i = 0; i < others; ++i) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): fewer will do
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  void serve() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wanted_.wait(lock, [this] { return jobs_ != nullptr; });
+      Job& job = *jobs_;
+      ++job.helpers;
+      lock.unlock();
+      job.work();
+      lock.lock();
+      withdraw(job);
+      if (--job.helpers == 0) left_.notify_all();
+    }
+  }
+
+  /// There is nothing left to begin.
+  void withdraw(const Job& job) {
+    for (Job** at = &jobs_; *at != nullptr; at = &(*at)->waiting_behind) {
+      if (*at == &job) {
+        *at = job.waiting_behind;
+        return;
+      }
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wanted_, left_;
+  Job* jobs_ = nullptr;  ///< the latest first
+};
+
+}  // namespace
+
+void share_out(std::size_t count, const std::function<void(std::size_t)>& part) {
+  if (count <= 1 || inside) {
+    for (std::size_t i = 0; i < count; ++i) part(i);
+    return;
+  }
+  Job job(count, part);
+  Crew::process().run(job);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace peelfs
