@@ -1,0 +1,317 @@
+"""How each tool presents a subject as one flat file.
+
+A contender is a class with
+  name                       in the table
+  tools                      programs that it needs
+  modes                      what it can do: "read", "overlay" (writes go elsewhere), "in-place"
+  direct                     False: its file is read through the page cache, because nothing lies
+                             between it and the disk
+  checked                    False: its bytes are not those of the subject
+  presents(subject, mode)    whether it can show this subject at all
+  start(machine, subject, place, mode)   mounts in the folder `place`; returns a Presented
+and belongs into ALL.
+"""
+import os
+import subprocess
+
+from machine import Failure, end, missing, readable, run, spawn, unmount, wait_until
+
+
+class Presented:
+    """A subject that is there as a file. stop() undoes it, and may be called again."""
+
+    def __init__(self, path, *steps):
+        self.path = path
+        self._steps = list(steps)
+
+    def also(self, *steps):
+        self._steps.extend(steps)
+
+    def stop(self):
+        while self._steps:
+            self._steps.pop()()
+
+
+class Contender:
+    name = ""
+    tools = ()
+    modes = ("read",)
+    direct = True
+    checked = True
+    group = "peer"
+
+    def why_not(self):
+        """@return why it cannot be run here at all, or None"""
+        tool = missing(*self.tools)
+        return f"{tool} is not installed" if tool else None
+
+    def presents(self, subject, mode):
+        raise NotImplementedError
+
+    def start(self, machine, subject, place, mode):
+        raise NotImplementedError
+
+
+def serve(command, point, path, what, before=()):
+    """Starts a server that stays in the foreground, and waits for its file."""
+    process = spawn(*command)
+    presented = Presented(path, *before, lambda: end(process), lambda: unmount(point))
+    try:
+        wait_until(lambda: readable(path), what, process)
+    except BaseException:
+        presented.stop()
+        raise
+    return presented
+
+
+class Peelfs(Contender):
+    """@param view: another name for the same program on another subject, see Subject.beside"""
+
+    modes = ("read", "overlay", "in-place")
+    group = "peelfs"
+
+    def __init__(self, name="peelfs", view=lambda subject: subject.peelfs):
+        self.name = name
+        self._view = view
+
+    def presents(self, subject, mode):
+        return self._view(subject) is not None
+
+    def start(self, machine, subject, place, mode):
+        view = self._view(subject)
+        point = os.path.join(place, "mount")
+        os.mkdir(point)
+        options = ["--quiet", "--no-prompt"]
+        if view.key:
+            options += ["--key-file", machine.path(view.key)]
+        if mode == "overlay":
+            options += ["--overlay", os.path.join(place, "overlay")]
+        if mode == "in-place":
+            options += ["--rw"]
+        presented = Presented(os.path.join(point, view.device), lambda: unmount(point))
+
+        def leave():
+            # Waits until the sources are released; the other step is for when this does not work.
+            subprocess.run([machine.peelfs, "umount", point], capture_output=True, check=False)
+        presented.also(leave)
+        try:
+            run(machine.peelfs, "mount", *options, *view.arguments(machine), point)
+            if not readable(presented.path):
+                raise Failure(f"peelfs shows no {view.device}; there are: "
+                              + " ".join(sorted(os.listdir(point))))
+        except BaseException:
+            presented.stop()
+            raise
+        return presented
+
+
+class File(Contender):
+    """The same bytes as a plain file: no tool can be faster."""
+    name = "file"
+    direct = False
+    modes = ("read", "in-place")
+
+    def presents(self, subject, mode):
+        return subject.plain is not None and (mode == "read" or subject.flat is not None)
+
+    def start(self, machine, subject, place, mode):
+        return Presented(machine.path(subject.plain))
+
+
+class Loop(Contender):
+    name = "loop"
+    tools = ("losetup",)
+    modes = ("read", "in-place")
+
+    def presents(self, subject, mode):
+        return subject.flat is not None
+
+    def start(self, machine, subject, place, mode):
+        path, offset, length = subject.flat.within(machine)
+        device = run("losetup", "--find", "--show", *(["--read-only"] if mode == "read" else []),
+                     "--offset", offset, "--sizelimit", length, path).strip()
+        return Presented(device, lambda: run("losetup", "--detach", device))
+
+
+class Ceiling(Contender):
+    """Replies without reading: what FUSE itself costs here."""
+    name = "ceiling"
+    checked = False
+    modes = ("read", "in-place", "overlay")
+    kind = "constant"
+
+    def presents(self, subject, mode):
+        return subject.plain is not None
+
+    def start(self, machine, subject, place, mode):
+        point = os.path.join(place, "mount")
+        os.mkdir(point)
+        plain = machine.path(subject.plain)
+        what = os.path.getsize(plain) if self.kind == "constant" else plain
+        return serve([machine.ceiling, self.kind, what, point], point, os.path.join(point, "disk"),
+                     self.name)
+
+
+class Naive(Ceiling):
+    """pread and reply: the FUSE loop that everyone writes first."""
+    name = "naive"
+    checked = True
+    modes = ("read", "in-place")
+    kind = "pread"
+
+
+def image_options(node, prefix=""):
+    """A tree of block nodes as --image-opts wants it."""
+    words = []
+    for key, value in node.items():
+        if isinstance(value, dict):
+            words += image_options(value, prefix + key + ".")
+        else:
+            words.append(f"{prefix}{key}=" + str(value).replace(",", ",,"))
+    return words
+
+
+def qemu_objects(machine, subject):
+    if subject.qemu_key is None:
+        return []
+    return ["--object", f"secret,id=key,file={machine.path(subject.qemu_key)}"]
+
+
+def qemu_node(machine, subject, place, mode):
+    """The subject as qemu's block layer opens it; for an overlay a new one is made."""
+    if mode != "overlay":
+        return resolved(subject.qemu, machine)
+    base = subject.flat.within(machine)[0]
+    overlay = os.path.join(place, "overlay.qcow2")
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", overlay)
+    return {"driver": "qcow2", "file": {"driver": "file", "filename": overlay}}
+
+
+def resolved(node, machine):
+    return {key: resolved(value, machine) if isinstance(value, dict)
+            else machine.path(value) if key == "filename" else value for key, value in node.items()}
+
+
+class StorageDaemon(Contender):
+    name = "qemu-storage-daemon"
+    tools = ("qemu-storage-daemon", "qemu-img")
+    modes = ("read", "overlay", "in-place")
+
+    def presents(self, subject, mode):
+        return subject.qemu is not None and (mode != "overlay" or subject.flat is not None)
+
+    def start(self, machine, subject, place, mode):
+        point = os.path.join(place, "disk")
+        with open(point, "wb"):
+            pass
+        node = dict(qemu_node(machine, subject, place, mode))
+        node["read-only"] = "on" if mode == "read" else "off"
+        blockdev = ",".join(image_options(node) + ["node-name=disk"])
+        writable = "off" if mode == "read" else "on"
+        return serve(["qemu-storage-daemon", *qemu_objects(machine, subject), "--blockdev", blockdev,
+                      "--export", f"fuse,id=export,node-name=disk,mountpoint={point},"
+                                  f"writable={writable}"], point, point, self.name)
+
+
+def nbdfuse(server, place, what, mode):
+    """Serves a disk over NBD on a socket, and mounts that."""
+    point = os.path.join(place, "mount")
+    os.mkdir(point)
+    socket = os.path.join(place, "socket")
+    process = spawn(*[word.replace("SOCKET", socket) for word in server])
+    try:
+        wait_until(lambda: os.path.exists(socket), server[0], process)
+    except BaseException:
+        end(process)
+        raise
+    return serve(["nbdfuse", *(["-r"] if mode == "read" else []), os.path.join(point, "disk"),
+                  "--unix", socket], point, os.path.join(point, "disk"), what,
+                 before=(lambda: end(process),))
+
+
+class QemuNbd(Contender):
+    name = "nbdfuse+qemu-nbd"
+    tools = ("nbdfuse", "qemu-nbd", "qemu-img")
+    modes = ("read", "overlay", "in-place")
+
+    def presents(self, subject, mode):
+        return subject.qemu is not None and (mode != "overlay" or subject.flat is not None)
+
+    def start(self, machine, subject, place, mode):
+        node = qemu_node(machine, subject, place, mode)
+        return nbdfuse(["qemu-nbd", "--socket=SOCKET", "--persistent", "--shared=8",
+                        *(["--read-only"] if mode == "read" else []),
+                        *qemu_objects(machine, subject), "--image-opts",
+                        ",".join(image_options(node))], place, self.name, mode)
+
+
+class Nbdkit(Contender):
+    name = "nbdfuse+nbdkit"
+    tools = ("nbdfuse", "nbdkit")
+
+    def presents(self, subject, mode):
+        return subject.nbdkit is not None
+
+    def start(self, machine, subject, place, mode):
+        words = [word.replace("DATA", machine.data) for word in subject.nbdkit]
+        return nbdfuse(["nbdkit", "--foreground", "--readonly", "--unix", "SOCKET", *words], place,
+                       self.name, mode)
+
+
+def background(command, point, shown):
+    """Runs a tool that goes into the background once it has mounted.
+
+    @param shown: () -> the path of the one file that it shows, or None
+    """
+    presented = Presented(None, lambda: unmount(point))
+    try:
+        run(*command)
+        wait_until(lambda: shown() is not None and readable(shown()), command[0])
+    except BaseException:
+        presented.stop()
+        raise
+    presented.path = shown()
+    return presented
+
+
+def first_file(point, ending=""):
+    names = sorted(name for name in os.listdir(point) if name.endswith(ending))
+    return os.path.join(point, names[0]) if names else None
+
+
+class Xmount(Contender):
+    name = "xmount"
+    tools = ("xmount",)
+
+    def presents(self, subject, mode):
+        return subject.flat is not None
+
+    def start(self, machine, subject, place, mode):
+        point = os.path.join(place, "mount")
+        os.mkdir(point)
+        path, offset, length = subject.flat.within(machine)
+        limits = ["--offset", offset, "--sizelimit", length] if offset else []
+        return background(["xmount", "--in", "raw", path, "--out", "raw", *limits, point], point,
+                          lambda: first_file(point, ".dd"))
+
+
+class Libyal(Contender):
+    """qcowmount, luksdemount, vslvmmount: the subject says which, and with what."""
+    name = "libyal"
+
+    def presents(self, subject, mode):
+        return subject.libyal is not None
+
+    def start(self, machine, subject, place, mode):
+        words = [word.replace("DATA", machine.data) for word in subject.libyal]
+        tool = missing(words[0])
+        if tool:
+            raise Failure(f"{tool} is not installed")
+        point = os.path.join(place, "mount")
+        os.mkdir(point)
+        return background([*words, point], point, lambda: first_file(point))
+
+
+# In the order of the table.
+ALL = [Peelfs(), Ceiling(), Naive(), File(), StorageDaemon(), QemuNbd(), Nbdkit(), Loop(), Xmount(),
+       Libyal()]

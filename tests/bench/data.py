@@ -1,0 +1,99 @@
+"""The bytes that images are filled with, and the ways to lay them out in images."""
+import os
+import random
+import struct
+
+from machine import MIB, run
+
+BLOCK = 4096
+
+
+def fill(path, size, compressible=False):
+    """Writes a file that has no two equal blocks; compressible ones go into half of their size."""
+    with open(path, "wb") as file:
+        for at in range(0, size, MIB):
+            if not compressible:
+                file.write(os.urandom(MIB))
+                continue
+            noise = os.urandom(MIB // 2)
+            chunk = bytearray()
+            for block in range(0, MIB, BLOCK):
+                text = struct.pack("<Q", at + block) * (BLOCK // 16)
+                chunk += noise[block // 2:(block + BLOCK) // 2] + text
+            file.write(chunk)
+
+
+def copy_range(source, target, length, from_offset=0, to_offset=0):
+    """Copies bytes between open files in the kernel."""
+    while length > 0:
+        done = os.copy_file_range(source.fileno(), target.fileno(), length, from_offset, to_offset)
+        if done == 0:
+            raise EOFError(f"the file ends {length} bytes early")
+        length, from_offset, to_offset = length - done, from_offset + done, to_offset + done
+
+
+def place_in(path, size, plain, offset):
+    """Makes a disk of `size` bytes in which the file `plain` lies at `offset`."""
+    with open(path, "wb") as disk, open(plain, "rb") as source:
+        disk.truncate(size)
+        copy_range(source, disk, os.path.getsize(plain), 0, offset)
+
+
+def gpt_disk(path, plain):
+    """A disk with one GPT partition, at 1 MiB, that holds the file. @return its offset"""
+    place_in(path, os.path.getsize(plain) + 2 * MIB, plain, MIB)
+    run("sfdisk", "-q", path,
+        input=f"label: gpt\nstart=2048, size={os.path.getsize(plain) // 512}, type=L\n")
+    return MIB
+
+
+def mbr_disk(path, plain, kind):
+    """As gpt_disk, with an MBR; `kind` is the partition's type."""
+    place_in(path, os.path.getsize(plain) + MIB, plain, MIB)
+    run("sfdisk", "-q", path, input=f"label: dos\nstart=2048, type={kind}\n")
+
+
+def qcow2(path, plain, *options):
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, plain, path)
+
+
+def preallocated(path, plain, options=""):
+    """Every cluster lies where it would lie in a raw image, and is filled."""
+    size = os.path.getsize(plain)
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=metadata" + options, path, size)
+    run("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", plain, path)
+
+
+def fragmented(path, plain, cluster=65536):
+    """Clusters are allocated in random order, and then filled where they are."""
+    size = os.path.getsize(plain)
+    run("qemu-img", "create", "-q", "-f", "qcow2", path, size)
+    order = list(range(size // cluster))
+    random.Random(1).shuffle(order)
+    run("qemu-io", "-f", "qcow2", "--cache", "unsafe", path,
+        input="".join(f"write -q {number * cluster} {cluster}\n" for number in order))
+    run("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", plain, path)
+
+
+def chain(paths, plain, cluster=65536):
+    """Images each the backing file of the next; each holds another part, in runs of 1-32 clusters."""
+    size = os.path.getsize(plain)
+    numbers = random.Random(2)
+    below = None
+    parts = [[] for _ in paths]
+    at = 0
+    while at < size:
+        length = min(numbers.randint(1, 32) * cluster, size - at)
+        numbers.choice(parts).append((at, length))
+        at += length
+    for path, part in zip(paths, parts):
+        sparse = path + ".raw"
+        with open(sparse, "wb") as target, open(plain, "rb") as source:
+            target.truncate(size)
+            for offset, length in part:
+                copy_range(source, target, length, offset, offset)
+        qcow2(path, sparse)
+        os.remove(sparse)
+        if below:
+            run("qemu-img", "rebase", "-u", "-F", "qcow2", "-b", os.path.basename(below), path)
+        below = path

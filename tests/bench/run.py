@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Measures peelfs and its peers on the same data, in turns. contrib/bench installs what this needs,
+builds it, and calls it."""
+import argparse
+import contextlib
+from dataclasses import dataclass
+import hashlib
+import os
+import platform
+import random
+import re
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import chart  # noqa: E402
+import contenders  # noqa: E402
+import machine as machines  # noqa: E402
+import report  # noqa: E402
+import subjects  # noqa: E402
+from machine import MIB, Failure  # noqa: E402
+from results import Results  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long it may take."""
+    rounds: int
+    seconds: float  # of one measurement
+    size: int       # of an image
+
+
+QUICK = Effort(2, 0.25, 512 * MIB)
+FULL = Effort(5, 0.5, 2048 * MIB)
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def digest(path, size):
+    """@return a digest of the beginning, the end and random pieces of a file of that size"""
+    places = random.Random(3)
+    pieces = [(0, 16 * MIB), (size - MIB, MIB)]
+    pieces += [(places.randrange(size // 4096 - 16) * 4096, 65536) for _ in range(64)]
+    total = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        for offset, length in pieces:
+            file.seek(offset)
+            left = length
+            while left > 0:
+                part = file.read(left)
+                if not part:
+                    raise Failure(f"its file ends at {offset + length - left}")
+                total.update(part)
+                left -= len(part)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return total.hexdigest()
+
+
+class Bench:
+    def __init__(self, machine, effort, options, results):
+        self.machine = machine
+        self.effort = effort
+        self.options = options
+        self.results = results
+
+    def wanted(self, subject, work, contender):
+        return re.search(self.options.only, f"{subject.name}/{work.name}/{contender.name}")
+
+    def measure_subject(self, subject, available):
+        """Makes the subject, starts who can present it, and lets each work run in turns."""
+        plan = [(work, contender) for work in subject.works
+                for contender in available_for(subject, available)
+                if self.wanted(subject, work, contender) and work.mode == "read"]
+        if not plan:
+            return
+        say(f"{subject.name}: {subject.title}")
+        try:
+            subject.make(subjects.Maker(self.machine, self.effort.size))
+        except Failure as failure:
+            self.results.fail(subject.name, None, "all", f"the image cannot be made: {failure}")
+            return
+        files = [self.machine.path(name) for name in subject.files]
+        machines.warm(files)
+        with contextlib.ExitStack() as stack:
+            presented = self.present(subject, dict.fromkeys(name for _, name in plan), stack)
+            for turn in range(self.effort.rounds):
+                machines.warm(files)
+                for work in subject.works:
+                    self.one_turn(subject, work, plan, presented, turn)
+        machines.forget(files)
+
+    def present(self, subject, asked, stack):
+        """@return what each contender shows, of those whose bytes are right"""
+        presented = {}
+        size = os.path.getsize(self.machine.path(subject.plain))
+        expected = digest(self.machine.path(subject.plain), size)
+        machines.warm([self.machine.path(subject.plain)])
+        for contender in asked:
+            try:
+                shown = contender.start(self.machine, subject, self.machine.place(), "read")
+                stack.callback(shown.stop)
+                if contender.checked and digest(shown.path, size) != expected:
+                    raise Failure("shows other bytes than are in the image")
+                presented[contender] = shown
+            except (Failure, OSError) as failure:
+                self.results.fail(subject.name, None, contender.name, str(failure))
+        return presented
+
+    def one_turn(self, subject, work, plan, presented, turn):
+        """One measurement for each contender; who is first changes from round to round."""
+        row = [contender for planned, contender in plan
+               if planned is work and contender in presented]
+        for place in range(len(row)):
+            contender = row[(place + turn) % len(row)]
+            try:
+                value = work.measure(self.machine, presented[contender], contender, self.effort)
+                self.results.add(subject, work, contender, value)
+            except (Failure, OSError) as failure:
+                self.results.fail(subject.name, work.name, contender.name, str(failure))
+                plan.remove((work, contender))
+
+
+def available_for(subject, available):
+    beside = [contenders.Peelfs(name, lambda _, view=view: view)
+              for name, view in subject.beside.items()]
+    return [contender for contender in available + beside if contender.presents(subject, "read")]
+
+
+def installed(results):
+    """@return the contenders that can run here; the others are noted with the reason"""
+    found = []
+    for contender in contenders.ALL:
+        reason = contender.why_not()
+        if reason:
+            results.fail(None, None, contender.name, reason)
+        else:
+            found.append(contender)
+    return found
+
+
+def about(options, effort):
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = re.search(r"model name\s*: (.*)", file.read())
+    return {"machine": f"{os.cpu_count()} x {model.group(1) if model else platform.machine()}, "
+                       f"Linux {platform.release()}",
+            "peelfs": options.peelfs,
+            "rounds": f"{effort.rounds} of {effort.seconds} s each, images of {effort.size // MIB} MiB",
+            "began": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller images, fewer rounds: 5 minutes")
+    parser.add_argument("--only", metavar="REGEX", default="",
+                        help="measure SUBJECT/WORK/CONTENDER that fit; see --list")
+    parser.add_argument("--rounds", type=int, metavar="N")
+    parser.add_argument("--peelfs", metavar="BINARY", required=True)
+    parser.add_argument("--programs", metavar="DIR", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--out", metavar="DIR", default="bench-results",
+                        help="for table.txt, results.json and chart.svg")
+    parser.add_argument("--data", metavar="DIR",
+                        help="keep the images there for the next run; otherwise below /var/tmp, "
+                             "and removed")
+    parser.add_argument("--size", type=int, metavar="MIB", help="of the images")
+    parser.add_argument("--list", action="store_true", help="what there is to measure")
+    options = parser.parse_args()
+    try:
+        re.compile(options.only)
+    except re.error as error:
+        parser.error(f"--only {options.only!r} is no regular expression: {error}")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    base = QUICK if options.quick else FULL
+    return options, Effort(options.rounds or base.rounds, base.seconds,
+                           options.size * MIB if options.size else base.size)
+
+
+def list_all():
+    for subject in subjects.ALL:
+        print(f"{subject.name}: {subject.title}")
+        for work in subject.works:
+            names = [contender.name for contender in available_for(subject, contenders.ALL)]
+            print(f"  {subject.name}/{work.name}/  {' '.join(names)}")
+
+
+def main():
+    options, effort = parse()
+    if options.list:
+        list_all()
+        return 0
+    results = Results(about=about(options, effort))
+    data = options.data or tempfile.mkdtemp(prefix="peelfs-bench-", dir="/var/tmp")
+    data = os.path.join(data, f"{effort.size // MIB}M")
+    interrupted = False
+    try:
+        with machines.Machine(options.peelfs, options.programs, data, bool(options.data)) as machine:
+            bench = Bench(machine, effort, options, results)
+            available = installed(results)
+            for subject in subjects.ALL:
+                bench.measure_subject(subject, available)
+    except KeyboardInterrupt:
+        interrupted = True
+        say("interrupted: this is what there is so far")
+    finally:
+        if not options.data:
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(data))
+    if not results.series:
+        for line in report.failure_lines(results):
+            print(line.strip(), file=sys.stderr)
+        say("nothing was measured")
+        return 1
+    results.about["ended"] = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.makedirs(options.out, exist_ok=True)
+    table = report.text(results)
+    for name, content in (("table.txt", table), ("results.json", report.as_json(results)),
+                          ("chart.svg", chart.draw(results))):
+        with open(os.path.join(options.out, name), "w", encoding="utf-8") as file:
+            file.write(content)
+    print(table)
+    say(f"written: table.txt, results.json and chart.svg in {options.out}")
+    return 130 if interrupted else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f"bench: {failure}")
