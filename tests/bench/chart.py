@@ -97,7 +97,7 @@ def bar(subject, work, name, median, best, y, colour):
     yield (f'<text x="{text:.1f}" y="{y + BAR - 1.5}" font-size="8.5" fill="#333">'
            f'{median:.2f}</text>')
     for target in targets.ALL:
-        if (target.subject, target.work, target.peer) == (subject, work, name):
+        if target.concerns(subject, work, name):
             x = position(target.at_least)
             yield (f'<line x1="{x:.1f}" y1="{y - 1}" x2="{x:.1f}" y2="{y + BAR}" stroke="black" '
                    'stroke-width="2"/>')

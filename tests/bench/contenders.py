@@ -7,11 +7,13 @@ A contender is a class with
   direct                     False: its file is read through the page cache, because nothing lies
                              between it and the disk
   checked                    False: its bytes are not those of the subject
+  works                      regular expression: the works that it takes part in
   presents(subject, mode)    whether it can show this subject at all
   start(machine, subject, place, mode)   mounts in the folder `place`; returns a Presented
 and belongs into ALL.
 """
 import os
+import re
 import subprocess
 
 from machine import Failure, end, missing, readable, run, spawn, unmount, wait_until
@@ -38,7 +40,7 @@ class Contender:
     modes = ("read",)
     direct = True
     checked = True
-    group = "peer"
+    works = ""
 
     def why_not(self):
         """@return why it cannot be run here at all, or None"""
@@ -50,6 +52,10 @@ class Contender:
 
     def start(self, machine, subject, place, mode):
         raise NotImplementedError
+
+    def loop(self, machine, presented, options):
+        """Runs the measuring loop on what start() has returned."""
+        return machine.loop(presented.path, **options)
 
 
 def serve(command, point, path, what, before=()):
@@ -65,20 +71,25 @@ def serve(command, point, path, what, before=()):
 
 
 class Peelfs(Contender):
-    """@param view: another name for the same program on another subject, see Subject.beside"""
+    """@param view: shows that, whatever the subject is; see Subject.beside"""
 
     modes = ("read", "overlay", "in-place")
-    group = "peelfs"
 
-    def __init__(self, name="peelfs", view=lambda subject: subject.peelfs):
+    def __init__(self, name="peelfs", view=None):
         self.name = name
         self._view = view
 
+    def __eq__(self, other):
+        return isinstance(other, Peelfs) and (self.name, self._view) == (other.name, other._view)
+
+    def __hash__(self):
+        return hash((self.name, self._view))
+
     def presents(self, subject, mode):
-        return self._view(subject) is not None
+        return mode in self.modes and (self._view is None or mode == "read")
 
     def start(self, machine, subject, place, mode):
-        view = self._view(subject)
+        view = self._view or subject.peelfs
         point = os.path.join(place, "mount")
         os.mkdir(point)
         options = ["--quiet", "--no-prompt"]
@@ -112,7 +123,7 @@ class File(Contender):
     modes = ("read", "in-place")
 
     def presents(self, subject, mode):
-        return subject.plain is not None and (mode == "read" or subject.flat is not None)
+        return mode in self.modes and subject.plain is not None and subject.flat is not None
 
     def start(self, machine, subject, place, mode):
         return Presented(machine.path(subject.plain))
@@ -124,7 +135,7 @@ class Loop(Contender):
     modes = ("read", "in-place")
 
     def presents(self, subject, mode):
-        return subject.flat is not None
+        return mode in self.modes and subject.flat is not None
 
     def start(self, machine, subject, place, mode):
         path, offset, length = subject.flat.within(machine)
@@ -138,10 +149,11 @@ class Ceiling(Contender):
     name = "ceiling"
     checked = False
     modes = ("read", "in-place", "overlay")
+    works = "^(seq|random|overlay-(seq|random)|in-place-(seq|random)|mount-to)"  # no filesystem in it
     kind = "constant"
 
     def presents(self, subject, mode):
-        return subject.plain is not None
+        return mode in self.modes and subject.plain is not None
 
     def start(self, machine, subject, place, mode):
         point = os.path.join(place, "mount")
@@ -157,6 +169,7 @@ class Naive(Ceiling):
     name = "naive"
     checked = True
     modes = ("read", "in-place")
+    works = ""
     kind = "pread"
 
 
@@ -250,7 +263,7 @@ class Nbdkit(Contender):
     tools = ("nbdfuse", "nbdkit")
 
     def presents(self, subject, mode):
-        return subject.nbdkit is not None
+        return mode in self.modes and subject.nbdkit is not None
 
     def start(self, machine, subject, place, mode):
         words = [word.replace("DATA", machine.data) for word in subject.nbdkit]
@@ -282,16 +295,19 @@ def first_file(point, ending=""):
 class Xmount(Contender):
     name = "xmount"
     tools = ("xmount",)
+    modes = ("read", "overlay")
 
     def presents(self, subject, mode):
-        return subject.flat is not None
+        return mode in self.modes and subject.flat is not None
 
     def start(self, machine, subject, place, mode):
         point = os.path.join(place, "mount")
         os.mkdir(point)
         path, offset, length = subject.flat.within(machine)
-        limits = ["--offset", offset, "--sizelimit", length] if offset else []
-        return background(["xmount", "--in", "raw", path, "--out", "raw", *limits, point], point,
+        options = ["--offset", offset, "--sizelimit", length] if offset else []
+        if mode == "overlay":
+            options += ["--cache", os.path.join(place, "cache")]
+        return background(["xmount", *options, "--in", "raw", path, "--out", "raw", point], point,
                           lambda: first_file(point, ".dd"))
 
 
@@ -300,7 +316,7 @@ class Libyal(Contender):
     name = "libyal"
 
     def presents(self, subject, mode):
-        return subject.libyal is not None
+        return mode in self.modes and subject.libyal is not None
 
     def start(self, machine, subject, place, mode):
         words = [word.replace("DATA", machine.data) for word in subject.libyal]
@@ -312,6 +328,28 @@ class Libyal(Contender):
         return background([*words, point], point, lambda: first_file(point))
 
 
+class Cipher(Contender):
+    """What one thread decrypts in memory: OpenSSL's AES-256-XTS over sectors of the subject's size."""
+    name = "cipher"
+    tools = ("openssl",)
+    checked = False
+    works = "^seq-1024K-direct$"
+
+    def presents(self, subject, mode):
+        return mode in self.modes and subject.cipher_sector is not None
+
+    def start(self, machine, subject, place, mode):
+        return Presented(subject.cipher_sector)
+
+    def loop(self, machine, presented, options):
+        said = run("openssl", "speed", "-mr", "-evp", "aes-256-xts", "-decrypt", "-bytes",
+                   presented.path, "-seconds", 1)
+        found = re.search(r"^\+F:.*:([0-9.]+)$", said, re.MULTILINE)
+        if not found:
+            raise Failure("openssl speed says no speed")
+        return {"bytes": float(found.group(1)), "operations": 0, "seconds": 1}
+
+
 # In the order of the table.
-ALL = [Peelfs(), Ceiling(), Naive(), File(), StorageDaemon(), QemuNbd(), Nbdkit(), Loop(), Xmount(),
-       Libyal()]
+ALL = [Peelfs(), Ceiling(), Naive(), File(), Cipher(), StorageDaemon(), QemuNbd(), Nbdkit(), Loop(),
+       Xmount(), Libyal()]

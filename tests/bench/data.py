@@ -97,3 +97,25 @@ def chain(paths, plain, cluster=65536):
         if below:
             run("qemu-img", "rebase", "-u", "-F", "qcow2", "-b", os.path.basename(below), path)
         below = path
+
+
+def ext4_with(path, size, folder, label):
+    """A filesystem that holds what is in the folder."""
+    with open(path, "wb") as file:
+        file.truncate(size)
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", folder, path)
+
+
+def tree(folder, total):
+    """Files of all sizes, `total` bytes together, most of them small."""
+    numbers = random.Random(4)
+    left = total
+    number = 0
+    while left > 0:
+        size = min(left, int(2 ** numbers.uniform(8, 22)))
+        where = os.path.join(folder, f"{number % 97:02}", f"{number % 31:02}")
+        os.makedirs(where, exist_ok=True)
+        with open(os.path.join(where, f"file{number}"), "wb") as file:
+            file.write(os.urandom(size))
+        left -= size
+        number += 1

@@ -2,7 +2,11 @@
 //
 //   peelfs_bench_io_loop [OPTION=VALUE]... FILE
 //
-//   work=read|write     what is done (read)
+//   work=read|write     what is done (read). Writes put the same bytes, which depend on `seed`,
+//   into
+//                       every block.
+//        verify         reads, and fails unless there is what work=write with the same other
+//                       options has put there
 //   order=seq           one block behind the other; with several jobs each has its own part
 //         random        blocks anywhere
 //         touch         every operation in another piece of `stride` bytes, at a place in it that
@@ -11,8 +15,8 @@
 //   stride=BYTES        for order=touch (65536)
 //   jobs=N              threads, each with a descriptor of its own (1)
 //   direct=0|1          O_DIRECT (0)
-//   cold=0|1            FILE's own pages are dropped from the page cache before (0). What FILE is
-//                       made from stays there.
+//   cold=0|1            FILE's own pages are dropped from the page cache before and after (0).
+//                       What FILE is made from stays there.
 //   seconds=S           ends then, at the latest (1)
 //   limit=BYTES         ends when all jobs together have come that far (size of FILE)
 //   seed=N              of the random places (1)
@@ -48,7 +52,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  bool write = false, direct = false, cold = false;
+  bool write = false, verify = false, direct = false, cold = false;
   enum class Order { seq, random, touch } order = Order::seq;
   std::uint64_t block = 1U << 20U, stride = 65536, limit = 0, seed = 1;
   unsigned jobs = 1;
@@ -78,6 +82,7 @@ Options parse(int count, char** arguments) {
   };
   const std::string work = take("work", "read"), order = take("order", "seq");
   options.write = work == "write";
+  options.verify = work == "verify";
   options.order = order == "random"  ? Options::Order::random
                   : order == "touch" ? Options::Order::touch
                                      : Options::Order::seq;
@@ -90,7 +95,8 @@ Options parse(int count, char** arguments) {
   options.limit = std::stoull(take("limit", "0"));
   options.seed = std::stoull(take("seed", "1"));
   if (!values.empty() || options.file.empty() || options.block == 0 || options.jobs == 0 ||
-      (order == "touch" && options.stride < options.block) || (work != "read" && work != "write") ||
+      (order == "touch" && options.stride < options.block) ||
+      (work != "read" && work != "write" && work != "verify") ||
       (order != "seq" && order != "random" && order != "touch")) {
     throw std::invalid_argument("usage: [OPTION=VALUE]... FILE; see the head of io_loop.cc");
   }
@@ -200,8 +206,9 @@ void loop(const Options& options, const File& file, const Places& places, unsign
   void* const buffer = ::mmap(nullptr, options.block, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (buffer == MAP_FAILED) fail("mmap");
-  auto* const words = static_cast<std::uint64_t*>(buffer);
-  for (std::uint64_t at = 0; at < options.block / 8; ++at) words[at] = mixed(at + options.seed);
+  std::vector<std::uint64_t> words(options.block / 8);
+  for (std::uint64_t at = 0; at < words.size(); ++at) words[at] = mixed(at + options.seed);
+  std::memcpy(buffer, words.data(), words.size() * 8);
   const auto deadline = begin + std::chrono::duration_cast<Clock::duration>(
                                     std::chrono::duration<double>(options.seconds));
   const std::uint64_t once = options.order == Options::Order::random ? UINT64_MAX : places.count();
@@ -213,6 +220,9 @@ void loop(const Options& options, const File& file, const Places& places, unsign
                                       : ::pread(file.get(), buffer, options.block, offset);
     if (got < 0) fail((options.write ? "write at " : "read at ") + std::to_string(offset));
     if (got == 0) throw std::runtime_error("the file ends at " + std::to_string(offset));
+    if (options.verify && std::memcmp(buffer, words.data(), words.size() * 8) != 0) {
+      throw std::runtime_error("what was written at " + std::to_string(offset) + " is not there");
+    }
     result.bytes += static_cast<std::uint64_t>(got);
     ++result.operations;
     if (Clock::now() >= deadline) break;
@@ -259,6 +269,9 @@ int run(const Options& options) {
         }
       });
     }
+  }
+  if (options.cold && ::posix_fadvise(plain.get(), 0, 0, POSIX_FADV_DONTNEED) != 0) {
+    fail("posix_fadvise");
   }
   Result sum;
   sum.end = begin;

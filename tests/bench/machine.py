@@ -159,12 +159,24 @@ def warm(paths):
 _scratch = bytearray(MIB)
 
 
+def drop(path):
+    """Takes a file's own pages out of the page cache; what it is made from stays there."""
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def forget(paths):
     """Takes files out of the page cache, written back first."""
     for path in paths:
-        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with contextlib.suppress(OSError):
+            settle(path)
+            drop(path)
+
+
+def settle(path):
+    """Waits until a file is on the disk, so that writing it back disturbs nobody later."""
+    with open(path, "rb", buffering=0) as file:
+        os.fsync(file.fileno())
 
 
 class Machine:

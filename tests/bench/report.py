@@ -15,10 +15,14 @@ def number(value):
 def table(results):
     """@return the lines of the table"""
     lines = []
+    noted = set()
     for subject, work in results.rows():
         row = results.of(subject, work)
         ours = row.get(REFERENCE)
         unit = next(iter(row.values())).unit
+        if results.notes.get(subject) and subject not in noted:
+            noted.add(subject)
+            lines += ["", f"{subject}: {results.notes[subject]}"]
         lines += ["", f"{subject} · {work} ({unit})",
                   f"  {'':22} {'best':>9} {'median':>9} {'spread':>7}   "
                   f"{'peelfs is, times as good':<24} target"]
@@ -29,8 +33,10 @@ def table(results):
                 best, median = (ours.ratio_to(series, what) for what in ("best", "median"))
                 text += f"   {f'best {best:.2f}  median {median:.2f}':<24}"
                 for target in targets.ALL:
-                    if (target.subject, target.work, target.peer) == (subject, work, name):
-                        text += f" {target.at_least:g}: {target.reached(best, median)}"
+                    ratios = target.ratios(results, REFERENCE)
+                    if target.concerns(subject, work, name) and ratios:
+                        which = "" if target.peer == name else " to the slowest"
+                        text += f" {target.at_least:g}{which}: {target.verdict(*ratios)}"
             lines.append(text)
     return lines
 
@@ -39,15 +45,11 @@ def target_lines(results):
     """@return a line for each target: what it is, and whether it was reached"""
     lines = []
     for target in targets.ALL:
-        ours = results.find(target.subject, target.work, REFERENCE)
-        theirs = results.find(target.subject, target.work, target.peer)
-        what = f"{target.subject} · {target.work} against {target.peer}"
-        if ours is None or theirs is None:
-            lines.append(f"  {what:68} {target.at_least:>5g}  not measured")
-            continue
-        best, median = (ours.ratio_to(theirs, statistic) for statistic in ("best", "median"))
-        lines.append(f"  {what:68} {target.at_least:>5g}  best {best:<6.2f} median {median:<6.2f} "
-                     f"{target.reached(best, median)}")
+        ratios = target.ratios(results, REFERENCE)
+        what = f"{target.subject} · {target.work} against {target.peer.replace('|', ' or ')}"
+        verdict = "not measured" if ratios is None else (
+            f"best {ratios[0]:<6.2f} median {ratios[1]:<6.2f} {target.verdict(*ratios)}")
+        lines.append(f"  {what:68} {target.at_least:>5g}  {verdict}")
     return lines
 
 
@@ -77,14 +79,11 @@ def as_json(results):
         rows.append(row)
     goals = []
     for target in targets.ALL:
-        ours = results.find(target.subject, target.work, REFERENCE)
-        theirs = results.find(target.subject, target.work, target.peer)
-        goal = {"subject": target.subject, "work": target.work, "peer": target.peer,
-                "at_least": target.at_least, "reached": None}
-        if ours is not None and theirs is not None:
-            best, median = (ours.ratio_to(theirs, what) for what in ("best", "median"))
-            goal.update(best=best, median=median, reached=target.reached(best, median) == "yes")
-        goals.append(goal)
+        ratios = target.ratios(results, REFERENCE)
+        goals.append({"subject": target.subject, "work": target.work,
+                      "peers": target.peer.split("|"), "at_least": target.at_least,
+                      "best": ratios and ratios[0], "median": ratios and ratios[1],
+                      "reached": ratios and target.verdict(*ratios) == "yes"})
     failures = [dict(zip(("subject", "work", "contender", "reason"), failure))
                 for failure in results.failures]
     return json.dumps({"about": results.about, "results": rows, "targets": goals,

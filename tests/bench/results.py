@@ -38,11 +38,15 @@ class Results:
     failures: list = field(default_factory=list)  # (subject, work or None, contender, reason)
     about: dict = field(default_factory=dict)     # the machine, versions, options
 
-    def add(self, subject, work, contender, value):
-        key = (subject.name, work.name, contender.name)
-        if key not in self.series:
-            self.series[key] = Series(*key, work.unit, work.more_is_better)
-        self.series[key].values.append(value)
+    notes: dict = field(default_factory=dict)     # subject -> what a reader must know
+
+    def add(self, subject, work, contender, values):
+        """Takes the numbers of one round, one for each part of the work."""
+        for part, value in zip(work.parts, values):
+            key = (subject.name, work.name + part, contender.name)
+            if key not in self.series:
+                self.series[key] = Series(*key, work.unit, work.more_is_better)
+            self.series[key].values.append(value)
 
     def fail(self, subject, work, contender, reason):
         self.failures.append((subject, work, contender, reason))

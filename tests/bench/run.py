@@ -59,6 +59,11 @@ def digest(path, size):
     return total.hexdigest()
 
 
+def whole_digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class Bench:
     def __init__(self, machine, effort, options, results):
         self.machine = machine
@@ -66,67 +71,88 @@ class Bench:
         self.options = options
         self.results = results
 
-    def wanted(self, subject, work, contender):
-        return re.search(self.options.only, f"{subject.name}/{work.name}/{contender.name}")
-
     def measure_subject(self, subject, available):
         """Makes the subject, starts who can present it, and lets each work run in turns."""
-        plan = [(work, contender) for work in subject.works
-                for contender in available_for(subject, available)
-                if self.wanted(subject, work, contender) and work.mode == "read"]
-        if not plan:
+        rows = [(work, [contender for contender in entrants(subject, work, available)
+                        if re.search(self.options.only, f"{subject.name}/{work.name}/{contender.name}")])
+                for work in subject.works]
+        rows = [(work, row) for work, row in rows if row]
+        if not rows:
             return
         say(f"{subject.name}: {subject.title}")
         try:
-            subject.make(subjects.Maker(self.machine, self.effort.size))
-        except Failure as failure:
+            made = subject.make(subjects.Maker(self.machine, self.effort.size))
+        except (Failure, OSError) as failure:
             self.results.fail(subject.name, None, "all", f"the image cannot be made: {failure}")
             return
-        files = [self.machine.path(name) for name in subject.files]
-        machines.warm(files)
+        self.results.notes[subject.name] = subject.note
+        say(f"{subject.name}: measuring")
+        files = [self.machine.path(name) for name in subject.everything()]
         with contextlib.ExitStack() as stack:
-            presented = self.present(subject, dict.fromkeys(name for _, name in plan), stack)
+            stack.callback(machines.forget, files)
+            machines.warm(files)
+            everyone = dict.fromkeys(contender for work, row in rows for contender in row
+                                     if work.mode == "read")
+            keep = {contender for work, row in rows for contender in row if not work.fresh}
+            presented = self.present(subject, everyone, keep, stack,
+                                     made if subject.exact else None)
+            wrong = [contender for contender in everyone if contender not in presented]
+            for _, row in rows:
+                row[:] = [contender for contender in row if contender not in wrong]
             for turn in range(self.effort.rounds):
                 machines.warm(files)
-                for work in subject.works:
-                    self.one_turn(subject, work, plan, presented, turn)
-        machines.forget(files)
+                for work, row in rows:
+                    self.one_turn(subject, work, row, presented, turn)
 
-    def present(self, subject, asked, stack):
-        """@return what each contender shows, of those whose bytes are right"""
+    def present(self, subject, everyone, keep, stack, expected):
+        """Checks what everyone shows.
+
+        @param expected: the digest of the device, where no plain file has the same bytes
+        @return contender -> what it shows, of those whose bytes are right; of those who are not in
+                `keep` it is gone by then
+        """
         presented = {}
-        size = os.path.getsize(self.machine.path(subject.plain))
-        expected = digest(self.machine.path(subject.plain), size)
-        machines.warm([self.machine.path(subject.plain)])
-        for contender in asked:
+        if subject.plain:
+            size = os.path.getsize(self.machine.path(subject.plain))
+            expected = digest(self.machine.path(subject.plain), size)
+            machines.warm([self.machine.path(subject.plain)])
+        for contender in everyone:
             try:
                 shown = contender.start(self.machine, subject, self.machine.place(), "read")
                 stack.callback(shown.stop)
-                if contender.checked and digest(shown.path, size) != expected:
+                if contender.checked and expected and expected != self.look(subject, shown.path):
                     raise Failure("shows other bytes than are in the image")
                 presented[contender] = shown
+                if contender not in keep:
+                    shown.stop()
             except (Failure, OSError) as failure:
                 self.results.fail(subject.name, None, contender.name, str(failure))
         return presented
 
-    def one_turn(self, subject, work, plan, presented, turn):
+    def look(self, subject, path):
+        """@return the digest of what is shown, made as that of the subject's bytes was"""
+        if subject.plain:
+            return digest(path, os.path.getsize(self.machine.path(subject.plain)))
+        return whole_digest(path)
+
+    def one_turn(self, subject, work, row, presented, turn):
         """One measurement for each contender; who is first changes from round to round."""
-        row = [contender for planned, contender in plan
-               if planned is work and contender in presented]
-        for place in range(len(row)):
-            contender = row[(place + turn) % len(row)]
+        start = turn % len(row) if row else 0
+        for contender in row[start:] + row[:start]:
             try:
-                value = work.measure(self.machine, presented[contender], contender, self.effort)
-                self.results.add(subject, work, contender, value)
+                shown = subject if work.fresh else presented[contender]
+                self.results.add(subject, work, contender,
+                                 work.measure(self.machine, shown, contender, self.effort))
             except (Failure, OSError) as failure:
                 self.results.fail(subject.name, work.name, contender.name, str(failure))
-                plan.remove((work, contender))
+                row.remove(contender)
 
 
-def available_for(subject, available):
-    beside = [contenders.Peelfs(name, lambda _, view=view: view)
-              for name, view in subject.beside.items()]
-    return [contender for contender in available + beside if contender.presents(subject, "read")]
+def entrants(subject, work, available):
+    """@return who takes part in this work on this subject"""
+    beside = [contenders.Peelfs(name, view) for name, view in subject.beside.items()]
+    return [contender for contender in [*available, *beside]
+            if contender.presents(subject, work.mode) and re.search(contender.works, work.name)]
 
 
 def installed(results):
@@ -182,7 +208,7 @@ def list_all():
     for subject in subjects.ALL:
         print(f"{subject.name}: {subject.title}")
         for work in subject.works:
-            names = [contender.name for contender in available_for(subject, contenders.ALL)]
+            names = [contender.name for contender in entrants(subject, work, contenders.ALL)]
             print(f"  {subject.name}/{work.name}/  {' '.join(names)}")
 
 

@@ -1,21 +1,25 @@
 """What is measured: images, each with the same bytes inside as a plain file beside it.
 
-A new layer adds one line to ALL (and to data.py what makes its image). Names of files are below the
-data folder; in `nbdkit` and `libyal` DATA stands for that folder. A contender shows every subject
-for which its field is given.
+A new layer adds one line to ALL, and to a module like data.py what makes its image. Names of files
+are below the data folder; in `nbdkit` and `libyal` DATA stands for that folder. A contender shows
+every subject for which its field is given.
 """
 from dataclasses import dataclass, field
+import json
 import os
+import shutil
 from typing import Any, Callable, Optional
 
 import data
+import luks
+import lvm
 import works
-from machine import MIB
+from machine import MIB, Failure, run
 
 
 @dataclass(frozen=True)
 class View:
-    """A device as peelfs shows it: the sources, its name in the mount, and the file with the key."""
+    """A device as peelfs shows it: its name in the mount, the sources, and the file with the key."""
     device: str
     sources: tuple
     key: Optional[str] = None
@@ -26,45 +30,52 @@ class View:
 
 @dataclass(frozen=True)
 class Flat:
-    """The bytes lie in one piece of a file; a length of None goes to its end."""
+    """The bytes lie in one piece of a file."""
     file: str
     offset: int = 0
-    length: Optional[int] = None
+    behind: int = 0                       # bytes of the file that come after the piece
 
     def within(self, machine):
         path = machine.path(self.file)
-        return path, self.offset, self.length or os.path.getsize(path) - self.offset
+        return path, self.offset, os.path.getsize(path) - self.offset - self.behind
 
 
 @dataclass(frozen=True)
 class Subject:
     name: str
     title: str
-    plain: Optional[str]                  # the same bytes as a plain file
-    files: tuple                          # what must be in the page cache
     make: Callable[[Any], None]           # Maker -> None; makes what is missing
+    plain: Optional[str]                  # the same bytes as a plain file; None: there is none
+    files: tuple                          # what must be in the page cache, besides `plain`
     peelfs: View
     qemu: Optional[dict] = None           # block node
     qemu_key: Optional[str] = None        # file with the passphrase, for key-secret=key
     nbdkit: Optional[list] = None         # arguments behind --unix
     libyal: Optional[list] = None         # command, without the mount point
     flat: Optional[Flat] = None
+    cipher_sector: Optional[int] = None   # AES-256-XTS over sectors of that many bytes
     beside: dict = field(default_factory=dict)  # peelfs on something else: name -> View
-    works: tuple = works.READING
+    works: tuple = works.READING_SHORT
+    exact: bool = False                   # make() returns the SHA-256 of the device
+    note: str = ""                        # what a reader of the table must know
+
+    def everything(self):
+        return [*self.files, *([self.plain] if self.plain else [])]
 
 
 class Maker:
-    """Makes files in the data folder, once each."""
+    """Makes files in the data folder, once each. Every method returns the path."""
 
     def __init__(self, machine, size):
         self.machine = machine
         self.size = size
 
     def once(self, name, make):
-        """Calls make(path) unless the file is there from before. @return its path"""
+        """Calls make(path) unless the file is there from before."""
         path = self.machine.path(name)
         if not os.path.exists(path):
-            unfinished = path + ".unfinished"
+            # The name must keep its ending, which tools look at.
+            unfinished = self.machine.path("unfinished-" + name)
             make(unfinished)
             os.rename(unfinished, path)
         return path
@@ -72,26 +83,182 @@ class Maker:
     def random(self):
         return self.once("plain.raw", lambda path: data.fill(path, self.size))
 
+    def scratch(self):
+        return self.once("scratch.raw", lambda path: data.fill(path, self.size))
+
+    def compressible(self):
+        return self.once("text.raw", lambda path: data.fill(path, self.size // 4, True))
+
+    def filesystem(self):
+        return self.once("files.raw", self._filesystem)
+
+    def _filesystem(self, path):
+        folder = self.machine.path("unfinished-tree")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder)
+        data.tree(folder, self.size // 8)
+        data.ext4_with(path, self.size, folder, "files")
+        shutil.rmtree(folder)
+
+    def keys(self):
+        """@return the files with the passphrase and with the volume key"""
+        return self.once("key", luks.write_key), self.once("volumekey", luks.write_volume_key)
+
+    def luks1(self):
+        return self.once("luks1.img", lambda path: luks.luks1(path, self.random(), *self.keys()))
+
+    def luks2_512(self):
+        twin = self.luks1()
+        return self.once("luks512.img", lambda path: luks.luks2_from(path, twin, *self.keys()))
+
+    def luks2_4096(self):
+        return self.once("luks4096.img",
+                         lambda path: luks.luks2(path, self.random(), *self.keys(), 4096))
+
+    def gpt(self):
+        return self.once("gpt.img", lambda path: data.gpt_disk(path, self.random()))
+
+    def backing_chain(self):
+        paths = [self.machine.path(name) for name in CHAIN]
+        if not os.path.exists(paths[-1]):
+            data.chain(paths, self.random())
+
+    def striped(self):
+        paths = [self.machine.path(name) for name in STRIPES]
+        if not os.path.exists(paths[-1]):
+            lvm.striped(paths, "bench", "striped", self.random())
+
+    def many(self):
+        return self.once("many.img", lambda path: lvm.many(path, "bench", 1000))
+
+    def nested(self, name, encrypted):
+        """disk > MBR > LVM > [LUKS2 >] ext4 > qcow2 > MBR > LVM, as the fixture variant2, but large"""
+        plain, keys = self.random(), self.keys()
+        work = self.machine.path("unfinished-nested")
+        shutil.rmtree(work, ignore_errors=True)
+        os.makedirs(work + "/files/images")
+        at = lambda step: os.path.join(work, step)  # noqa: E731
+
+        def build(path):
+            lvm.linear(at("pv"), "guest", "root", plain)
+            data.mbr_disk(at("disk"), at("pv"), "8e")
+            os.remove(at("pv"))
+            data.qcow2(at("files/images/os.qcow2"), at("disk"))
+            os.remove(at("disk"))
+            data.ext4_with(at("ext4"), self.size + self.size // 8 + 64 * MIB, at("files"), "images")
+            shutil.rmtree(at("files"))
+            if encrypted:
+                luks.luks2(at("luks"), at("ext4"), *keys, 4096)
+                os.remove(at("ext4"))
+            lvm.linear(at("host"), "host", "kvmos", at("luks" if encrypted else "ext4"))
+            data.mbr_disk(path, at("host"), "8e")
+        try:
+            return self.once(name, build)
+        finally:
+            shutil.rmtree(work)
+
+    def fixture(self, name, device, key):
+        """An image that a real kernel made, one device of it as a plain file, and the passphrase."""
+        folder = fixtures()
+        with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
+            record = json.load(file)["fixtures"][name]
+        packed = os.path.join(folder, record["images"][0]["file"])
+        self.once(name + ".raw", lambda path: run("zstd", "-q", "-d", "--long=27", packed, "-o", path))
+
+        def write_passphrase(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(record["keys"]["passphrase"])
+        self.once(key, write_passphrase)
+        return record["oracle"][device]["sha256"]
+
+
+def fixtures():
+    """@return the folder with the images that real kernels made"""
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+    for folder in (os.environ.get("PEELFS_FIXTURES", ""), here + "/../shared/fixtures",
+                   here + "/tests/images"):
+        if os.path.exists(os.path.join(folder, "manifest.json")):
+            return folder
+    raise Failure("there are no fixtures: neither $PEELFS_FIXTURES nor tests/images")
+
 
 def image(name, driver="qcow2"):
     return {"driver": driver, "file": {"driver": "file", "filename": name}}
 
 
-def qcow2_subject(name, title, make, plain="plain.raw", **others):
-    """A qcow2 image NAME.qcow2, which make(path, plain) makes."""
-    file = name + ".qcow2"
+def in_luks(name):
+    return {**image(name, "luks"), "key-secret": "key"}
 
-    def build(maker):
-        maker.once(file, lambda path: make(path, PLAIN[plain](maker)))
-    return Subject(name, title, plain, (file, plain), build, View(name, (file,)), qemu=image(file),
+
+def qcow2(name, title, make, plain="plain.raw", maker=Maker.random, **others):
+    """A qcow2 image NAME.qcow2, which make(path, path of the plain file) makes."""
+    file = name + ".qcow2"
+    return Subject(name, title, lambda into: into.once(file, lambda path: make(path, maker(into))),
+                   plain, (file,), View(name, (file,)), qemu=image(file),
                    libyal=["qcowmount", "DATA/" + file], **others)
 
 
-PLAIN = {"plain.raw": Maker.random}
+CHAIN = ("chain1.qcow2", "chain2.qcow2", "chain3.qcow2", "chain4.qcow2")
+STRIPES = ("pv1.img", "pv2.img", "pv3.img", "pv4.img")
+RAW = View("plain", ("plain.raw",))
+TWIN = ("The peers read a LUKS1 container, since they know no LUKS2: the same volume key, cipher and "
+        "bytes, in sectors of 512.")
+# As peers of a LUKS2 container: what else is needed to read its twin.
+ON_TWIN = {"qemu": in_luks("luks1.img"), "qemu_key": "key", "note": TWIN,
+           "nbdkit": ["--filter=luks", "file", "DATA/luks1.img", "passphrase=+DATA/key"],
+           "libyal": ["luksdemount", "-p", luks.PASSPHRASE, "DATA/luks1.img"]}
+
+
+def compressed(name, title, *options):
+    return qcow2(name, title, lambda path, plain: data.qcow2(path, plain, "-c", *options), "text.raw",
+                 Maker.compressible)
+
 
 ALL = [
-    Subject("raw", "raw image", "plain.raw", ("plain.raw",), Maker.random,
-            View("plain", ("plain.raw",)), qemu=image("plain.raw", "raw"),
-            nbdkit=["file", "DATA/plain.raw"], flat=Flat("plain.raw")),
-    qcow2_subject("prealloc", "qcow2, preallocated", data.preallocated),
+    Subject("raw", "raw image", Maker.random, "plain.raw", (), RAW, qemu=image("plain.raw", "raw"),
+            nbdkit=["file", "DATA/plain.raw"], flat=Flat("plain.raw"),
+            works=works.READING + works.FIRST_BYTE),
+    Subject("gpt", "partition in a raw disk (GPT)", Maker.gpt, "plain.raw", ("gpt.img",),
+            View("gptp1", ("gpt.img",)), qemu={**image("gpt.img", "raw"), "offset": MIB},
+            nbdkit=["--filter=partition", "file", "DATA/gpt.img", "partition=1"],
+            flat=Flat("gpt.img", MIB, MIB)),
+    qcow2("prealloc", "qcow2, preallocated", data.preallocated, works=works.READING + works.FIRST_BYTE),
+    qcow2("fragmented", "qcow2, clusters in random order", data.fragmented),
+    compressed("zlib", "qcow2, compressed with zlib"),
+    compressed("zstd", "qcow2, compressed with zstd", "-o", "compression_type=zstd"),
+    qcow2("extl2", "qcow2, extended L2", lambda path, plain: data.preallocated(
+        path, plain, ",extended_l2=on")),
+    Subject("chain4", "qcow2, 4 deep, data in each", Maker.backing_chain, "plain.raw", CHAIN,
+            View("chain4", CHAIN[-1:]), qemu=image(CHAIN[-1]),
+            works=works.READING_SHORT + works.FIRST_BYTE),
+    Subject("luks2-512", "LUKS2, sectors of 512", Maker.luks2_512, "plain.raw",
+            ("luks512.img", "luks1.img"), View("luks512_crypt", ("luks512.img",), "key"),
+            cipher_sector=512, **ON_TWIN),
+    Subject("luks2-4096", "LUKS2, sectors of 4096", lambda maker: (maker.luks2_4096(), maker.luks1()),
+            "plain.raw", ("luks4096.img", "luks1.img"),
+            View("luks4096_crypt", ("luks4096.img",), "key"), cipher_sector=4096, **ON_TWIN),
+    Subject("lvm", "LVM, striped over 4 disks", Maker.striped, "plain.raw", STRIPES,
+            View("bench-striped", STRIPES)),
+    Subject("nested", "disk > MBR > LVM > ext4 > qcow2 > MBR > LVM",
+            lambda maker: maker.nested("nested.img", False), "plain.raw", ("nested.img",),
+            View("guest-root", ("nested.img",)), beside={"peelfs on raw": RAW},
+            works=works.READING_SHORT + works.FIRST_BYTE),
+    Subject("nested-luks", "disk > MBR > LVM > LUKS2 > ext4 > qcow2 > MBR > LVM",
+            lambda maker: maker.nested("nestedluks.img", True), "plain.raw", ("nestedluks.img",),
+            View("guest-root", ("nestedluks.img",), "key"), beside={"peelfs on raw": RAW},
+            cipher_sector=4096),
+    qcow2("ext4", "ext4 full of files, in qcow2", data.qcow2, "files.raw", Maker.filesystem,
+          flat=None, works=works.FILES),
+    Subject("overlay", "raw image, written into an overlay", Maker.random, "plain.raw", (), RAW,
+            qemu=image("plain.raw", "raw"), flat=Flat("plain.raw"), works=works.writing("overlay")),
+    Subject("in-place", "raw image, written in place", Maker.scratch, "scratch.raw", (),
+            View("scratch", ("scratch.raw",)), qemu=image("scratch.raw", "raw"),
+            flat=Flat("scratch.raw"), works=works.writing("in-place")),
+    Subject("variant2", "the fixture variant2, with its key derivation",
+            lambda maker: maker.fixture("variant2", "lvg1-lvroot", "variant2.key"), None,
+            ("variant2.raw",), View("lvg1-lvroot", ("variant2.raw",), "variant2.key"),
+            works=works.FIRST_BYTE + works.CHECKING, exact=True),
+    Subject("lvs1000", "1,000 logical volumes", Maker.many, None, ("many.img",),
+            View("bench-lv0000", ("many.img",)), libyal=["vslvmmount", "DATA/many.img"],
+            works=works.LISTING),
 ]

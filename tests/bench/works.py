@@ -1,7 +1,20 @@
-"""What is timed. A work measures one presented subject, and returns one number."""
-from dataclasses import dataclass, field
+"""What is timed.
 
-from machine import Failure
+A work has
+  name, unit, more_is_better
+  mode       how the subject must be presented: "read", "overlay" or "in-place"
+  parts      names of the numbers that it returns; ("",) if it is one
+  fresh      True: it presents the subject itself, each time anew
+and, unless it is fresh, measure(machine, presented, contender, effort) -> tuple of numbers;
+if it is, measure(machine, subject, contender, effort) -> tuple of numbers.
+"""
+from dataclasses import dataclass, field
+import contextlib
+import os
+import shutil
+import time
+
+from machine import MIB, Failure, drop, run, settle
 
 KIB = 1 << 10
 
@@ -10,36 +23,184 @@ KIB = 1 << 10
 class Loop:
     """The measuring loop on the file; `options` as in io_loop.cc."""
     name: str
-    title: str
     unit: str                      # "MB/s" or "ops/s"
     options: dict = field(default_factory=dict)
     more_is_better = True
     mode = "read"
+    parts = ("",)
+    fresh = False
 
     def measure(self, machine, presented, contender, effort):
         options = dict(self.options, seconds=effort.seconds)
         if not contender.direct:
             # The page cache is what it is about: a direct read would go to the disk.
             options.update(direct=0, cold=0)
-        result = machine.loop(presented.path, **options)
+        result = contender.loop(machine, presented, options)
         if options.get("cold") and result["resident"] > 0.01:
             raise Failure(f"{result['resident']:.0%} of its pages could not be dropped from the cache")
-        if self.unit == "MB/s":
-            return result["bytes"] / result["seconds"] / 1e6
-        return result["operations"] / result["seconds"]
+        return (rate(result, self.unit),)
+
+
+def rate(result, unit):
+    amount = result["bytes"] / 1e6 if unit == "MB/s" else result["operations"]
+    return amount / result["seconds"]
 
 
 def sequential(block, direct):
-    how = "O_DIRECT" if direct else "buffered"
     options = {"block": block, "direct": 1} if direct else {"block": block, "cold": 1}
-    return Loop(f"seq-{block // KIB}K-{'direct' if direct else 'buffered'}",
-                f"sequential read {block // KIB}K {how}", "MB/s", options)
+    return Loop(f"seq-{block // KIB}K-{'direct' if direct else 'buffered'}", "MB/s", options)
 
 
 def at_random(jobs):
-    return Loop(f"random-4K-{jobs}", f"random read 4K, {jobs} job{'s' if jobs > 1 else ''}", "ops/s",
+    return Loop(f"random-4K-{jobs}", "ops/s",
                 {"block": 4 * KIB, "order": "random", "direct": 1, "jobs": jobs})
 
 
+@contextlib.contextmanager
+def presenting(machine, subject, contender, mode):
+    """The subject, presented in a place of its own, which is gone afterwards."""
+    place = machine.place()
+    shown = contender.start(machine, subject, place, mode)
+    try:
+        yield shown
+    finally:
+        shown.stop()
+        shutil.rmtree(place, ignore_errors=True)
+        if mode == "in-place":
+            settle(machine.path(subject.flat.file))
+
+
+@dataclass(frozen=True)
+class Write:
+    """Writes each place once, then all of them again: into a new overlay, or in place. Every write
+    reaches the server: O_DIRECT, except for a plain file. What was written is read back, untimed."""
+    name: str
+    unit: str
+    mode: str
+    options: dict
+    amount: int                    # operations at full size
+    more_is_better = True
+    parts = ("-first", "-again")
+    fresh = True
+
+    def measure(self, machine, subject, contender, effort):
+        block = self.options["block"]
+        # A quarter of the pieces that there are, or less.
+        pieces = effort.size // max(block, self.options.get("stride", 0))
+        options = dict(self.options, direct=int(contender.direct), seconds=30,
+                       limit=min(self.amount, pieces // 4) * block)
+        with presenting(machine, subject, contender, self.mode) as shown:
+            results = [contender.loop(machine, shown, dict(options, work="write", seed=7))
+                       for _ in self.parts]
+            if contender.checked:
+                contender.loop(machine, shown, dict(options, work="verify", seed=7))
+        return tuple(rate(result, self.unit) for result in results)
+
+
+def writing(mode):
+    touch = {"block": 4 * KIB, "order": "touch", "stride": 64 * KIB}
+    return (Write(f"{mode}-random-4K", "ops/s", mode, touch, 8192),
+            Write(f"{mode}-seq-1M", "MB/s", mode, {"block": MIB}, 256), MakeFilesystem(mode))
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on the file, from its start to its end; OUT is a file that is removed again."""
+    name: str
+    command: tuple                 # FILE and OUT are replaced
+    accept: tuple = (0,)
+    unit = "s"
+    more_is_better = False
+    mode = "read"
+    parts = ("",)
+    fresh = False
+
+    def measure(self, machine, presented, contender, effort):
+        place = machine.place()
+        out = os.path.join(place, "out")
+        if contender.direct:
+            drop(presented.path)
+        words = [{"FILE": presented.path, "OUT": out}.get(word, word) for word in self.command]
+        begin = time.monotonic()
+        run(*words, accept=self.accept, timeout=300)
+        taken = time.monotonic() - begin
+        shutil.rmtree(place)
+        return (taken,)
+
+
+@dataclass(frozen=True)
+class MakeFilesystem:
+    mode: str
+    unit = "s"
+    more_is_better = False
+    parts = ("",)
+    fresh = True
+
+    @property
+    def name(self):
+        return f"{self.mode}-mkfs.ext4"
+
+    def measure(self, machine, subject, contender, effort):
+        with presenting(machine, subject, contender, self.mode) as shown:
+            begin = time.monotonic()
+            run("mkfs.ext4", "-q", "-F", "-E", "nodiscard", shown.path, timeout=300)
+            taken = time.monotonic() - begin
+            if contender.checked:
+                run("e2fsck", "-fn", shown.path, timeout=300)
+            with open(shown.path, "r+b") as file:
+                file.write(bytes(64 * KIB))  # no filesystem for who comes next to look at
+        return (taken,)
+
+
+@dataclass(frozen=True)
+class FirstByte:
+    """From the command that mounts to the first bytes that are read."""
+    name = "mount-to-first-byte"
+    unit = "ms"
+    more_is_better = False
+    mode = "read"
+    parts = ("",)
+    fresh = True
+
+    def measure(self, machine, subject, contender, effort):
+        begin = time.monotonic()
+        with presenting(machine, subject, contender, "read"):
+            taken = time.monotonic() - begin
+        return (taken * 1000,)
+
+
+@dataclass(frozen=True)
+class MountedCommand:
+    """A command on the file of a new mount: FILE is that file, FOLDER where it lies."""
+    name: str
+    command: tuple
+    with_mount: bool               # whether the time of mounting counts
+    lines: int = 0                 # that it must print, at least
+    unit = "ms"
+    more_is_better = False
+    mode = "read"
+    parts = ("",)
+    fresh = True
+
+    def measure(self, machine, subject, contender, effort):
+        begin = time.monotonic()
+        with presenting(machine, subject, contender, "read") as shown:
+            if not self.with_mount:
+                begin = time.monotonic()
+            names = {"FILE": shown.path, "FOLDER": os.path.dirname(shown.path)}
+            said = run(*(names.get(word, word) for word in self.command), timeout=300)
+            taken = time.monotonic() - begin
+        if said.count("\n") < self.lines:
+            raise Failure(f"{self.command[0]} printed {said.count(chr(10))} lines, and not {self.lines}")
+        return (taken * 1000,)
+
+
+READING_SHORT = (sequential(1024 * KIB, True), sequential(1024 * KIB, False), at_random(1), at_random(4))
 READING = (sequential(1024 * KIB, True), sequential(128 * KIB, True), sequential(1024 * KIB, False),
            sequential(128 * KIB, False), at_random(1), at_random(4))
+FIRST_BYTE = (FirstByte(),)
+FILES = (Command("e2fsck", ("e2fsck", "-fn", "FILE")),
+         Command("cp-sparse", ("cp", "--sparse=always", "FILE", "OUT")),
+         Command("qemu-img-convert", ("qemu-img", "convert", "-f", "raw", "-O", "raw", "FILE", "OUT")))
+CHECKING = (MountedCommand("mount-and-e2fsck", ("e2fsck", "-fn", "FILE"), True),)
+LISTING = (MountedCommand("ls", ("ls", "-l", "FOLDER"), False, 1000), FirstByte())
