@@ -6,7 +6,7 @@ import targets
 from report import REFERENCE
 
 COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#9c755f", "#edc948",
-           "#ff9da7", "#7f7f7f", "#1f77b4", "#bcbd22"]
+           "#ff9da7", "#7f7f7f", "#8cd17d", "#17205c"]
 BAR, GROUP_GAP, HEAD, LABEL, SCALE, RIGHT = 9, 7, 34, 190, 330, 60
 PANEL = LABEL + SCALE + RIGHT
 LOW, HIGH = 0.1, 200
@@ -37,7 +37,8 @@ def draw(results):
     body = []
     for column, content in enumerate(columns):
         for offset, subject, rows in content:
-            body += panel(subject, rows, column * (PANEL + 30) + 10, top + offset, colours)
+            heading = f"{subject}: {results.titles.get(subject, '')}"
+            body += panel(subject, heading, rows, column * (PANEL + 30) + 10, top + offset, colours)
     width, height = 2 * PANEL + 50, top + max(heights, default=0) + 20
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -61,7 +62,7 @@ def panel_height(rows):
     return HEAD + sum(BAR * (len(row) - 1) + GROUP_GAP for _, row in rows) + 24
 
 
-def panel(subject, rows, left, top, colours):
+def panel(subject, heading, rows, left, top, colours):
     height = panel_height(rows) - 24
     out = [f'<g transform="translate({left},{top})">',
            f'<text x="0" y="14" font-size="13" font-weight="bold">{escape(subject)}</text>']

@@ -6,6 +6,8 @@ A contender is a class with
   modes                      what it can do: "read", "overlay" (writes go elsewhere), "in-place"
   direct                     False: its file is read through the page cache, because nothing lies
                              between it and the disk
+  rounds                     takes part in so many rounds only, because it is slow; None: in all
+  remark                     what the reader of the table must know, or ""; valid after start()
   checked                    False: its bytes are not those of the subject
   works                      regular expression: the works that it takes part in
   presents(subject, mode)    whether it can show this subject at all
@@ -16,7 +18,9 @@ import os
 import re
 import subprocess
 
-from machine import Failure, end, missing, readable, run, spawn, unmount, wait_until
+from machine import Failure, detach, end, missing, readable, run, spawn, unmount, wait_until
+
+COMMAND_PATIENCE = 300  # seconds
 
 
 class Presented:
@@ -41,6 +45,8 @@ class Contender:
     direct = True
     checked = True
     works = ""
+    rounds = None
+    remark = ""
 
     def why_not(self):
         """@return why it cannot be run here at all, or None"""
@@ -56,6 +62,14 @@ class Contender:
     def loop(self, machine, presented, options):
         """Runs the measuring loop on what start() has returned."""
         return machine.loop(presented.path, **options)
+
+    def command(self, presented, words):
+        """Runs a command on it: FILE stands for the file, FOLDER for where it lies.
+
+        @return its output
+        """
+        names = {"FILE": presented.path, "FOLDER": os.path.dirname(presented.path)}
+        return run(*(names.get(word, word) for word in words), timeout=COMMAND_PATIENCE)
 
 
 def serve(command, point, path, what, before=()):
@@ -120,6 +134,7 @@ class File(Contender):
     """The same bytes as a plain file: no tool can be faster."""
     name = "file"
     direct = False
+    works = "^(?!mount-)"
     modes = ("read", "in-place")
 
     def presents(self, subject, mode):
@@ -141,7 +156,7 @@ class Loop(Contender):
         path, offset, length = subject.flat.within(machine)
         device = run("losetup", "--find", "--show", *(["--read-only"] if mode == "read" else []),
                      "--offset", offset, "--sizelimit", length, path).strip()
-        return Presented(device, lambda: run("losetup", "--detach", device))
+        return Presented(device, lambda: detach(device))
 
 
 class Ceiling(Contender):
@@ -350,6 +365,61 @@ class Cipher(Contender):
         return {"bytes": float(found.group(1)), "operations": 0, "seconds": 1}
 
 
+class Guestfish(Contender):
+    """Does the same in virtual machines: no file, but scripts, each for one appliance.
+
+    Subject.guestfish is a list of (image, file with a passphrase or None, lines); OUT in it is a file
+    that one appliance writes and the next one takes.
+    """
+    name = "guestfish"
+    tools = ("guestfish",)
+    checked = False
+    works = "^mount-and-e2fsck$"
+    rounds = 1
+    _accelerated = None  # whether its virtual machine runs with KVM; None: not tried yet
+
+    def presents(self, subject, mode):
+        return mode in self.modes and subject.guestfish is not None
+
+    def _try_kvm(self):
+        """Also builds the appliance, which guestfish keeps."""
+        self._accelerated = True
+        try:
+            self._guestfish(["-a", "/dev/null", "run"])
+        except Failure:
+            self._accelerated = False
+            self._guestfish(["-a", "/dev/null", "run"])
+            self.remark = "(guestfish runs without KVM, with which its appliance does not start here.)"
+
+    def _guestfish(self, words, **options):
+        environment = dict(os.environ)
+        if not self._accelerated:
+            environment["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
+        return run("guestfish", *words, env=environment, timeout=COMMAND_PATIENCE, **options)
+
+    def start(self, machine, subject, place, mode):
+        if self._accelerated is None:
+            self._try_kvm()
+        out = os.path.join(place, "out")
+        scripts = [(out if image == "OUT" else machine.path(image), key and machine.path(key),
+                    [line.replace("OUT", out) for line in lines])
+                   for image, key, lines in subject.guestfish]
+        return Presented(scripts)
+
+    def command(self, presented, words):
+        said = ""
+        for image, key, lines in presented.path:
+            # Commands are arguments, so that standard input is free for the passphrase.
+            script = [word for line in ["run", *lines] for word in [":", *line.split()]][1:]
+            if key is None:
+                said += self._guestfish(["--ro", "-a", image, *script])
+                continue
+            with open(key, encoding="utf-8") as file:
+                said += self._guestfish(["--ro", "--keys-from-stdin", "-a", image, *script],
+                                        input=file.read() + "\n")
+        return said
+
+
 # In the order of the table.
 ALL = [Peelfs(), Ceiling(), Naive(), File(), Cipher(), StorageDaemon(), QemuNbd(), Nbdkit(), Loop(),
-       Xmount(), Libyal()]
+       Xmount(), Libyal(), Guestfish()]

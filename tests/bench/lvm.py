@@ -23,10 +23,11 @@ STRIPE = 65536
 
 def segment(first, count, stripes):
     """@param stripes: [(name of the physical volume, first extent)]"""
-    listed = ", ".join(f'"{name}", {start}' for name, start in stripes)
+    # In lines, as LVM writes it: libvslvm reads no other.
+    listed = ",\n".join(f'"{name}", {start}' for name, start in stripes)
     size = f"stripe_size = {STRIPE // SECTOR}\n" if len(stripes) > 1 else ""
     return (f"segment1 {{\nstart_extent = {first}\nextent_count = {count}\ntype = \"striped\"\n"
-            f"stripe_count = {len(stripes)}\n{size}stripes = [ {listed} ]\n}}\n")
+            f"stripe_count = {len(stripes)}\n{size}stripes = [\n{listed}\n]\n}}\n")
 
 
 def metadata(group, sizes, volumes):

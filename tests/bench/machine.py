@@ -43,9 +43,15 @@ def run(*command, **options):
     except subprocess.TimeoutExpired as error:
         raise Failure(f"{command[0]} did not end within {error.timeout:.0f} s") from error
     if done.returncode not in accept:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["it said nothing"]
-        raise Failure(f"{os.path.basename(str(command[0]))} failed with {done.returncode}: {words[0]}")
+        raise Failure(f"{os.path.basename(str(command[0]))} failed with {done.returncode}: "
+                      + (gist(done.stderr) or gist(done.stdout) or "it said nothing"))
     return done.stdout
+
+
+def gist(text):
+    """@return the line of what a tool said that tells most: the first that says error, or the last"""
+    lines = text.strip().splitlines()
+    return next((line for line in lines if "error:" in line), lines[-1] if lines else "")
 
 
 def wait_until(ready, what, process=None):
@@ -63,8 +69,8 @@ def last_words(process):
     if process is None or not hasattr(process, "log"):
         return ""
     process.log.seek(0)
-    words = process.log.read().decode(errors="replace").strip().splitlines()
-    return ": " + words[-1] if words else ""
+    words = gist(process.log.read().decode(errors="replace"))
+    return ": " + words if words else ""
 
 
 def readable(path):
@@ -85,7 +91,11 @@ def spawn(*command, **options):
     except OSError as error:
         raise Failure(f"{command[0]} cannot be run: {error.strerror}") from error
     process.log = log
+    _running.append(process)
     return process
+
+
+_running = []  # what spawn() has started and nobody has ended
 
 
 def end(process, ask=True):
@@ -98,6 +108,8 @@ def end(process, ask=True):
         process.kill()
         process.wait()
     process.log.close()
+    if process in _running:
+        _running.remove(process)
 
 
 def mounts_below(folder):
@@ -198,6 +210,7 @@ class Machine:
         self._count = 0
 
     def __enter__(self):
+        """@throws Failure if the programs are not there"""
         os.makedirs(self.data, exist_ok=True)
         self.clean_up()  # what a killed run left behind
         os.makedirs(self.places, exist_ok=True)
@@ -215,10 +228,25 @@ class Machine:
     def clean_up(self):
         for point in mounts_below(self.data):
             unmount(point)
+        for process in list(_running):
+            end(process)
         for device, backing in loop_devices():
             if backing.startswith(self.data + "/"):
-                subprocess.run(["losetup", "-d", device], capture_output=True, check=False)
+                detach(device)
         shutil.rmtree(self.places, ignore_errors=True)
+
+    def need_space(self, size):
+        """@throws Failure if the disk has less than `size` bytes left"""
+        left = shutil.disk_usage(self.data).free
+        if left < size:
+            raise Failure(f"the disk of {self.data} has {left // MIB} MiB left, and {size // MIB} MiB are "
+                          "needed; use --data for another place, or --size for smaller images")
+
+    def remove(self, names):
+        """Removes images, unless they are kept for the next run."""
+        for name in names if not self.kept else ():
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.path(name))
 
     def path(self, name):
         """@return the absolute path of a file in the data folder"""
@@ -236,6 +264,10 @@ class Machine:
         text = run(self.io_loop, *(f"{key}={value}" for key, value in options.items()), path,
                    timeout=PATIENCE + float(options.get("seconds", 1)))
         return json.loads(text)
+
+
+def detach(device):
+    subprocess.run(["losetup", "--detach", device], capture_output=True, check=False)
 
 
 def loop_devices():

@@ -15,14 +15,15 @@ def number(value):
 def table(results):
     """@return the lines of the table"""
     lines = []
-    noted = set()
+    headed = set()
     for subject, work in results.rows():
         row = results.of(subject, work)
         ours = row.get(REFERENCE)
         unit = next(iter(row.values())).unit
-        if results.notes.get(subject) and subject not in noted:
-            noted.add(subject)
-            lines += ["", f"{subject}: {results.notes[subject]}"]
+        if subject not in headed:
+            headed.add(subject)
+            lines += ["", f"== {subject}: {results.titles[subject]} =="]
+            lines += [results.notes[subject]] if results.notes[subject] else []
         lines += ["", f"{subject} · {work} ({unit})",
                   f"  {'':22} {'best':>9} {'median':>9} {'spread':>7}   "
                   f"{'peelfs is, times as good':<24} target"]
@@ -42,10 +43,13 @@ def table(results):
 
 
 def target_lines(results):
-    """@return a line for each target: what it is, and whether it was reached"""
+    """@return a line for each target: what it is, and whether it was reached; of a part of the works
+    (--only) only those that were measured"""
     lines = []
     for target in targets.ALL:
         ratios = target.ratios(results, REFERENCE)
+        if ratios is None and results.partial:
+            continue
         what = f"{target.subject} · {target.work} against {target.peer.replace('|', ' or ')}"
         verdict = "not measured" if ratios is None else (
             f"best {ratios[0]:<6.2f} median {ratios[1]:<6.2f} {target.verdict(*ratios)}")

@@ -36,8 +36,10 @@ class Series:
 class Results:
     series: dict = field(default_factory=dict)    # (subject, work, contender) -> Series
     failures: list = field(default_factory=list)  # (subject, work or None, contender, reason)
+    partial: bool = False                         # only what the user asked for
     about: dict = field(default_factory=dict)     # the machine, versions, options
 
+    titles: dict = field(default_factory=dict)    # subject -> what it is
     notes: dict = field(default_factory=dict)     # subject -> what a reader must know
 
     def add(self, subject, work, contender, values):

@@ -3,7 +3,7 @@
 builds it, and calls it."""
 import argparse
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import hashlib
 import os
 import platform
@@ -29,6 +29,7 @@ class Effort:
     rounds: int
     seconds: float  # of one measurement
     size: int       # of an image
+    turn: int = 0   # the number of the round
 
 
 QUICK = Effort(2, 0.25, 512 * MIB)
@@ -85,6 +86,7 @@ class Bench:
         except (Failure, OSError) as failure:
             self.results.fail(subject.name, None, "all", f"the image cannot be made: {failure}")
             return
+        self.results.titles[subject.name] = subject.title
         self.results.notes[subject.name] = subject.note
         say(f"{subject.name}: measuring")
         files = [self.machine.path(name) for name in subject.everything()]
@@ -123,6 +125,8 @@ class Bench:
                 if contender.checked and expected and expected != self.look(subject, shown.path):
                     raise Failure("shows other bytes than are in the image")
                 presented[contender] = shown
+                if contender.remark:
+                    self.results.notes[subject.name] += contender.remark
                 if contender not in keep:
                     shown.stop()
             except (Failure, OSError) as failure:
@@ -138,11 +142,14 @@ class Bench:
     def one_turn(self, subject, work, row, presented, turn):
         """One measurement for each contender; who is first changes from round to round."""
         start = turn % len(row) if row else 0
+        effort = replace(self.effort, turn=turn)
         for contender in row[start:] + row[:start]:
+            if contender.rounds is not None and turn >= contender.rounds:
+                continue
             try:
                 shown = subject if work.fresh else presented[contender]
                 self.results.add(subject, work, contender,
-                                 work.measure(self.machine, shown, contender, self.effort))
+                                 work.measure(self.machine, shown, contender, effort))
             except (Failure, OSError) as failure:
                 self.results.fail(subject.name, work.name, contender.name, str(failure))
                 row.remove(contender)
@@ -167,12 +174,25 @@ def installed(results):
     return found
 
 
+VERSIONED = ("qemu-storage-daemon", "nbdfuse", "nbdkit")
+
+
+def version(tool):
+    """@return what looks like a version in what the tool says of itself"""
+    with contextlib.suppress(Failure):
+        found = re.search(r"\d+(\.\d+)+", machines.run(tool, "--version"))
+        return found.group() if found else "of no known version"
+    return "of no known version"
+
+
 def about(options, effort):
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = re.search(r"model name\s*: (.*)", file.read())
     return {"machine": f"{os.cpu_count()} x {model.group(1) if model else platform.machine()}, "
                        f"Linux {platform.release()}",
-            "peelfs": options.peelfs,
+            "peelfs": f"{options.peelfs}, {version(options.peelfs)}",
+            "peers": "; ".join(f"{tool} {version(tool)}" for tool in VERSIONED
+                               if not machines.missing(tool)),
             "rounds": f"{effort.rounds} of {effort.seconds} s each, images of {effort.size // MIB} MiB",
             "began": time.strftime("%Y-%m-%d %H:%M:%S")}
 
@@ -217,7 +237,7 @@ def main():
     if options.list:
         list_all()
         return 0
-    results = Results(about=about(options, effort))
+    results = Results(partial=bool(options.only), about=about(options, effort))
     data = options.data or tempfile.mkdtemp(prefix="peelfs-bench-", dir="/var/tmp")
     data = os.path.join(data, f"{effort.size // MIB}M")
     interrupted = False
@@ -225,8 +245,12 @@ def main():
         with machines.Machine(options.peelfs, options.programs, data, bool(options.data)) as machine:
             bench = Bench(machine, effort, options, results)
             available = installed(results)
-            for subject in subjects.ALL:
+            # At most: the images of all subjects, or of one with what is left between its steps.
+            machine.need_space((16 if options.data else 7) * effort.size)
+            for number, subject in enumerate(subjects.ALL):
                 bench.measure_subject(subject, available)
+                later = {name for other in subjects.ALL[number + 1:] for name in other.everything()}
+                machine.remove(set(subject.everything()) - later)
     except KeyboardInterrupt:
         interrupted = True
         say("interrupted: this is what there is so far")

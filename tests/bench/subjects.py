@@ -53,6 +53,7 @@ class Subject:
     nbdkit: Optional[list] = None         # arguments behind --unix
     libyal: Optional[list] = None         # command, without the mount point
     flat: Optional[Flat] = None
+    guestfish: Optional[list] = None      # scripts for guestfish, see contenders.Guestfish
     cipher_sector: Optional[int] = None   # AES-256-XTS over sectors of that many bytes
     beside: dict = field(default_factory=dict)  # peelfs on something else: name -> View
     works: tuple = works.READING_SHORT
@@ -201,12 +202,19 @@ def qcow2(name, title, make, plain="plain.raw", maker=Maker.random, **others):
 CHAIN = ("chain1.qcow2", "chain2.qcow2", "chain3.qcow2", "chain4.qcow2")
 STRIPES = ("pv1.img", "pv2.img", "pv3.img", "pv4.img")
 RAW = View("plain", ("plain.raw",))
-TWIN = ("The peers read a LUKS1 container, since they know no LUKS2: the same volume key, cipher and "
-        "bytes, in sectors of 512.")
+TWIN = ("(The peers read a LUKS1 container, since they know no LUKS2: the same volume key, cipher and\n"
+        "bytes, in sectors of 512.)")
 # As peers of a LUKS2 container: what else is needed to read its twin.
 ON_TWIN = {"qemu": in_luks("luks1.img"), "qemu_key": "key", "note": TWIN,
            "nbdkit": ["--filter=luks", "file", "DATA/luks1.img", "passphrase=+DATA/key"],
            "libyal": ["luksdemount", "-p", luks.PASSPHRASE, "DATA/luks1.img"]}
+
+
+# What is nested in a file needs an appliance of its own.
+VARIANT2_CHECK = [
+    ("variant2.raw", "variant2.key", ["cryptsetup-open /dev/volssd10/kvmos crypt",
+                                      "mount-ro /dev/mapper/crypt /", "download /images/os43.qcow2 OUT"]),
+    ("OUT", None, ["e2fsck /dev/lvg1/lvroot correct:true"])]
 
 
 def compressed(name, title, *options):
@@ -257,7 +265,7 @@ ALL = [
     Subject("variant2", "the fixture variant2, with its key derivation",
             lambda maker: maker.fixture("variant2", "lvg1-lvroot", "variant2.key"), None,
             ("variant2.raw",), View("lvg1-lvroot", ("variant2.raw",), "variant2.key"),
-            works=works.FIRST_BYTE + works.CHECKING, exact=True),
+            guestfish=VARIANT2_CHECK, works=works.FIRST_BYTE + works.CHECKING, exact=True),
     Subject("lvs1000", "1,000 logical volumes", Maker.many, None, ("many.img",),
             View("bench-lv0000", ("many.img",)), libyal=["vslvmmount", "DATA/many.img"],
             works=works.LISTING),

@@ -28,6 +28,19 @@ class Target:
                 (False, False): "NO"}[passed]
 
 
+@dataclass(frozen=True)
+class Limit(Target):
+    """A number that must not be exceeded, in the unit of the work, where less is better."""
+
+    def concerns(self, subject, work, peer):
+        return False
+
+    def ratios(self, results, reference):
+        ours = results.find(self.subject, self.work, reference)
+        limit = float(self.peer.split()[0])
+        return ours and (limit / ours.best, limit / ours.median)
+
+
 def _each(subjects, works, peer, at_least):
     return [Target(subject, work, peer, at_least) for subject in subjects for work in works]
 
@@ -51,5 +64,6 @@ ALL = [
     *_each(LUKS, DIRECT + BUFFERED, "nbdfuse+nbdkit", 5),
     *_each(("zlib", "zstd"), DIRECT + BUFFERED, "qemu-storage-daemon", 1.5),
     Target("overlay", "overlay-random-4K-first", "qemu-storage-daemon", 1.5),
+    Limit("nested", "mount-to-first-byte", "50 ms", 1),
     Target("variant2", "mount-and-e2fsck", "guestfish", 50),
 ]

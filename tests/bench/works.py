@@ -31,7 +31,7 @@ class Loop:
     fresh = False
 
     def measure(self, machine, presented, contender, effort):
-        options = dict(self.options, seconds=effort.seconds)
+        options = dict(self.options, seconds=effort.seconds, seed=effort.turn + 1)
         if not contender.direct:
             # The page cache is what it is about: a direct read would go to the disk.
             options.update(direct=0, cold=0)
@@ -109,7 +109,7 @@ class Command:
     name: str
     command: tuple                 # FILE and OUT are replaced
     accept: tuple = (0,)
-    unit = "s"
+    unit = "ms"
     more_is_better = False
     mode = "read"
     parts = ("",)
@@ -125,13 +125,13 @@ class Command:
         run(*words, accept=self.accept, timeout=300)
         taken = time.monotonic() - begin
         shutil.rmtree(place)
-        return (taken,)
+        return (taken * 1000,)
 
 
 @dataclass(frozen=True)
 class MakeFilesystem:
     mode: str
-    unit = "s"
+    unit = "ms"
     more_is_better = False
     parts = ("",)
     fresh = True
@@ -149,7 +149,7 @@ class MakeFilesystem:
                 run("e2fsck", "-fn", shown.path, timeout=300)
             with open(shown.path, "r+b") as file:
                 file.write(bytes(64 * KIB))  # no filesystem for who comes next to look at
-        return (taken,)
+        return (taken * 1000,)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class FirstByte:
 
 @dataclass(frozen=True)
 class MountedCommand:
-    """A command on the file of a new mount: FILE is that file, FOLDER where it lies."""
+    """A command on a new mount, as Contender.command() runs it."""
     name: str
     command: tuple
     with_mount: bool               # whether the time of mounting counts
@@ -187,8 +187,7 @@ class MountedCommand:
         with presenting(machine, subject, contender, "read") as shown:
             if not self.with_mount:
                 begin = time.monotonic()
-            names = {"FILE": shown.path, "FOLDER": os.path.dirname(shown.path)}
-            said = run(*(names.get(word, word) for word in self.command), timeout=300)
+            said = contender.command(shown, self.command)
             taken = time.monotonic() - begin
         if said.count("\n") < self.lines:
             raise Failure(f"{self.command[0]} printed {said.count(chr(10))} lines, and not {self.lines}")
