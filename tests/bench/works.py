@@ -1,13 +1,4 @@
-"""What is timed.
-
-A work has
-  name, unit, more_is_better
-  mode       how the subject must be presented: "read", "overlay" or "in-place"
-  parts      names of the numbers that it returns; ("",) if it is one
-  fresh      True: it presents the subject itself, each time anew
-and, unless it is fresh, measure(machine, presented, contender, effort) -> tuple of numbers;
-if it is, measure(machine, subject, contender, effort) -> tuple of numbers.
-"""
+"""What is timed: each work, and which subjects' rows are made of which."""
 from dataclasses import dataclass, field
 import contextlib
 import os
@@ -19,16 +10,27 @@ from machine import MIB, Failure, drop, run, settle
 KIB = 1 << 10
 
 
+class Work:
+    """What the rounds run.
+
+    Unless it is fresh, measure(machine, presented, contender, effort) works on a subject that is
+    there already. A fresh one gets the subject instead, and has it presented anew each time. Both
+    return a tuple with a number for each part.
+    """
+    unit = "ms"
+    more_is_better = False
+    mode = "read"      # how the subject must be presented: "read", "overlay" or "in-place"
+    parts = ("",)      # what the names of the numbers end with
+    fresh = False
+
+
 @dataclass(frozen=True)
-class Loop:
+class Loop(Work):
     """The measuring loop on the file; `options` as in io_loop.cc."""
     name: str
     unit: str                      # "MB/s" or "ops/s"
     options: dict = field(default_factory=dict)
     more_is_better = True
-    mode = "read"
-    parts = ("",)
-    fresh = False
 
     def measure(self, machine, presented, contender, effort):
         options = dict(self.options, seconds=effort.seconds, seed=effort.turn + 1)
@@ -71,14 +73,14 @@ def presenting(machine, subject, contender, mode):
 
 
 @dataclass(frozen=True)
-class Write:
+class Write(Work):
     """Writes each place once, then all of them again: into a new overlay, or in place. Every write
     reaches the server: O_DIRECT, except for a plain file. What was written is read back, untimed."""
     name: str
-    unit: str
-    mode: str
     options: dict
     amount: int                    # operations at full size
+    unit: str
+    mode: str
     more_is_better = True
     parts = ("-first", "-again")
     fresh = True
@@ -99,21 +101,16 @@ class Write:
 
 def writing(mode):
     touch = {"block": 4 * KIB, "order": "touch", "stride": 64 * KIB}
-    return (Write(f"{mode}-random-4K", "ops/s", mode, touch, 8192),
-            Write(f"{mode}-seq-1M", "MB/s", mode, {"block": MIB}, 256), MakeFilesystem(mode))
+    return (Write(f"{mode}-random-4K", touch, 8192, "ops/s", mode),
+            Write(f"{mode}-seq-1M", {"block": MIB}, 256, "MB/s", mode), MakeFilesystem(mode))
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Work):
     """A command on the file, from its start to its end; OUT is a file that is removed again."""
     name: str
     command: tuple                 # FILE and OUT are replaced
     accept: tuple = (0,)
-    unit = "ms"
-    more_is_better = False
-    mode = "read"
-    parts = ("",)
-    fresh = False
 
     def measure(self, machine, presented, contender, effort):
         place = machine.place()
@@ -129,11 +126,8 @@ class Command:
 
 
 @dataclass(frozen=True)
-class MakeFilesystem:
+class MakeFilesystem(Work):
     mode: str
-    unit = "ms"
-    more_is_better = False
-    parts = ("",)
     fresh = True
 
     @property
@@ -153,13 +147,9 @@ class MakeFilesystem:
 
 
 @dataclass(frozen=True)
-class FirstByte:
+class FirstByte(Work):
     """From the command that mounts to the first bytes that are read."""
     name = "mount-to-first-byte"
-    unit = "ms"
-    more_is_better = False
-    mode = "read"
-    parts = ("",)
     fresh = True
 
     def measure(self, machine, subject, contender, effort):
@@ -170,16 +160,12 @@ class FirstByte:
 
 
 @dataclass(frozen=True)
-class MountedCommand:
+class MountedCommand(Work):
     """A command on a new mount, as Contender.command() runs it."""
     name: str
     command: tuple
     with_mount: bool               # whether the time of mounting counts
     lines: int = 0                 # that it must print, at least
-    unit = "ms"
-    more_is_better = False
-    mode = "read"
-    parts = ("",)
     fresh = True
 
     def measure(self, machine, subject, contender, effort):
