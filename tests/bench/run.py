@@ -33,7 +33,7 @@ class Effort:
 
 
 QUICK = Effort(2, 0.25, 512 * MIB)
-FULL = Effort(5, 0.5, 2048 * MIB)
+FULL = Effort(5, 0.4, 2048 * MIB)
 
 
 def say(text):
