@@ -27,13 +27,15 @@ from results import Results  # noqa: E402
 class Effort:
     """How long it may take."""
     rounds: int
+    few: int        # rounds of works that take long
     seconds: float  # of one measurement
     size: int       # of an image
     turn: int = 0   # the number of the round
 
 
-QUICK = Effort(2, 0.25, 512 * MIB)
-FULL = Effort(5, 0.4, 2048 * MIB)
+QUICK = Effort(3, 2, 0.15, 512 * MIB)
+# More rounds are better than long ones, where other programs run at times.
+FULL = Effort(8, 4, 0.25, 2048 * MIB)
 
 
 def say(text):
@@ -104,7 +106,8 @@ class Bench:
             for turn in range(self.effort.rounds):
                 machines.warm(files)
                 for work, row in rows:
-                    self.one_turn(subject, work, row, presented, turn)
+                    if not work.long or turn < self.effort.few:
+                        self.one_turn(subject, work, row, presented, turn)
 
     def present(self, subject, everyone, keep, stack, expected):
         """Checks what everyone shows.
@@ -193,7 +196,8 @@ def about(options, effort):
             "peelfs": f"{options.peelfs}, {version(options.peelfs)}",
             "peers": "; ".join(f"{tool} {version(tool)}" for tool in VERSIONED
                                if not machines.missing(tool)),
-            "rounds": f"{effort.rounds} of {effort.seconds} s each, images of {effort.size // MIB} MiB",
+            "rounds": f"{effort.rounds} of {effort.seconds} s each, {effort.few} of what takes long; "
+                      f"images of {effort.size // MIB} MiB",
             "began": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
@@ -205,7 +209,7 @@ def parse():
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("--peelfs", metavar="BINARY", required=True)
     parser.add_argument("--programs", metavar="DIR", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--out", metavar="DIR", default="bench-results",
+    parser.add_argument("--out", metavar="DIR", required=True,
                         help="for table.txt, results.json and chart.svg")
     parser.add_argument("--data", metavar="DIR",
                         help="keep the images there for the next run; otherwise below /var/tmp, "
@@ -220,7 +224,7 @@ def parse():
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be 1 or more")
     base = QUICK if options.quick else FULL
-    return options, Effort(options.rounds or base.rounds, base.seconds,
+    return options, Effort(options.rounds or base.rounds, options.rounds or base.few, base.seconds,
                            options.size * MIB if options.size else base.size)
 
 

@@ -97,8 +97,8 @@ class Maker:
         folder = self.machine.path("unfinished-tree")
         shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder)
-        data.tree(folder, self.size // 8)
-        data.ext4_with(path, self.size, folder, "files")
+        data.tree(folder, self.size // 16)
+        data.ext4_with(path, self.size // 2, folder, "files")
         shutil.rmtree(folder)
 
     def keys(self):

@@ -8,6 +8,7 @@ import time
 from machine import MIB, Failure, drop, run, settle
 
 KIB = 1 << 10
+LONGEST_WRITE = 1  # seconds; who is slow writes less
 
 
 class Work:
@@ -22,6 +23,7 @@ class Work:
     mode = "read"      # how the subject must be presented: "read", "overlay" or "in-place"
     parts = ("",)      # what the names of the numbers end with
     fresh = False
+    long = False       # takes part in fewer rounds
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,23 @@ class Write(Work):
     more_is_better = True
     parts = ("-first", "-again")
     fresh = True
+    long = True
 
     def measure(self, machine, subject, contender, effort):
         block = self.options["block"]
         # A quarter of the pieces that there are, or less.
         pieces = effort.size // max(block, self.options.get("stride", 0))
-        options = dict(self.options, direct=int(contender.direct), seconds=30,
-                       limit=min(self.amount, pieces // 4) * block)
+        options = dict(self.options, direct=int(contender.direct), seed=7)
+        limit = min(self.amount, pieces // 4) * block
         with presenting(machine, subject, contender, self.mode) as shown:
-            results = [contender.loop(machine, shown, dict(options, work="write", seed=7))
-                       for _ in self.parts]
+            first = contender.loop(machine, shown, dict(options, work="write", limit=limit,
+                                                        seconds=LONGEST_WRITE))
+            # The same places again, however far it came.
+            options.update(limit=first["bytes"], seconds=10 * LONGEST_WRITE)
+            again = contender.loop(machine, shown, dict(options, work="write"))
             if contender.checked:
-                contender.loop(machine, shown, dict(options, work="verify", seed=7))
-        return tuple(rate(result, self.unit) for result in results)
+                contender.loop(machine, shown, dict(options, work="verify"))
+        return rate(first, self.unit), rate(again, self.unit)
 
 
 def writing(mode):
@@ -111,6 +117,7 @@ class Command(Work):
     name: str
     command: tuple                 # FILE and OUT are replaced
     accept: tuple = (0,)
+    long = True
 
     def measure(self, machine, presented, contender, effort):
         place = machine.place()
@@ -129,6 +136,7 @@ class Command(Work):
 class MakeFilesystem(Work):
     mode: str
     fresh = True
+    long = True
 
     @property
     def name(self):
@@ -151,6 +159,7 @@ class FirstByte(Work):
     """From the command that mounts to the first bytes that are read."""
     name = "mount-to-first-byte"
     fresh = True
+    long = True
 
     def measure(self, machine, subject, contender, effort):
         begin = time.monotonic()
@@ -167,6 +176,7 @@ class MountedCommand(Work):
     with_mount: bool               # whether the time of mounting counts
     lines: int = 0                 # that it must print, at least
     fresh = True
+    long = True
 
     def measure(self, machine, subject, contender, effort):
         begin = time.monotonic()
