@@ -94,7 +94,6 @@ class Bench:
         files = [self.machine.path(name) for name in subject.everything()]
         with contextlib.ExitStack() as stack:
             stack.callback(machines.forget, files)
-            machines.warm(files)
             everyone = dict.fromkeys(contender for work, row in rows for contender in row
                                      if work.mode == "read")
             keep = {contender for work, row in rows for contender in row if not work.fresh}
@@ -103,11 +102,14 @@ class Bench:
             wrong = [contender for contender in everyone if contender not in presented]
             for _, row in rows:
                 row[:] = [contender for contender in row if contender not in wrong]
-            for turn in range(self.effort.rounds):
-                machines.warm(files)
-                for work, row in rows:
-                    if not work.long or turn < self.effort.few:
-                        self.one_turn(subject, work, row, presented, turn)
+            try:
+                for turn in range(self.effort.rounds):
+                    machines.warm(files)
+                    for work, row in rows:
+                        if not work.long or turn < self.effort.few:
+                            self.one_turn(subject, work, row, presented, turn)
+            except Failure as failure:
+                self.results.fail(subject.name, None, "all", str(failure))
 
     def present(self, subject, everyone, keep, stack, expected):
         """Checks what everyone shows.
@@ -120,7 +122,6 @@ class Bench:
         if subject.plain:
             size = os.path.getsize(self.machine.path(subject.plain))
             expected = digest(self.machine.path(subject.plain), size)
-            machines.warm([self.machine.path(subject.plain)])
         for contender in everyone:
             try:
                 shown = contender.start(self.machine, subject, self.machine.place(), "read")
@@ -239,7 +240,8 @@ def list_all():
 def main():
     options, effort = parse()
     if options.list:
-        list_all()
+        with contextlib.suppress(BrokenPipeError):
+            list_all()
         return 0
     results = Results(partial=bool(options.only), about=about(options, effort))
     data = options.data or tempfile.mkdtemp(prefix="peelfs-bench-", dir="/var/tmp")
