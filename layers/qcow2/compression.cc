@@ -1,5 +1,6 @@
 #include "qcow2/compression.h"
 
+#include <libdeflate.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -22,6 +23,24 @@ namespace {
                 " compressed ones");
 }
 
+struct FreeDecompressor {
+  void operator()(libdeflate_decompressor* decompressor) const noexcept {
+    libdeflate_free_decompressor(decompressor);
+  }
+};
+
+/// @return false: not a whole stream of exactly this length, which may be right all the same
+bool deflated_whole(Bytes packed, MutableBytes out) {
+  thread_local const std::unique_ptr<libdeflate_decompressor, FreeDecompressor> decompressor(
+      libdeflate_alloc_decompressor());
+  if (!decompressor) throw std::bad_alloc();
+  // What follows the end marker in its sector is somebody else's; nobody asks for how much it took.
+  return libdeflate_deflate_decompress_ex(decompressor.get(), packed.data(), packed.size(),
+                                          out.data(), out.size(), nullptr,
+                                          nullptr) == LIBDEFLATE_SUCCESS;
+}
+
+/// Copes with streams that have no end, and says what is wrong with others.
 class Inflater {
  public:
   Inflater() {
@@ -81,6 +100,8 @@ void decompress(std::uint8_t type, Bytes packed, MutableBytes out) {
     unzstd(packed, out);
     return;
   }
+  // Two to three times as fast as zlib.
+  if (deflated_whole(packed, out)) return;
   thread_local Inflater inflater;
   inflater.run(packed, out);
 }
