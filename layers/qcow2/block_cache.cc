@@ -9,6 +9,17 @@ namespace {
 /// What an entry costs besides its bytes, so that many small ones are bounded too.
 constexpr std::size_t entry_overhead = 192;
 
+struct Recent {
+  BlockCache::Key key;
+  BlockCache::Block block;
+};
+
+/// Where the calling thread keeps a block, in the place of whatever has the same hash.
+Recent& recent_of(const BlockCache::Key& key) {
+  thread_local std::array<Recent, 8> recent;
+  return recent.at((BlockCache::Hash{}(key) >> 16U) % recent.size());
+}
+
 }  // namespace
 
 BlockCache::BlockCache(std::size_t capacity, std::size_t shards)
@@ -78,6 +89,15 @@ std::size_t BlockCache::used() const {
 std::uint64_t BlockCache::new_owner() noexcept {
   static std::atomic<std::uint64_t> next{1};
   return next.fetch_add(1, std::memory_order_relaxed);
+}
+
+BlockCache::Block RecentBlocks::find(const BlockCache::Key& key) {
+  const Recent& recent = recent_of(key);
+  return recent.key == key ? recent.block : nullptr;
+}
+
+void RecentBlocks::keep(const BlockCache::Key& key, BlockCache::Block block) {
+  recent_of(key) = {key, std::move(block)};
 }
 
 Caches& process_caches() {

@@ -45,10 +45,11 @@ class BlockCache {
   /// An owner's number that nobody had before in this process.
   static std::uint64_t new_owner() noexcept;
 
- private:
   struct Hash {
     std::size_t operator()(const Key& key) const noexcept;
   };
+
+ private:
   struct Entry {
     Key key;
     std::size_t cost = 0;
@@ -64,6 +65,15 @@ class BlockCache {
 
   const std::size_t shard_capacity_;
   std::vector<Shard> shards_;
+};
+
+/// What the calling thread has found last, of blocks that never change: no lock is taken, and the
+/// cache's own is left to others. Holds up to 8 blocks a thread beyond what the cache counts.
+class RecentBlocks {
+ public:
+  /// @return null when the thread has not kept it, or has kept another in its place since
+  static BlockCache::Block find(const BlockCache::Key& key);
+  static void keep(const BlockCache::Key& key, BlockCache::Block block);
 };
 
 /// The caches that images share.

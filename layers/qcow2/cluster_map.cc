@@ -87,10 +87,14 @@ const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& curso
   // Offsets are multiples of 512: the lowest bit is free to tell the tables' blocks apart, which
   // differ in length.
   const BlockCache::Key key{cache_owner_, offset | (table == Table::l1 ? 1U : 0U)};
-  BlockCache::Block found = cache_.find(key);
+  BlockCache::Block found = RecentBlocks::find(key);
   if (!found) {
-    found = std::make_shared<const Buffer>(read_up_to(file_, offset, length));
-    cache_.insert(key, found);
+    found = cache_.find(key);
+    if (!found) {
+      found = std::make_shared<const Buffer>(read_up_to(file_, offset, length));
+      cache_.insert(key, found);
+    }
+    RecentBlocks::keep(key, found);
   }
   place = {std::move(found), offset};
   return *place.block;

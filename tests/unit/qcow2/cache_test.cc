@@ -82,5 +82,22 @@ TEST(BlockCache, ManyThreads) {
   EXPECT_LE(cache.used(), 200'000U);
 }
 
+TEST(RecentBlocks, AreTheThreadsOwn) {
+  const std::uint64_t owner = BlockCache::new_owner();
+  EXPECT_EQ(RecentBlocks::find({owner, 512}), nullptr);
+  RecentBlocks::keep({owner, 512}, block(10, 1));
+  EXPECT_EQ(RecentBlocks::find({owner, 512})->at(0), std::byte{1});
+  EXPECT_EQ(RecentBlocks::find({owner, 513}), nullptr);
+  EXPECT_EQ(RecentBlocks::find({owner + 1, 512}), nullptr);
+  std::thread([owner] { EXPECT_EQ(RecentBlocks::find({owner, 512}), nullptr); }).join();
+}
+
+TEST(RecentBlocks, AreFew) {
+  const std::uint64_t owner = BlockCache::new_owner();
+  const BlockCache::Block kept = block(10);
+  for (std::uint64_t id = 0; id < 1000; ++id) RecentBlocks::keep({owner, id * 4096}, kept);
+  EXPECT_LE(kept.use_count(), 9);
+}
+
 }  // namespace
 }  // namespace peelfs::qcow2
