@@ -40,6 +40,8 @@ Terminal::Terminal(const std::string& command) {
   process_ = ::forkpty(&terminal_, nullptr, nullptr, nullptr);
   if (process_ < 0) throw std::runtime_error("forkpty");
   if (process_ == 0) {
+    // As in a terminal that somebody has just opened, also where the tests run under nohup.
+    ::signal(SIGHUP, SIG_DFL);
     ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
     ::_exit(127);
   }
