@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 namespace peelfs::cli {
@@ -48,6 +49,38 @@ std::string leave_namespaces() {
 
 bool bind(const std::string& from, const std::string& to, unsigned long more = 0) {
   return ::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | more, nullptr) == 0;
+}
+
+/// Shows one entry of a directory at another place: the real one, whatever lies below it.
+void show_entry(const std::filesystem::directory_entry& entry, const std::string& to) {
+  std::error_code ignored;
+  if (entry.is_symlink(ignored)) {
+    std::filesystem::copy_symlink(entry.path(), to, ignored);
+  } else if (entry.is_directory(ignored)) {
+    if (::mkdir(to.c_str(), 0755) == 0) bind(entry.path(), to, MS_REC);
+  } else {
+    const int fd = ::open(to.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) ::close(fd);
+    bind(entry.path(), to);
+  }
+}
+
+/// Puts a directory in the place of /run/blkid. Only root makes that one, and may not have come to
+/// it yet: then all of /run is shown again, with ours in it.
+bool show_as_run_blkid(const std::string& own, const std::string& folder) {
+  if (bind(own, "/run/blkid")) return true;
+  const std::string run = folder + "/run";
+  if (::mkdir(run.c_str(), 0755) != 0 ||
+      ::mount("tmpfs", run.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") != 0) {
+    return false;
+  }
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/run", error)) {
+    show_entry(entry, run + "/" + entry.path().filename().string());
+  }
+  const std::string blkid = run + "/blkid";
+  return !error && ::mkdir(blkid.c_str(), 0755) == 0 && bind(own, blkid) &&
+         bind(run, "/run", MS_REC);
 }
 
 }  // namespace
@@ -93,9 +126,10 @@ std::string write_device_list(const std::string& folder, const std::vector<std::
   for (const std::string& member : members) {
     list << R"(<device DEVNO="0x0000" TIME="1.0" PRI="0" TYPE="btrfs">)" << member << "</device>\n";
   }
-  // libblkid trusts no environment in some processes; there it looks in its usual place.
-  bind(own, "/run/blkid");
-  return list.flush() ? path : "";
+  if (!list.flush()) return "";
+  // libblkid trusts the environment of root only; for all others it looks in its usual place.
+  if (!show_as_run_blkid(own, folder) && ::geteuid() != 0) return "";
+  return path;
 }
 
 }  // namespace peelfs::cli
