@@ -45,6 +45,16 @@ class FileState {
   std::uint64_t size() const;             ///< i_size, in bytes
   std::uint64_t allocated_bytes() const;  ///< block maps included
 
+  /// See BlockDevice::rely_on(). Whoever was refused once stays so: nobody may write to one of two
+  /// devices of a file that is only read through the other.
+  std::shared_ptr<const void> rely_on(const std::string& by);
+  /// Why it cannot be written: the name of an image that is based on it; empty: it can be.
+  std::string relied_on_by() const;
+  bool relied_on() const noexcept { return relied_on_; }
+  /// To be told before each write. @throws Error(Fault::denied) with EROFS when somebody relies on
+  /// it
+  void about_to_write();
+
  private:
   friend class Writer;
   struct Pending {
@@ -61,6 +71,9 @@ class FileState {
   std::map<std::uint64_t, Pending> pending_;  ///< by the first block of the file
   std::uint64_t size_;
   std::uint64_t allocated_;  ///< bytes
+  std::string relied_on_by_;
+  std::atomic<bool> relied_on_ = false;
+  bool written_ = false;
 
   // The writer's own, under its mutex:
   std::uint64_t fresh_blocks_ = 0;  ///< pending blocks that were free before
