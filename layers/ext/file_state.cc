@@ -74,6 +74,7 @@ void FileState::about_to_write() {
 }
 
 void FileState::add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks) {
+  pending_blocks_ += blocks;
   const auto next = pending_.upper_bound(logical);
   if (next != pending_.begin()) {
     auto& [begin, run] = *std::prev(next);
