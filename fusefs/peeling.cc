@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "overlay/tables.h"
+
 namespace peelfs {
 
 namespace {
@@ -43,7 +45,7 @@ Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
   for (const SourceFailure& failure : opened.failures) warnings_.emplace_back(failure.error.what());
 
   sources_ = std::move(opened.sources);
-  for (std::string& remark : overlay::cover(sources_, request.overlay)) {
+  for (std::string& remark : overlay::cover(sources_, request.overlay, &overlays_)) {
     warnings_.push_back(std::move(remark));
   }
   for (const Source& source : sources_) {
@@ -56,7 +58,23 @@ Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
                           " may change: only its owner or root can read without that");
     }
   }
+  if (request.overlay.kind != overlay::Request::Kind::persistent) overlays_.clear();
   peel();
+  for (std::string& remark : remember_tables()) warnings_.push_back(std::move(remark));
+}
+
+std::vector<std::string> Peeling::remember_tables() {
+  std::vector<std::string> remarks;
+  const std::shared_ptr<const Tree> tree = scanner_->tree();
+  for (const overlay::OpenedOverlay& one : overlays_) {
+    try {
+      overlay::remember(one, overlay::table_places(*tree, *one.device));
+    } catch (const Error& error) {
+      remarks.push_back("overlay " + one.path +
+                        " knows its source by fewer places than it could: " + error.what());
+    }
+  }
+  return remarks;
 }
 
 void Peeling::peel() {
@@ -135,6 +153,7 @@ std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) 
   // Clones and what is opened again later take the same key.
   keys_->add_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, std::move(key));
   publish();
+  remember_tables();
   return std::nullopt;
 }
 

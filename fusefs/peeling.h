@@ -62,12 +62,15 @@ class Peeling {
  private:
   explicit Peeling(std::shared_ptr<KeyRing> keys) : keys_(std::move(keys)) {}
   void peel();
+  /// Binds overlays to what was found in their sources. @return what a person should know
+  std::vector<std::string> remember_tables();
   void publish();
 
   std::shared_ptr<KeyRing> keys_;
   Limits limits_;
   std::map<std::string, std::string> headers_;
   std::vector<Source> sources_;
+  std::vector<overlay::OpenedOverlay> overlays_;  ///< those that can be written
   std::vector<std::string> warnings_;
   std::size_t failed_sources_ = 0;
   std::mutex scanning_;

@@ -104,6 +104,14 @@ class BlockDevice {
   /// Why it is not writable, for a person; empty: a layer below knows, or nobody asked to write.
   virtual std::string read_only_reason() const { return {}; }
 
+  /// Says that an image is read on top of these bytes (they are its backing file): whoever shows
+  /// the same storage refuses to write to it from then on.
+  /// @param by the image's name, for messages
+  /// @return to be kept as long as that is so; null: nothing is done about it here (a file of the
+  ///   host is locked by whoever opens it)
+  /// @throws Error(Fault::denied) with EBUSY when it has been written to already
+  virtual std::shared_ptr<const void> rely_on(const std::string& by) const;
+
   /// Where bytes that are written at `offset` go: host_file and lower are overwritten in place,
   /// computed goes to store() or store_zeroes(). Only for WriteKind::zeroes and discard there is
   /// `zero`: it reads as zero already, and nothing is to be done. The answer holds as map()'s does.

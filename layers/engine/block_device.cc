@@ -41,6 +41,10 @@ void BlockDevice::store_zeroes(std::uint64_t offset, std::uint64_t length, Write
       .with_errno(EOPNOTSUPP);
 }
 
+std::shared_ptr<const void> BlockDevice::rely_on(const std::string&) const {
+  return nullptr;
+}
+
 Extent BlockDevice::computed_from(std::uint64_t, std::uint64_t length) const {
   return Extent::zeroes(length);
 }

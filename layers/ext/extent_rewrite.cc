@@ -20,6 +20,10 @@ void put(MutableBytes bytes, std::size_t at, std::uint64_t value, std::size_t si
   for (std::size_t i = 0; i < size; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
 }
 
+std::size_t node_capacity(std::uint64_t block_size) {
+  return (block_size - 12) / 12;
+}
+
 /// A leaf of the old tree or the new one.
 struct Leaf {
   std::uint32_t logical = 0;
@@ -36,12 +40,7 @@ class Rewrite {
   }
 
   RewrittenMap run(const std::vector<WrittenRun>& runs) {
-    const ExtentNode root = decode_extent_node(inode_.block, std::nullopt);
-    if (root.depth == 0) {
-      leaves_.push_back({root.entries.empty() ? 0 : root.entries.front().logical, 0});
-    } else {
-      find_leaves(root);
-    }
+    const ExtentNode root = find_leaves();
     std::vector<Leaf> fresh;
     std::size_t next_run = 0;
     std::vector<WrittenRun> rest = runs;
@@ -82,8 +81,23 @@ class Rewrite {
     return std::move(result_);
   }
 
+  std::uint64_t leaves() {
+    find_leaves();
+    return leaves_.size();
+  }
+
  private:
-  std::size_t capacity() const { return (volume_.block_size() - 12) / 12; }
+  std::size_t capacity() const { return node_capacity(volume_.block_size()); }
+
+  ExtentNode find_leaves() {
+    ExtentNode root = decode_extent_node(inode_.block, std::nullopt);
+    if (root.depth == 0) {
+      leaves_.push_back({root.entries.empty() ? 0 : root.entries.front().logical, 0});
+    } else {
+      find_leaves(root);
+    }
+    return root;
+  }
 
   void find_leaves(const ExtentNode& root) {
     std::vector<ExtentEntry> level = root.entries;
@@ -243,6 +257,28 @@ class Rewrite {
 RewrittenMap rewrite_extents(const Volume& volume, const Inode& inode,
                              const std::vector<WrittenRun>& runs, const TakeBlock& take) {
   return Rewrite(volume, inode, take).run(runs);
+}
+
+std::uint64_t most_new_extent_nodes(std::uint64_t block_size, std::uint64_t leaves,
+                                    std::uint64_t runs, std::uint64_t blocks) {
+  const std::uint64_t capacity = node_capacity(block_size);
+  // A run lies in one leaf, or in a gap between two, unless it covers whole leaves of extents that
+  // are unwritten. It can split an extent of those in three.
+  const std::uint64_t touched = std::min(leaves, 2 * runs);
+  const std::uint64_t entries = 2 * (runs + touched) + blocks / most_written;
+  const std::uint64_t fresh = 2 * touched + entries / capacity;
+  // All nodes above leaves are made anew.
+  std::uint64_t above = 0;
+  for (std::uint64_t level = leaves + fresh; level > root_entries;) {
+    level = div_round_up(level, capacity);
+    above += level;
+  }
+  return fresh + above;
+}
+
+std::uint64_t count_leaves(const Volume& volume, const Inode& inode) {
+  const TakeBlock none;
+  return Rewrite(volume, inode, none).leaves();
 }
 
 }  // namespace peelfs::ext

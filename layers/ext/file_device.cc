@@ -36,6 +36,7 @@ class FileDevice : public BlockDevice {
   }
 
   Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
+    parts_.state->about_to_write();
     const Extent extent = any_extent(offset, length);
     if (extent.kind == ExtentKind::lower) {
       parts_.writer->check_in_place(extent.offset, extent.length);
@@ -48,9 +49,17 @@ class FileDevice : public BlockDevice {
     parts_.writer->store(parts_.state, offset, data);
   }
   std::uint32_t write_granule() const noexcept override { return parts_.volume->block_size(); }
-  bool writable() const noexcept override { return parts_.writer != nullptr; }
+  bool writable() const noexcept override {
+    return parts_.writer != nullptr && !parts_.state->relied_on();
+  }
   std::string read_only_reason() const override {
+    if (const std::string by = parts_.state->relied_on_by(); !by.empty()) {
+      return "'" + printable(by) + "' is based on it";
+    }
     return parts_.refusal.empty() ? parts_.volume->device().read_only_reason() : parts_.refusal;
+  }
+  std::shared_ptr<const void> rely_on(const std::string& by) const override {
+    return parts_.state->rely_on(by);
   }
   void flush() const override {
     if (parts_.writer) parts_.writer->flush();

@@ -42,7 +42,39 @@ std::uint64_t FileState::allocated_bytes() const {
   return allocated_;
 }
 
+std::shared_ptr<const void> FileState::rely_on(const std::string& by) {
+  const std::unique_lock lock(mutex_);
+  if (written_) {
+    throw Error(Fault::denied, "the backing file has been written to as a file of its own")
+        .advice("unmount, and do not write to a file that an image is based on")
+        .with_errno(EBUSY);
+  }
+  if (!relied_on_) relied_on_by_ = by;
+  relied_on_ = true;
+  return std::make_shared<const std::string>(by);
+}
+
+std::string FileState::relied_on_by() const {
+  const std::shared_lock lock(mutex_);
+  return relied_on_by_;
+}
+
+void FileState::about_to_write() {
+  {
+    const std::shared_lock lock(mutex_);
+    if (written_) return;
+  }
+  const std::unique_lock lock(mutex_);
+  if (relied_on_) {
+    throw Error(Fault::denied, "'" + printable(relied_on_by_) + "' is based on it")
+        .advice("writing to a backing file changes every image that is based on it")
+        .with_errno(EROFS);
+  }
+  written_ = true;
+}
+
 void FileState::add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks) {
+  pending_blocks_ += blocks;
   const auto next = pending_.upper_bound(logical);
   if (next != pending_.begin()) {
     auto& [begin, run] = *std::prev(next);

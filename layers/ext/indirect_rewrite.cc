@@ -114,4 +114,12 @@ RewrittenMap rewrite_indirect(const Volume& volume, const Inode& inode,
   return Rewrite(volume, inode, take).run(runs);
 }
 
+std::uint64_t most_new_indirect_blocks(std::uint64_t block_size, std::uint64_t runs,
+                                       std::uint64_t blocks) {
+  const std::uint64_t fan_out = block_size / 4;
+  // Those that point to data, those above them, and the one above all.
+  const std::uint64_t lowest = 2 * runs + blocks / fan_out;
+  return lowest + std::min(lowest, 2 * runs + lowest / fan_out) + 1;
+}
+
 }  // namespace peelfs::ext

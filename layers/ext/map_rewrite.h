@@ -39,4 +39,17 @@ RewrittenMap rewrite_extents(const Volume& volume, const Inode& inode,
 RewrittenMap rewrite_indirect(const Volume& volume, const Inode& inode,
                               const std::vector<WrittenRun>& runs, const TakeBlock& take);
 
+/// At most how many blocks the rewriting of a map takes, so that they can be had before what is to
+/// be written is accepted.
+/// @param leaves of the old tree, from count_leaves()
+/// @param runs how many, of `blocks` blocks in all
+std::uint64_t most_new_extent_nodes(std::uint64_t block_size, std::uint64_t leaves,
+                                    std::uint64_t runs, std::uint64_t blocks);
+std::uint64_t most_new_indirect_blocks(std::uint64_t block_size, std::uint64_t runs,
+                                       std::uint64_t blocks);
+
+/// Leaves of an extent tree; the root counts as one where it is the only node.
+/// @throws Error when it is damaged
+std::uint64_t count_leaves(const Volume& volume, const Inode& inode);
+
 }  // namespace peelfs::ext

@@ -168,6 +168,7 @@ void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
   std::uint64_t blocks = std::min(run.blocks, wanted), physical = 0;
   const bool in_place = run.physical && !behind_end;
   bool fresh = false;
+  if (!in_place) reserve_nodes(file, blocks);
   if (in_place) {
     physical = *run.physical;
     // Blocks behind the end hold nothing of the file, whatever the map says of them.
@@ -245,7 +246,48 @@ std::uint64_t Writer::node_reserve() const {
   for (const std::shared_ptr<FileState>& file : dirty_) {
     blocks += 16 + 2 * file->pending_.size() + file->fresh_blocks_ / (volume_->block_size() / 4);
   }
-  return blocks;
+  return blocks - std::min<std::uint64_t>(blocks, nodes_.size());
+}
+
+/// Of the map of one file, with what is pending and more.
+std::uint64_t Writer::most_nodes(FileState& file, std::uint64_t more_runs,
+                                 std::uint64_t more_blocks) const {
+  const std::uint64_t runs = file.pending_.size() + more_runs;
+  const std::uint64_t blocks = file.pending_blocks_ + more_blocks;
+  if (runs == 0) return 0;
+  if (!file.inode_.has(flag_extents)) {
+    return most_new_indirect_blocks(volume_->block_size(), runs, blocks);
+  }
+  if (!file.leaves_) file.leaves_ = count_leaves(*volume_, file.inode_);
+  return most_new_extent_nodes(volume_->block_size(), *file.leaves_, runs, blocks);
+}
+
+/// Before a run of one file becomes pending: whatever a flush will write has its place by then.
+void Writer::reserve_nodes(FileState& file, std::uint64_t blocks) {
+  std::uint64_t needed = 0;
+  for (const std::shared_ptr<FileState>& one : dirty_) {
+    const bool grows = one.get() == &file;
+    needed += most_nodes(*one, grows ? 1 : 0, grows ? blocks : 0);
+  }
+  make_nodes(needed);
+}
+
+/// @throws Error with ENOSPC, and keeps those that there are
+void Writer::make_nodes(std::uint64_t count) {
+  const std::uint64_t block_size = volume_->block_size();
+  if (nodes_.size() < count && allocator_->available() < count - nodes_.size()) release_kept();
+  while (nodes_.size() < count) {
+    const std::uint64_t most =
+        std::min<std::uint64_t>(count - nodes_.size(), most_at_once / block_size);
+    const Allocator::Run run = allocator_->take(0, most);
+    try {
+      claim_space(volume_->device(), run.first * block_size, run.count * block_size);
+    } catch (...) {
+      allocator_->give_back(run);
+      throw;
+    }
+    for (std::uint64_t i = 0; i < run.count; ++i) nodes_.push_back(run.first + i);
+  }
 }
 
 void Writer::flush() {
@@ -266,16 +308,17 @@ RewrittenMap Writer::rewrite(FileState& file) {
   }
   std::vector<std::uint64_t> taken;
   const TakeBlock take = [&] {
-    const Allocator::Run run = allocator_->take(runs.empty() ? 0 : runs.front().physical, 1);
-    taken.push_back(run.first);
-    return run.first;
+    make_nodes(1);
+    taken.push_back(nodes_.back());
+    nodes_.pop_back();
+    return taken.back();
   };
   try {
     if (runs.empty()) return {.root = file.inode_.block, .added = {}, .freed = {}, .late = {}};
     return file.inode_.has(flag_extents) ? rewrite_extents(*volume_, file.inode_, runs, take)
                                          : rewrite_indirect(*volume_, file.inode_, runs, take);
   } catch (...) {
-    for (const std::uint64_t block : taken) allocator_->give_back({block, 1});
+    nodes_.insert(nodes_.end(), taken.begin(), taken.end());
     throw;
   }
 }
@@ -290,7 +333,7 @@ void Writer::commit() {
     // Nothing refers to the new nodes, and what is marked as used without being so harms nobody:
     // what is pending stays so, and may succeed the next time.
     for (const auto& [file, map] : maps) {
-      for (const std::uint64_t block : map.added) allocator_->give_back({block, 1});
+      nodes_.insert(nodes_.end(), map.added.begin(), map.added.end());
     }
     throw;
   }
@@ -308,6 +351,8 @@ void Writer::commit() {
     const std::unique_lock lock(file->mutex_);
     file->pending_.clear();
     file->fresh_blocks_ = 0;
+    file->pending_blocks_ = 0;
+    file->leaves_.reset();
     node_cache().forget(volume_->id(), file->number_);
     file->load_map();
     for (const std::uint64_t block : map.freed) allocator_->give_back({block, 1});
@@ -350,6 +395,8 @@ void Writer::write_inode(FileState& file, const RewrittenMap& map) {
 
 void Writer::finish() {
   release_kept();
+  for (const std::uint64_t block : nodes_) allocator_->give_back({block, 1});
+  nodes_.clear();
   allocator_->write_groups();
   or_never_again([&] {
     volume_->device().flush();

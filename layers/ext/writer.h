@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <string>
@@ -45,6 +46,16 @@ class FileState {
   std::uint64_t size() const;             ///< i_size, in bytes
   std::uint64_t allocated_bytes() const;  ///< block maps included
 
+  /// See BlockDevice::rely_on(). Whoever was refused once stays so: nobody may write to one of two
+  /// devices of a file that is only read through the other.
+  std::shared_ptr<const void> rely_on(const std::string& by);
+  /// Why it cannot be written: the name of an image that is based on it; empty: it can be.
+  std::string relied_on_by() const;
+  bool relied_on() const noexcept { return relied_on_; }
+  /// To be told before each write. @throws Error(Fault::denied) with EROFS when somebody relies on
+  /// it
+  void about_to_write();
+
  private:
   friend class Writer;
   struct Pending {
@@ -61,10 +72,15 @@ class FileState {
   std::map<std::uint64_t, Pending> pending_;  ///< by the first block of the file
   std::uint64_t size_;
   std::uint64_t allocated_;  ///< bytes
+  std::string relied_on_by_;
+  std::atomic<bool> relied_on_ = false;
+  bool written_ = false;
 
   // The writer's own, under its mutex:
-  std::uint64_t fresh_blocks_ = 0;  ///< pending blocks that were free before
-  bool inode_has_space_ = false;    ///< see claim_space()
+  std::uint64_t fresh_blocks_ = 0;       ///< pending blocks that were free before
+  std::uint64_t pending_blocks_ = 0;     ///< all of them
+  std::optional<std::uint64_t> leaves_;  ///< of the extent tree on the disk, once counted
+  bool inode_has_space_ = false;         ///< see claim_space()
 };
 
 /// One for each filesystem that is written to. Thread-safe.
@@ -108,6 +124,10 @@ class Writer {
   Allocator::Run take(FileState& file, std::uint64_t logical, std::uint64_t wanted);
   void release_kept();
   std::uint64_t node_reserve() const;
+  std::uint64_t most_nodes(FileState& file, std::uint64_t more_runs,
+                           std::uint64_t more_blocks) const;
+  void make_nodes(std::uint64_t count);
+  void reserve_nodes(FileState& file, std::uint64_t blocks);
   void commit();
   void or_never_again(const std::function<void()>& steps);
   RewrittenMap rewrite(FileState& file);
@@ -124,6 +144,9 @@ class Writer {
   std::unique_ptr<const SystemZone> zone_;
   std::set<std::shared_ptr<FileState>> dirty_;
   std::map<std::uint32_t, Kept> kept_;  ///< by inode
+  /// Blocks for the nodes that the maps of what is pending come to need. They are taken, and have
+  /// space below, before a write is accepted.
+  std::vector<std::uint64_t> nodes_;
   std::mutex files_mutex_;
   std::map<std::uint32_t, std::weak_ptr<FileState>> files_;
 };

@@ -86,10 +86,10 @@ void remark_left_out(const std::string& directory, const std::vector<std::string
 }
 
 void cover_for_writing(std::vector<Source>& sources, const std::string& directory,
-                       const Request& request, std::vector<std::string>& remarks) {
+                       const Request& request, std::vector<std::string>& remarks,
+                       std::vector<OpenedOverlay>& opened) {
   const std::vector<std::string> paths = overlay_paths(sources, directory);
   Made made;
-  std::vector<OpenedOverlay> opened;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     Base base = open_base(sources[i]);
     if (!overlay_exists(paths[i])) {
@@ -153,18 +153,20 @@ std::vector<std::string> overlay_paths(const std::vector<Source>& sources,
   return paths;
 }
 
-std::vector<std::string> cover(std::vector<Source>& sources, const Request& request) {
+std::vector<std::string> cover(std::vector<Source>& sources, const Request& request,
+                               std::vector<OpenedOverlay>* opened) {
   std::vector<std::string> remarks;
+  std::vector<OpenedOverlay> written;
   switch (request.kind) {
     case Request::Kind::none:
       break;
     case Request::Kind::persistent:
       require_directory(request);
-      cover_for_writing(sources, request.directory, request, remarks);
+      cover_for_writing(sources, request.directory, request, remarks, written);
       break;
     case Request::Kind::temporary: {
       const ScratchDirectory scratch;
-      cover_for_writing(sources, scratch.path(), request, remarks);
+      cover_for_writing(sources, scratch.path(), request, remarks, written);
       break;
     }
     case Request::Kind::view:
@@ -172,6 +174,7 @@ std::vector<std::string> cover(std::vector<Source>& sources, const Request& requ
       cover_for_reading(sources, request, remarks);
       break;
   }
+  if (opened != nullptr) *opened = std::move(written);
   return remarks;
 }
 

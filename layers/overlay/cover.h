@@ -27,9 +27,11 @@ struct Request {
 /// Opens or makes the overlay of every source and puts it over it. Nothing is shown before: an
 /// unwritable directory, a full disk, two sources of one name fail here, and then no overlay is
 /// left behind that was not there before.
+/// @param opened takes what was opened for writing, to be kept; may be null
 /// @return things that a person should know
 /// @throws Error
-std::vector<std::string> cover(std::vector<Source>& sources, const Request& request);
+std::vector<std::string> cover(std::vector<Source>& sources, const Request& request,
+                               std::vector<OpenedOverlay>* opened = nullptr);
 
 /// The overlays of the sources that have one, each under its path.
 /// @throws Error(Fault::usage) when two sources would have the same

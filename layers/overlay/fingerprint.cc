@@ -32,21 +32,17 @@ std::string sha256_of(Bytes bytes) {
   return text;
 }
 
-Sample sample_at(const BlockDevice& disk, std::uint64_t offset, std::uint64_t length) {
-  return {offset, length, sha256_of(read_bytes(disk, offset, length))};
-}
-
 std::vector<Sample> take_samples(const BlockDevice& disk) {
   std::vector<Sample> samples;
   const std::uint64_t size = disk.size();
   if (size == 0) return samples;
-  samples.push_back(sample_at(disk, 0, std::min(size, end_length)));
+  samples.push_back(take_sample(disk, 0, std::min(size, end_length)));
   if (size <= end_length) return samples;
-  samples.push_back(sample_at(disk, std::max(end_length, size - end_length),
-                              std::min(end_length, size - end_length)));
+  samples.push_back(take_sample(disk, std::max(end_length, size - end_length),
+                                std::min(end_length, size - end_length)));
   const std::uint64_t step = round_down(size / (spread_count + 1), 4096);
   for (std::uint64_t i = 1; i <= spread_count && step >= spread_length; ++i) {
-    samples.push_back(sample_at(disk, i * step, spread_length));
+    samples.push_back(take_sample(disk, i * step, spread_length));
   }
   return samples;
 }
@@ -70,7 +66,39 @@ std::string time_text(const timespec& time) {
   return text.data() + ("." + fraction);
 }
 
+nlohmann::ordered_json encode(const std::vector<Sample>& samples) {
+  auto json = nlohmann::ordered_json::array();
+  for (const Sample& sample : samples) {
+    json.push_back({sample.offset, sample.length, sample.sha256});
+  }
+  return json;
+}
+
+std::vector<Sample> decode_samples(const nlohmann::json& json) {
+  std::vector<Sample> samples;
+  for (const auto& sample : json) {
+    samples.push_back({sample.at(0).get<std::uint64_t>(), sample.at(1).get<std::uint64_t>(),
+                       sample.at(2).get<std::string>()});
+  }
+  return samples;
+}
+
+/// @return the first of them that is not among those that were read now
+const Sample* first_other(const std::vector<Sample>& stored, const std::vector<Sample>& current) {
+  const auto other = std::find_if(stored.begin(), stored.end(), [&](const Sample& sample) {
+    return std::none_of(current.begin(), current.end(), [&](const Sample& now) {
+      return now.offset == sample.offset && now.length == sample.length &&
+             now.sha256 == sample.sha256;
+    });
+  });
+  return other == stored.end() ? nullptr : &*other;
+}
+
 }  // namespace
+
+Sample take_sample(const BlockDevice& disk, std::uint64_t offset, std::uint64_t length) {
+  return {offset, length, sha256_of(read_bytes(disk, offset, length))};
+}
 
 std::string Sample::describe() const {
   if (offset == 0) return "the first " + std::to_string(length) + " bytes";
@@ -105,10 +133,8 @@ Buffer encode(const Fingerprint& fingerprint) {
   if (!fingerprint.block_device) {
     json["mtime"] = {fingerprint.mtime.tv_sec, fingerprint.mtime.tv_nsec};
   }
-  json["samples"] = nlohmann::ordered_json::array();
-  for (const Sample& sample : fingerprint.samples) {
-    json["samples"].push_back({sample.offset, sample.length, sample.sha256});
-  }
+  json["samples"] = encode(fingerprint.samples);
+  if (!fingerprint.tables.empty()) json["tables"] = encode(fingerprint.tables);
   const std::string text =
       json.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
   const Bytes bytes = as_bytes(text);
@@ -132,11 +158,8 @@ Fingerprint decode_fingerprint(Bytes text) {
       result.mtime.tv_sec = json.at("mtime").at(0).get<std::time_t>();
       result.mtime.tv_nsec = json.at("mtime").at(1).get<long>();
     }
-    for (const auto& sample : json.at("samples")) {
-      result.samples.push_back({sample.at(0).get<std::uint64_t>(),
-                                sample.at(1).get<std::uint64_t>(),
-                                sample.at(2).get<std::string>()});
-    }
+    result.samples = decode_samples(json.at("samples"));
+    if (json.contains("tables")) result.tables = decode_samples(json.at("tables"));
     return result;
   } catch (const nlohmann::json::exception& error) {
     throw Error(Fault::damaged, "what the overlay says of its source cannot be understood")
@@ -152,15 +175,12 @@ Difference compare(const Fingerprint& stored, const Fingerprint& current) {
     return {"its source had " + std::to_string(stored.size) + " bytes, and this one has " +
             std::to_string(current.size)};
   }
-  for (std::size_t i = 0; i < stored.samples.size(); ++i) {
-    const Sample& sample = stored.samples[i];
-    const auto same =
-        std::find_if(current.samples.begin(), current.samples.end(), [&](const Sample& other) {
-          return other.offset == sample.offset && other.length == sample.length;
-        });
-    if (same == current.samples.end() || same->sha256 != sample.sha256) {
-      return {"the source's bytes differ from those it was made for: " + sample.describe()};
-    }
+  if (const Sample* const other = first_other(stored.samples, current.samples)) {
+    return {"the source's bytes differ from those it was made for: " + other->describe()};
+  }
+  if (const Sample* const other = first_other(stored.tables, current.tables)) {
+    return {"the source's bytes differ from those it was made for: " + other->describe() +
+            ", where a table or a super block of what lies on it was"};
   }
   if (stored.block_device != current.block_device) {
     return {"its source was " + std::string(stored.block_device ? "a block device" : "a file") +

@@ -30,12 +30,17 @@ struct Fingerprint {
   bool block_device = false;
   timespec mtime{};
   std::vector<Sample> samples;
+  /// Where the tables and super blocks of what lies on the disk are; see tables.h.
+  std::vector<Sample> tables;
 };
 
-/// Reads the samples: some 6 MiB.
+/// Reads the samples: some 6 MiB, without those of tables.
 /// @param disk what the overlay covers @param format "raw" or "qcow2"
 Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
                              const std::string& format);
+
+/// Reads one. @param offset bytes; the range lies within the disk
+Sample take_sample(const BlockDevice& disk, std::uint64_t offset, std::uint64_t length);
 
 Buffer encode(const Fingerprint& fingerprint);
 /// @throws Error(Fault::damaged)

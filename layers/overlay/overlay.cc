@@ -9,6 +9,7 @@
 
 #include "host/folder.h"
 #include "host/image_lock.h"
+#include "overlay/tables.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
 #include "qcow2/overlay.h"
@@ -121,10 +122,21 @@ Fingerprint required_fingerprint(const BlockDevice& image, const std::string& pa
   throw not_ours(path, "a qcow2 image without peelfs' note of its source");
 }
 
+/// The source as it is now, looked at where the overlay remembers it.
+Fingerprint fingerprint_now(const Source& source, const Base& base, const Fingerprint& stored) {
+  Fingerprint current = take_fingerprint(source, *base.disk, base.format);
+  for (const Sample& sample : stored.tables) {
+    const std::uint64_t size = base.disk->size();
+    if (sample.offset > size || sample.length > size - sample.offset) continue;  // another size
+    current.tables.push_back(take_sample(*base.disk, sample.offset, sample.length));
+  }
+  return current;
+}
+
 /// @return a remark
 std::string check_source(const std::string& path, const Source& source, const Base& base,
                          const Fingerprint& stored, Fingerprint& current, bool accept) {
-  current = take_fingerprint(source, *base.disk, base.format);
+  current = fingerprint_now(source, base, stored);
   const Difference difference = compare(stored, current);
   if (difference.what.empty()) {
     if (stored.path == current.path) return "";
@@ -165,9 +177,10 @@ bool untouched(const OpenedOverlay& overlay, const Sample& sample) {
 void check_half_committed(const OpenedOverlay& overlay, const Source& source,
                           const Fingerprint& stored) {
   Fingerprint rest = stored;
-  std::erase_if(rest.samples, [&](const Sample& sample) { return !untouched(overlay, sample); });
-  const Difference difference =
-      compare(rest, take_fingerprint(source, *overlay.base.disk, overlay.base.format));
+  const auto touched = [&](const Sample& sample) { return !untouched(overlay, sample); };
+  std::erase_if(rest.samples, touched);
+  std::erase_if(rest.tables, touched);
+  const Difference difference = compare(rest, fingerprint_now(source, overlay.base, rest));
   if (difference.what.empty() || !difference.certain) return;
   throw Error(Fault::denied, "overlay " + overlay.path + " does not belong to " + source.path)
       .found(difference.what)
@@ -259,6 +272,22 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   result.device = std::make_shared<ExactDisk>(result.disk, *result.base.disk,
                                               printable(source.path) + " with overlay " + path);
   return result;
+}
+
+void remember(const OpenedOverlay& overlay, const std::vector<ByteRange>& places) {
+  auto stored = stored_fingerprint(*overlay.image);
+  if (!stored) return;
+  const std::vector<ByteRange> fresh = not_yet_sampled(places, *stored);
+  for (const ByteRange& place : fresh) {
+    try {
+      stored->tables.push_back(take_sample(*overlay.base.disk, place.offset, place.length));
+    } catch (const Error&) {
+      continue;  // what cannot be read now tells nothing later
+    }
+  }
+  if (!fresh.empty()) {
+    qcow2::write_extension(*overlay.image, {fingerprint_extension, encode(*stored)});
+  }
 }
 
 void mark_committing(const OpenedOverlay& overlay) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/byte_range.h"
 #include "host/source.h"
 #include "overlay/base.h"
 #include "overlay/fingerprint.h"
@@ -51,6 +52,12 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
 /// @throws Error: in use, no overlay of peelfs, another source's, being committed
 OpenedOverlay open_overlay(const std::string& path, const Source& source, Base base, Mode mode,
                            bool accept_source);
+
+/// Lets the overlay know its source by more places, too, from now on; those that it knows already
+/// are passed over, and what is too much (see tables.h). Durable.
+/// @param overlay open for writing @param places bytes of the covered disk
+/// @throws Error(Fault::unsupported): no room for them, and then it knows what it knew
+void remember(const OpenedOverlay& overlay, const std::vector<ByteRange>& places);
 
 /// Says durably that its source is about to be changed.
 void mark_committing(const OpenedOverlay& overlay);

@@ -1,4 +1,9 @@
 // Header extensions of our own: other programs keep what they do not know.
+//
+// A disk writes 512 bytes at once, and the list is longer. Therefore every step changes one head
+// (type and length; 8 bytes at a multiple of 8) or one field of the header and no other byte that
+// anybody reads, and is durable before the next one begins. Between any two steps the list is whole
+// and says the same as before, but for the step that publishes.
 #include <algorithm>
 #include <array>
 
@@ -11,13 +16,16 @@ namespace peelfs::qcow2 {
 
 namespace {
 
-/// Nothing: what an extension is called that was taken away. Its bytes stay where they are.
+/// Nothing: what an extension is called that was taken away. What stands in it nobody reads.
 constexpr std::uint32_t extension_void = 0x70656c00;
+constexpr std::size_t head_size = 8;
 
 struct Place {
   std::uint32_t type = 0;
   std::size_t at = 0;  ///< of its type field, bytes
   std::size_t length = 0;
+  std::size_t end() const noexcept { return round_up(at + head_size + length, 8); }
+  std::size_t size() const noexcept { return end() - at; }
 };
 
 /// The first cluster and where its extensions lie.
@@ -25,31 +33,133 @@ struct Area {
   Buffer cluster;
   std::vector<Place> extensions;
   std::size_t end_marker = 0;
-  std::size_t limit = 0;
+  bool ended = false;     ///< by a mark, and not because there is no room for one
+  std::size_t limit = 0;  ///< where the area ends: the backing file's name, or the cluster's end
+  std::size_t name_at = 0, name_size = 0;  ///< of the backing file; 0: there is none
+
+  Bytes data_of(const Place& place) const {
+    return Bytes(cluster).subspan(place.at + head_size, place.length);
+  }
+  /// The one that counts: a power cut may leave two of a type.
+  const Place* last_of(std::uint32_t type) const {
+    const auto found = std::find_if(extensions.rbegin(), extensions.rend(),
+                                    [type](const Place& place) { return place.type == type; });
+    return found == extensions.rend() ? nullptr : &*found;
+  }
 };
 
 Area read_area(const BlockDevice& file) {
   const Header header = read_header(file);  // has checked every length
   Area area;
   area.cluster = read_up_to(file, 0, header.cluster_size());
-  area.limit = header.disk.backing_file_offset != 0
-                   ? std::min<std::size_t>(header.disk.backing_file_offset, area.cluster.size())
-                   : area.cluster.size();
+  area.name_at = header.disk.backing_file_offset;
+  area.name_size = header.disk.backing_file_size;
+  area.limit =
+      area.name_at != 0 ? std::min(area.name_at, area.cluster.size()) : area.cluster.size();
   const ByteReader reader(area.cluster, "qcow2 header extensions");
   std::size_t at = header.disk.header_length;
-  while (at + 8 <= area.limit && reader.be32(at) != extension_end) {
+  while (at + head_size <= area.limit) {
+    area.ended = reader.be32(at) == extension_end;
+    if (area.ended) break;
     area.extensions.push_back({reader.be32(at), at, reader.be32(at + 4)});
-    at = round_up(at + 8 + area.extensions.back().length, 8);
+    at = area.extensions.back().end();
   }
   area.end_marker = at;
   return area;
 }
 
-std::size_t put_extension(MutableBytes cluster, std::size_t at, std::uint32_t type, Bytes data) {
-  put_be(cluster, at, type);
-  put_be(cluster, at + 4, static_cast<std::uint32_t>(data.size()));
-  std::copy(data.begin(), data.end(), cluster.begin() + static_cast<std::ptrdiff_t>(at + 8));
-  return round_up(at + 8 + data.size(), 8);
+using Head = std::array<std::byte, head_size>;
+
+Head head_of(std::uint32_t type, std::size_t length) {
+  Head head{};
+  put_be(head, 0, type);
+  put_be(head, 4, static_cast<std::uint32_t>(length));
+  return head;
+}
+/// Of an extension of nothing that takes up that many bytes with its head.
+Head void_of(std::size_t size) {
+  return head_of(extension_void, size - head_size);
+}
+
+void write_durably(const BlockDevice& file, std::size_t at, Bytes bytes) {
+  write(file, at, bytes);
+  file.flush();
+}
+
+/// Puts an extension where nobody looks but at the head.
+/// @param next the head that stands behind it then; empty: the one that is there
+void put(const BlockDevice& file, std::size_t at, std::uint32_t type, Bytes data, Bytes next) {
+  Buffer behind(round_up(data.size(), 8));
+  std::copy(data.begin(), data.end(), behind.begin());
+  behind.insert(behind.end(), next.begin(), next.end());
+  if (!behind.empty()) write_durably(file, at + head_size, behind);
+  write_durably(file, at, head_of(type, data.size()));
+}
+
+/// Takes all of a type away but the one at `kept`.
+void take_others(const BlockDevice& file, std::uint32_t type, std::size_t kept) {
+  for (const Place& place : read_area(file).extensions) {
+    if (place.type != type || place.at == kept) continue;
+    write_durably(file, place.at, head_of(extension_void, place.length));
+  }
+}
+
+/// Where an extension can be put.
+struct Room {
+  std::size_t at = 0;
+  std::size_t size = 0;
+  bool last = true;  ///< at the list's end; else in an extension of nothing
+};
+
+/// The smallest one that is large enough; at the list's end when there is no other.
+Room find_room(const Area& area, std::size_t needed) {
+  const std::size_t end = area.end_marker + head_size;
+  Room best{area.end_marker, area.limit > end ? area.limit - end : 0};
+  for (const Place& place : area.extensions) {
+    if (place.type != extension_void || place.size() < needed) continue;
+    if (best.last || place.size() < best.size) best = {place.at, place.size(), false};
+  }
+  return best;
+}
+
+/// Lets the extension behind an empty one and that one change places, or makes one of two that are
+/// empty. @return false: it is too large to
+bool move_back(const BlockDevice& file, const Area& area, const Place& empty, const Place& next) {
+  if (next.type == extension_void) {
+    write_durably(file, empty.at, void_of(empty.size() + next.size()));
+    return true;
+  }
+  // The head that is to follow it must not lie on its own.
+  if (next.size() >= empty.size()) return false;
+  put(file, empty.at, next.type, area.data_of(next), void_of(empty.size()));
+  return true;
+}
+
+/// Moves the backing file's name, which other programs put right behind the list, to the end of the
+/// cluster. @return false: there it is, or nobody knows where the list ends
+bool move_name(const BlockDevice& file, const Area& area) {
+  if (area.name_at == 0 || !area.ended) return false;
+  const std::size_t to = round_down(area.cluster.size() - area.name_size, 8);
+  if (to < area.name_at + area.name_size) return false;
+  write_durably(file, to, Bytes(area.cluster).subspan(area.name_at, area.name_size));
+  Head field{};
+  put_be(field, 0, std::uint64_t{to});
+  write_durably(file, 8, field);
+  return true;
+}
+
+/// One step on the way to room at the list's end. @return false: there is no more to be had
+bool tidy(const BlockDevice& file, const Area& area) {
+  for (std::size_t i = 0; i < area.extensions.size(); ++i) {
+    const Place& place = area.extensions[i];
+    if (place.type != extension_void) continue;
+    if (i + 1 == area.extensions.size()) {
+      write_durably(file, place.at, head_of(extension_end, 0));
+      return true;
+    }
+    if (move_back(file, area, place, area.extensions[i + 1])) return true;
+  }
+  return move_name(file, area);
 }
 
 Error no_room(std::size_t wanted, std::size_t room) {
@@ -59,65 +169,40 @@ Error no_room(std::size_t wanted, std::size_t room) {
       .with_errno(ENOSPC);
 }
 
-/// Writes all extensions anew. Not atomic; only when there is no room to append.
-void rewrite(const BlockDevice& file, const Area& area, const HeaderExtension& extension) {
-  Buffer cluster = area.cluster;
-  const std::size_t first = area.extensions.empty() ? area.end_marker : area.extensions[0].at;
-  std::fill(cluster.begin() + static_cast<std::ptrdiff_t>(first),
-            cluster.begin() + static_cast<std::ptrdiff_t>(area.limit), std::byte{0});
-  std::size_t at = first;
-  for (const Place& place : area.extensions) {
-    if (place.type == extension.type || place.type == extension_void) continue;
-    at = put_extension(cluster, at, place.type,
-                       Bytes(area.cluster).subspan(place.at + 8, place.length));
-  }
-  if (at + 16 + extension.data.size() > area.limit) {
-    throw no_room(extension.data.size() + 16, area.limit - at);
-  }
-  put_extension(cluster, at, extension.type, extension.data);
-  write(file, 0, cluster);
-  file.flush();
-}
-
 }  // namespace
 
 std::optional<Buffer> read_extension(const BlockDevice& file, std::uint32_t type) {
   const Area area = read_area(file);
-  std::optional<Buffer> data;
-  for (const Place& place : area.extensions) {
-    if (place.type != type) continue;  // the last one is the one that counts
-    const Bytes bytes = Bytes(area.cluster).subspan(place.at + 8, place.length);
-    data.emplace(bytes.begin(), bytes.end());
-  }
-  return data;
+  const Place* const place = area.last_of(type);
+  if (place == nullptr) return std::nullopt;
+  const Bytes data = area.data_of(*place);
+  return Buffer(data.begin(), data.end());
 }
 
 void write_extension(const BlockDevice& file, const HeaderExtension& extension) {
-  const Area area = read_area(file);
-  const std::size_t length = round_up(8 + extension.data.size(), 8);
-  if (area.end_marker + length + 8 > area.limit) return rewrite(file, area, extension);
-  // Behind the mark that ends the list nobody looks. What stands there is durable before the mark
-  // becomes the extension's head, which one sector's write does at once.
-  Buffer added(length);  // ends with the new mark, which is zeroes
-  std::copy(extension.data.begin(), extension.data.end(), added.begin());
-  write(file, area.end_marker + 8, added);
-  file.flush();
-  std::array<std::byte, 8> head{};
-  put_be(head, 0, extension.type);
-  put_be(head, 4, static_cast<std::uint32_t>(extension.data.size()));
-  write(file, area.end_marker, head);
-  file.flush();
+  Area area = read_area(file);
+  if (const Place* const old = area.last_of(extension.type)) {
+    take_others(file, extension.type, old->at);
+    area = read_area(file);
+  }
+  const std::size_t needed = round_up(head_size + extension.data.size(), 8);
+  Room room = find_room(area, needed);
+  while (room.size < needed) {
+    if (!tidy(file, area)) throw no_room(needed, room.size);
+    area = read_area(file);
+    room = find_room(area, needed);
+  }
+  const Head next =
+      room.last ? head_of(extension_end, 0) : void_of(std::max(room.size - needed, head_size));
+  const bool exact = !room.last && room.size == needed;
+  put(file, room.at, extension.type, extension.data, exact ? Bytes() : Bytes(next));
+  // At once: qemu turns the order of those that it does not know around when it writes the header.
+  take_others(file, extension.type, room.at);
 }
 
 void remove_extension(const BlockDevice& file, std::uint32_t type) {
-  const Area area = read_area(file);
-  for (const Place& place : area.extensions) {
-    if (place.type != type) continue;
-    std::array<std::byte, 4> field{};
-    put_be(field, 0, extension_void);
-    write(file, place.at, field);
-  }
-  file.flush();
+  if (const Place* const last = read_area(file).last_of(type)) take_others(file, type, last->at);
+  take_others(file, type, 0);
 }
 
 }  // namespace peelfs::qcow2

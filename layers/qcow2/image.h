@@ -31,6 +31,7 @@ struct Image {
   std::shared_ptr<Writer> writer;         ///< null: the image is only read
   std::string read_only_reason;           ///< why, if its file could be written
   std::shared_ptr<const void> relied_on;  ///< of a backing file: see uses.h
+  std::shared_ptr<const void> relies_on;  ///< on a raw one: see BlockDevice::rely_on()
 
   /// What is missing, worst first: the reason why some bytes cannot be read ("degraded"), then
   /// notes.

@@ -77,7 +77,10 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
   const std::string format = image.header.backing_format.empty() ? probe_format(*found.device)
                                                                  : image.header.backing_format;
   // "file" and "host_device" are what old qemu stored for raw.
-  if (format == "raw" || format == "file" || format == "host_device") return found.device;
+  if (format == "raw" || format == "file" || format == "host_device") {
+    image.relies_on = found.device->rely_on(chain.first);
+    return found.device;
+  }
   if (format != "qcow2") {
     throw Error(Fault::unsupported, "backing files of format '" + format + "' cannot be read")
         .expected("raw or qcow2")

@@ -57,10 +57,11 @@ class FullHost : public ::testing::Test {
 
   std::string at(const std::string& name) const { return folder_ / name; }
 
-  /// An ext4 of `size` that holds what is in the folder `tree`.
-  void make_ext4(const std::string& image, const std::string& tree, const std::string& size) const {
-    must_run("truncate -s " + size + " " + at(image) + " && /sbin/mke2fs -q -F -t ext4 -m 0 -d " +
-             at(tree) + " " + at(image));
+  /// A filesystem of `size` that holds what is in the folder `tree`. @param kind for mke2fs -t
+  void make_ext(const std::string& image, const std::string& tree, const std::string& size,
+                const std::string& kind = "ext4") const {
+    must_run("truncate -s " + size + " " + at(image) + " && /sbin/mke2fs -q -F -t " + kind +
+             " -m 0 -d " + at(tree) + " " + at(image));
   }
 
   /// Writes scattered over the disk, so that data and tables compete for the last blocks, until
@@ -114,7 +115,7 @@ class FullHostFilesystem : public FullHost, public ::testing::WithParamInterface
 TEST_P(FullHostFilesystem, RefusesBeforeItAccepts) {
   must_run("mkdir " + at("tree") + " && qemu-img create -q -f qcow2 -o cluster_size=" + GetParam() +
            " " + at("tree/os43.qcow2") + " 32M");
-  make_ext4("image", "tree", "12M");
+  make_ext("image", "tree", "12M");
   {
     Claim claim;
     const Opened opened = open_ext(writable_file_device(at("image")), claim);
@@ -129,16 +130,27 @@ TEST_P(FullHostFilesystem, RefusesBeforeItAccepts) {
 
 INSTANTIATE_TEST_SUITE_P(ClusterSizes, FullHostFilesystem, ::testing::Values("512", "65536"));
 
+/// A filesystem between two others, and how long what is written to it is.
+struct Middle {
+  const char* kind;
+  std::size_t step;
+};
+void PrintTo(const Middle& middle, std::ostream* out) {
+  *out << middle.kind << " in pieces of " << middle.step;
+}
+
 /// The tables of the filesystem in the middle are written for the first time, too, in an image that
-/// has to allocate for them. (Whole clusters, so that the file stays in one piece: the nodes of a
-/// scattered file's map are reserved in their filesystem, but not in what that lies on.)
-TEST_F(FullHost, TwoFilesystemsDeep) {
+/// has to allocate for them. Whole clusters leave the file in one piece; parts of them leave holes
+/// in it, and its map needs nodes.
+class FullHostTwoDeep : public FullHost, public ::testing::WithParamInterface<Middle> {};
+
+TEST_P(FullHostTwoDeep, RefusesBeforeItAccepts) {
   must_run("mkdir " + at("inner") + " " + at("outer") + " && qemu-img create -q -f qcow2 " +
            at("inner/os43.qcow2") + " 32M");
-  make_ext4("middle", "inner", "64M");
+  make_ext("middle", "inner", "64M", GetParam().kind);
   must_run("qemu-img convert -O qcow2 -o cluster_size=4096 " + at("middle") + " " +
            at("outer/disk.qcow2"));
-  make_ext4("image", "outer", "16M");
+  make_ext("image", "outer", "16M");
   {
     Claim outer_claim;
     Claim inner_claim;
@@ -148,7 +160,7 @@ TEST_F(FullHost, TwoFilesystemsDeep) {
         open_ext(qcow2::open_overlay(outer.devices[0].device, nullptr, "disk"), inner_claim);
     ASSERT_EQ(inner.devices.size(), 1U);
     const DevicePtr disk = qcow2::open_overlay(inner.devices[0].device, nullptr, "os43");
-    ASSERT_NO_FATAL_FAILURE(fill(*disk, 65536));
+    ASSERT_NO_FATAL_FAILURE(fill(*disk, GetParam().step));
     EXPECT_NO_THROW(disk->flush());
   }
   dump("image", "disk.qcow2");
@@ -156,6 +168,11 @@ TEST_F(FullHost, TwoFilesystemsDeep) {
   dump("middle", "os43.qcow2");
   check("os43.qcow2");
 }
+
+INSTANTIATE_TEST_SUITE_P(Pieces, FullHostTwoDeep,
+                         ::testing::Values(Middle{"ext4", 65536}, Middle{"ext4", 4096},
+                                           Middle{"ext4 -b 1024", 4096}, Middle{"ext2", 4096},
+                                           Middle{"ext2 -b 1024", 4096}));
 
 }  // namespace
 }  // namespace peelfs::test

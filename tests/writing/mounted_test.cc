@@ -1,15 +1,14 @@
 // Writing through a mount by the real program: what survives kill -9, and a power cut.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <filesystem>
-#include <optional>
 #include <regex>
 #include <thread>
 
 #include "mount/mounted.h"
 #include "writing/client.h"
+#include "writing/cut/recorded_mount.h"
 #include "writing/cut/subjects.h"
 
 namespace peelfs::test {
@@ -130,23 +129,6 @@ TEST_P(MountedWriting, KillLosesNothingThatWasSynced) {
   }
   EXPECT_GT(syncs, 2U * rounds) << "hardly anything was promised";
 }
-
-/// The recorder goes into the next mount's process by the environment.
-class RecordedMount {
- public:
-  RecordedMount(const std::string& images, const std::string& log, const std::string& arguments) {
-    write_file(log, {});
-    ::setenv(record_directory, std::filesystem::canonical(images).c_str(), 1);
-    ::setenv(record_log, log.c_str(), 1);
-    ::setenv("LD_PRELOAD", PEELFS_RECORDER, 1);
-    mount_.emplace(arguments);
-    for (const char* const name : {record_directory, record_log, "LD_PRELOAD"}) ::unsetenv(name);
-  }
-  const Mount& operator*() const { return *mount_; }
-
- private:
-  std::optional<Mount> mount_;
-};
 
 /// The disk's bytes when nothing was written to it.
 Buffer untouched_bytes(const Subject& subject, const Disk& disk, const std::string& folder) {

@@ -1,0 +1,25 @@
+// Where a source is looked at because whoever uses it changes something there: partition tables,
+// the headers of volumes and of encryption, super blocks.
+#pragma once
+
+#include <vector>
+
+#include "engine/byte_range.h"
+#include "overlay/fingerprint.h"
+#include "peelfs/block_device.h"
+#include "scan/scanner.h"
+
+namespace peelfs::overlay {
+
+/// The beginning and the end of every device that was found, which is where all of those are, as
+/// far as they are bytes of `disk`, or are computed from such (encryption).
+/// @param disk one of the tree's own
+/// @return sorted by how deep the devices lie, outermost first; not longer than some thousands
+std::vector<ByteRange> table_places(const Tree& tree, const BlockDevice& disk);
+
+/// Those of the places that no sample of the fingerprint has yet, so many that its tables stay
+/// below 128 pieces and 4 MiB.
+std::vector<ByteRange> not_yet_sampled(const std::vector<ByteRange>& places,
+                                       const Fingerprint& known);
+
+}  // namespace peelfs::overlay
