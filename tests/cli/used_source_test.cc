@@ -48,6 +48,14 @@ class UsedSource : public ::testing::Test {
              "; } && touch -r " + (folder_ / "time") + " " + disk_);
   }
 
+  /// Where the super block of the ext4 within lies.
+  void write_where_it_is_encrypted() const {
+    const Buffer header = read_file(folder_ / "luks");
+    const std::uint64_t payload = 512ULL * ByteReader(header, "LUKS header").be32(104);
+    behind_the_back("printf X | dd bs=1 conv=notrunc status=none of=" + disk_ +
+                    " seek=" + std::to_string(luks_ + payload + 1024 + 100));
+  }
+
   static constexpr std::uint64_t ext4_ = 210'000 * 512;
   static constexpr std::uint64_t luks_ = 1'700'000ULL * 512;
   TemporaryDirectory folder_;
@@ -65,11 +73,7 @@ TEST_F(UsedSource, AFilesystemInAPartition) {
 
 TEST_F(UsedSource, WhatIsEncrypted) {
   ASSERT_EQ(mount(disk_).exit_code, 0);
-  const Buffer header = read_file(folder_ / "luks");
-  const std::uint64_t payload = 512ULL * ByteReader(header, "LUKS header").be32(104);
-  // Where the super block of the ext4 within lies.
-  behind_the_back("printf X | dd bs=1 conv=notrunc status=none of=" + disk_ +
-                  " seek=" + std::to_string(luks_ + payload + 1024 + 100));
+  write_where_it_is_encrypted();
   expect_refused(disk_);
 }
 
@@ -77,10 +81,7 @@ TEST_F(UsedSource, WhatAKeyOpensLater) {
   must_run(std::string(PEELFS_PROGRAM) + " --overlay " + ov_ + " " + disk_ + " " + at_ + " && " +
            PEELFS_PROGRAM + " umount " + at_);
   ASSERT_EQ(mount(disk_).exit_code, 0) << "the key opens more";
-  const Buffer header = read_file(folder_ / "luks");
-  const std::uint64_t payload = 512ULL * ByteReader(header, "LUKS header").be32(104);
-  behind_the_back("printf X | dd bs=1 conv=notrunc status=none of=" + disk_ +
-                  " seek=" + std::to_string(luks_ + payload + 1024 + 100));
+  write_where_it_is_encrypted();
   expect_refused(disk_);
 }
 
