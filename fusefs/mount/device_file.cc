@@ -112,17 +112,17 @@ void DeviceFile::zero(std::uint64_t offset, std::uint64_t length, WriteKind kind
   changed();
 }
 
-void DeviceFile::lend(std::uint64_t offset, MutableBytes scratch,
+bool DeviceFile::lend(std::uint64_t offset, MutableBytes scratch,
                       const std::function<void(std::span<const iovec>)>& hand_over) const {
   check_current();
   const std::uint64_t size = device_->size();
   if (offset >= size) {
     hand_over({});
-    return;
+    return true;
   }
   const auto wanted =
       static_cast<std::size_t>(std::min<std::uint64_t>(scratch.size(), size - offset));
-  peelfs::lend(*device_, offset, scratch.first(wanted), hand_over);
+  return peelfs::lend(*device_, offset, scratch.first(wanted), hand_over);
 }
 
 std::uint64_t DeviceFile::seek(std::uint64_t offset, int whence,

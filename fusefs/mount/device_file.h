@@ -35,8 +35,9 @@ class DeviceFile {
   timespec modified() const noexcept;
 
   /// Reads up to scratch.size() bytes, as peelfs::lend() does; fewer only at the end of the device:
-  /// to the kernel a short answer means the end of the file. @throws Error
-  void lend(std::uint64_t offset, MutableBytes scratch,
+  /// to the kernel a short answer means the end of the file.
+  /// @return false: what was handed over is not to be trusted. @throws Error
+  bool lend(std::uint64_t offset, MutableBytes scratch,
             const std::function<void(std::span<const iovec>)>& hand_over) const;
 
   /// Writes what lies inside the device; at and behind its end there is no space, as on a block

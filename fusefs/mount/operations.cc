@@ -150,22 +150,30 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
   const std::shared_ptr<const DeviceFile> device = open.device;
   std::string why = "out of memory";
   int answered = 0;
+  bool trusted = true;
   const int failure = guarded(
       [&] {
-        device->lend(at, thread_buffer(size).first(size), [&](std::span<const iovec> pieces) {
-          answered = fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
-        });
+        trusted =
+            device->lend(at, thread_buffer(size).first(size), [&](std::span<const iovec> pieces) {
+              answered = fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
+            });
       },
       &why);
   if (failure != 0) {
     device->log_failure("read", at, size, why.c_str());
     fuse_reply_err(req, failure);
-  } else if (answered == -EFAULT) {
+  } else if (answered != 0 && answered != -ENOENT) {
     // The kernel could not copy from a source's mapping, and has told the reader EIO.
+    device->log_failure("read", at, size,
+                        answered == -EFAULT
+                            ? "a source has become shorter, or its storage could not "
+                              "be read; the kernel's log (dmesg) may say more"
+                            : std::strerror(-answered));
+  } else if (!trusted) {
     device->log_failure(
         "read", at, size,
-        "a source has become shorter, or its storage could not be read; the kernel's "
-        "log (dmesg) may say more");
+        "a source became shorter in this very moment: zeroes may have been read for "
+        "what was behind its end; do not use them");
   }
 }
 

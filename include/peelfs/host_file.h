@@ -59,10 +59,14 @@ class HostFile {
 
   /// Memory that shows a range of the file, as long as the calling request (Epochs::Request) lasts:
   /// to be handed to the kernel, and never to be touched by our own code, which would be killed
-  /// where the file became shorter or its storage fails. The kernel says EFAULT.
+  /// where the file became shorter or its storage fails. The kernel says EFAULT; where the file
+  /// ends within a page by now, it takes zeroes for the rest of that: ask reaches() afterwards.
   /// @return null where it has to be read: it is not in the page cache, the file has become
   /// shorter, or the host cannot map it
   const std::byte* lend(std::uint64_t offset, std::size_t length) const noexcept;
+
+  /// Whether the file is at least this long now. Once it was not, nothing is lent any more.
+  bool reaches(std::uint64_t end) const noexcept;
 
   /// Writes every buffer from `offset` on; a regular file grows.
   /// @throws Error: denied with EROFS when it was opened read-only, io with the host's errno
@@ -108,6 +112,7 @@ class HostFile {
   mutable std::atomic<bool> poisoned_{false};
   mutable std::mutex flushing_;
   const std::unique_ptr<FileMapping> mapping_;
+  mutable std::atomic<bool> lends_{true};
 };
 
 /// The whole of a host file as a device; the bottom of every stack.

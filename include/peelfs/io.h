@@ -24,8 +24,11 @@ void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out);
 /// @param scratch takes what has to be copied or computed; as many bytes are read
 /// @param hand_over is called once, with pieces of memory that are scratch.size() bytes together,
 ///   in order, good until it returns. Our own code must never touch them (see HostFile::lend).
+/// @return false: a file became shorter while it was handed over, and zeroes may have been taken
+/// for
+///   what was behind its end
 /// @throws Error like read(), and then hand_over was not called
-void lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
+bool lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
           const std::function<void(std::span<const iovec>)>& hand_over);
 
 /// Reads `length` bytes at `offset` into a new buffer; the caller bounds `length` (it is memory).

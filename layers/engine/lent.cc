@@ -1,5 +1,6 @@
 #include "engine/lent.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/computed.h"
@@ -29,12 +30,32 @@ MutableBytes Lent::scratch(std::uint64_t length) {
 void Lent::in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length) {
   // One piece is always left for the scratch memory that takes all the rest.
   if (length >= least_lent && count_ + 2 < max_pieces) {
-    if (const std::byte* const memory = file.lend(offset, length); memory != nullptr) {
+    Lender* const from = lender(file);
+    const std::byte* const memory = from != nullptr ? file.lend(offset, length) : nullptr;
+    if (memory != nullptr) {
+      from->end = std::max(from->end, offset + length);
       add(memory, length);
       return;
     }
   }
   gather_.add(file, offset, scratch(length));
+}
+
+Lent::Lender* Lent::lender(const HostFile& file) {
+  for (std::size_t i = 0; i < files_; ++i) {
+    if (lenders_[i].file == &file) return &lenders_[i];
+  }
+  if (files_ == max_files) return nullptr;
+  lenders_[files_].file = &file;
+  return &lenders_[files_++];
+}
+
+bool Lent::holds() const noexcept {
+  bool all = true;
+  for (std::size_t i = 0; i < files_; ++i) {
+    all = (lenders_[i].end == 0 || lenders_[i].file->reaches(lenders_[i].end)) && all;
+  }
+  return all;
 }
 
 void Lent::zeroes(std::uint64_t length) {

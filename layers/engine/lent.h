@@ -25,20 +25,34 @@ class Lent {
 
   std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
 
+  /// Whether every file of which something was lent is still as long as that.
+  bool holds() const noexcept;
+
  private:
   /// A system call takes 1024. Each costs the kernel some work; what is scattered over more of them
   /// is copied.
   static constexpr std::size_t max_pieces = 128;
   /// Less than this is read: asking whether it is in the cache costs as much as copying it.
   static constexpr std::size_t least_lent = 16384;
+  /// Striped volumes have as many as that.
+  static constexpr std::size_t max_files = 16;
+
+  struct Lender {
+    const HostFile* file = nullptr;
+    std::uint64_t end = 0;  ///< of what it has lent, bytes
+  };
 
   void add(const std::byte* memory, std::uint64_t length);
   MutableBytes scratch(std::uint64_t length);
+  /// @return null: there are too many already
+  Lender* lender(const HostFile& file);
 
   MutableBytes rest_;  ///< of the scratch memory; always long enough for what is still to come
   Gather gather_{Gather::Direction::read};
   std::array<iovec, max_pieces> pieces_;
   std::size_t count_ = 0;
+  std::array<Lender, max_files> lenders_;
+  std::size_t files_ = 0;
 };
 
 }  // namespace peelfs

@@ -76,13 +76,21 @@ void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
   take_all(device, offset, out.size(), copied);
 }
 
-void lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
+bool lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
           const std::function<void(std::span<const iovec>)>& hand_over) {
   // Until the kernel has its copy, no place may be given to somebody else.
   const Epochs::Request request;
   Lent lent(scratch);
   take_all(device, offset, scratch.size(), lent);
+  if (!lent.holds()) {
+    // It became shorter while other pieces were read or computed: reading says so.
+    read(device, offset, scratch);
+    const iovec whole{scratch.data(), scratch.size()};
+    hand_over({&whole, 1});
+    return true;
+  }
   hand_over(lent.pieces());
+  return lent.holds();
 }
 
 Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t length) {

@@ -263,8 +263,8 @@ std::uint64_t most_new_extent_nodes(std::uint64_t block_size, std::uint64_t leav
                                     std::uint64_t runs, std::uint64_t blocks) {
   const std::uint64_t capacity = node_capacity(block_size);
   // A run lies in one leaf, or in a gap between two, unless it covers whole leaves of extents that
-  // are unwritten. It can split an extent of those in three.
-  const std::uint64_t touched = std::min(leaves, 2 * runs);
+  // are unwritten, each of which has a block at least. It can split an extent of those in three.
+  const std::uint64_t touched = std::min(leaves, 2 * runs + blocks);
   const std::uint64_t entries = 2 * (runs + touched) + blocks / most_written;
   const std::uint64_t fresh = 2 * touched + entries / capacity;
   // All nodes above leaves are made anew.

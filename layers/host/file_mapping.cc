@@ -1,6 +1,8 @@
 #include "host/file_mapping.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -49,8 +51,11 @@ void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
   if (there != nullptr && there->index == index) return;
   try {
     reap();
-    if (there != nullptr || open_.size() + given_up_.size() >= FileMapping::max_windows) {
-      if (Clock::now() - last_given_up_ < least_pause) return;
+    const std::size_t most = FileMapping::max_windows();
+    if (most == 0) return;
+    if (there != nullptr || open_.size() >= most) {
+      // One at a time: a request that hangs keeps what is given up from being unmapped.
+      if (!given_up_.empty() || Clock::now() - last_given_up_ < least_pause) return;
       if (there != nullptr) {
         give_up(std::find_if(open_.begin(), open_.end(),
                              [there](const Window& window) { return &window == there; }));
@@ -112,6 +117,19 @@ void MappedWindows::close(FileMapping& file) noexcept {
   };
   close_in(open_);
   close_in(given_up_);
+}
+
+std::size_t FileMapping::max_windows() noexcept {
+  static const std::size_t most = [] {
+    rlimit space{};
+    if (::getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur != RLIM_INFINITY) return 0UL;
+    const long pages = ::sysconf(_SC_PHYS_PAGES);
+    const long page = ::sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page <= 0) return 0UL;
+    const auto memory = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+    return static_cast<std::size_t>(std::clamp<std::uint64_t>(memory / 8 / window_size, 2, 256));
+  }();
+  return most;
 }
 
 FileMapping::~FileMapping() {

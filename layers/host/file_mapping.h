@@ -29,9 +29,12 @@ class FileMapping {
   /// @return where the bytes are; null: they are not mapped, now or ever, and must be read
   const std::byte* at(std::uint64_t offset, std::size_t length) noexcept;
 
-  static constexpr std::uint64_t window_size = 1ULL << 30U;  ///< bytes
-  /// Of the process. Their tables take 128 MiB when every page of every window was read.
-  static constexpr std::size_t max_windows = 64;
+  static constexpr std::uint64_t window_size = 256ULL << 20U;  ///< bytes
+
+  /// How many windows the process may have: an eighth of the machine's memory, since the kernel
+  /// counts mapped pages as ours when it looks for somebody to end; none where the address space is
+  /// limited (RLIMIT_AS).
+  static std::size_t max_windows() noexcept;
 
  private:
   friend class MappedWindows;

@@ -212,14 +212,25 @@ void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const 
 }
 
 const std::byte* HostFile::lend(std::uint64_t offset, std::size_t length) const noexcept {
+  if (!lends_.load(std::memory_order_relaxed)) return nullptr;
   // The last byte: behind the end of a file that became shorter a mapping shows zeroes up to the
   // end of the page. And what is not in the cache is better read: a fault reads less ahead.
   char byte = 0;
   const iovec last{&byte, 1};
-  if (preadv2(fd_, &last, 1, static_cast<off_t>(offset + length - 1), RWF_NOWAIT) != 1) {
-    return nullptr;
+  if (preadv2(fd_, &last, 1, static_cast<off_t>(offset + length - 1), RWF_NOWAIT) == 1) {
+    return mapping_->at(offset, length);
   }
-  return mapping_->at(offset, length);
+  // Some filesystems cannot tell what is in the cache.
+  if (errno == EOPNOTSUPP) lends_ = false;
+  return nullptr;
+}
+
+bool HostFile::reaches(std::uint64_t end) const noexcept {
+  if (block_device_) return true;
+  struct stat status {};
+  if (fstat(fd_, &status) == 0 && static_cast<std::uint64_t>(status.st_size) >= end) return true;
+  lends_ = false;
+  return false;
 }
 
 void HostFile::check_writable() const {

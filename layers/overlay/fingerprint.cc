@@ -17,6 +17,9 @@ namespace {
 constexpr std::uint64_t end_length = 1U << 20U;
 constexpr std::uint64_t spread_length = 64U << 10U;
 constexpr std::uint64_t spread_count = 64;
+/// What an overlay may ask for: more than take_samples() and table_places() ever give.
+constexpr std::size_t most_samples = 256;
+constexpr std::uint64_t most_sampled = 8U << 20U;
 constexpr int version = 1;
 
 std::string sha256_of(Bytes bytes) {
@@ -74,11 +77,23 @@ nlohmann::ordered_json encode(const std::vector<Sample>& samples) {
   return json;
 }
 
+/// @throws Error when they are more than were ever taken: an overlay may come from anybody, and all
+/// of them are read
 std::vector<Sample> decode_samples(const nlohmann::json& json) {
   std::vector<Sample> samples;
+  std::uint64_t bytes = 0;
   for (const auto& sample : json) {
     samples.push_back({sample.at(0).get<std::uint64_t>(), sample.at(1).get<std::uint64_t>(),
                        sample.at(2).get<std::string>()});
+    const std::uint64_t length = samples.back().length;
+    bytes += std::min(length, most_sampled + 1);
+    if (samples.size() > most_samples || bytes > most_sampled) {
+      throw Error(Fault::damaged, "the overlay names too many bytes of its source to be compared")
+          .found(std::to_string(samples.size()) + " places, the last of " + std::to_string(length) +
+                 " bytes")
+          .expected("at most " + std::to_string(most_samples) + " places and " +
+                    std::to_string(most_sampled) + " bytes in all");
+    }
   }
   return samples;
 }

@@ -277,15 +277,15 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
 void remember(const OpenedOverlay& overlay, const std::vector<ByteRange>& places) {
   auto stored = stored_fingerprint(*overlay.image);
   if (!stored) return;
-  const std::vector<ByteRange> fresh = not_yet_sampled(places, *stored);
-  for (const ByteRange& place : fresh) {
+  const std::size_t known = stored->tables.size();
+  for (const ByteRange& place : not_yet_sampled(places, *stored)) {
     try {
       stored->tables.push_back(take_sample(*overlay.base.disk, place.offset, place.length));
     } catch (const Error&) {
       continue;  // what cannot be read now tells nothing later
     }
   }
-  if (!fresh.empty()) {
+  if (stored->tables.size() != known) {
     qcow2::write_extension(*overlay.image, {fingerprint_extension, encode(*stored)});
   }
 }

@@ -102,8 +102,8 @@ std::vector<ByteRange> not_yet_sampled(const std::vector<ByteRange>& places,
   std::vector<ByteRange> fresh;
   for (const ByteRange& place : places) {
     if (holds(known.samples, place) || holds(tables, place)) continue;
-    if (tables.size() == most_pieces) break;
-    if (place.length > most_bytes - bytes) break;
+    if (tables.size() >= most_pieces) break;
+    if (bytes > most_bytes || place.length > most_bytes - bytes) break;
     tables.push_back({place.offset, place.length, ""});
     bytes += place.length;
     fresh.push_back(place);
