@@ -139,6 +139,14 @@ void read_text(fuse_req_t req, const std::string& text, std::size_t size, std::u
   fuse_reply_buf(req, text.data() + begin, std::min(size, text.size() - begin));
 }
 
+/// @return what libfuse does. For one piece it needs no memory of its own.
+int reply(fuse_req_t req, std::span<const iovec> pieces) {
+  if (pieces.size() == 1) {
+    return fuse_reply_buf(req, static_cast<const char*>(pieces[0].iov_base), pieces[0].iov_len);
+  }
+  return fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
+}
+
 void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
   const OpenHandle& open = handle(info);
   const auto at = static_cast<std::uint64_t>(offset);
@@ -154,9 +162,8 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
   const int failure = guarded(
       [&] {
         trusted =
-            device->lend(at, thread_buffer(size).first(size), [&](std::span<const iovec> pieces) {
-              answered = fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
-            });
+            device->lend(at, thread_buffer(size).first(size),
+                         [&](std::span<const iovec> pieces) { answered = reply(req, pieces); });
       },
       &why);
   if (failure != 0) {

@@ -11,7 +11,7 @@ namespace {
 
 /// What one thread does of a large request: 30 to 100 microseconds of AES. A multiple of every
 /// sector size.
-constexpr std::size_t part_size = 256U << 10U;
+constexpr std::size_t part_size = 128U << 10U;
 
 class CryptDevice final : public BlockDevice {
  public:
