@@ -41,7 +41,8 @@ struct Area {
     return Bytes(cluster).subspan(place.at + head_size, place.length);
   }
   /// The one that counts: a power cut may leave two of a type.
-  const Place* last_of(std::uint32_t type) const {
+  const Place* last_of(std::uint32_t type) const&& = delete;  // it points into this
+  const Place* last_of(std::uint32_t type) const& {
     const auto found = std::find_if(extensions.rbegin(), extensions.rend(),
                                     [type](const Place& place) { return place.type == type; });
     return found == extensions.rend() ? nullptr : &*found;
@@ -201,7 +202,11 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension) 
 }
 
 void remove_extension(const BlockDevice& file, std::uint32_t type) {
-  if (const Place* const last = read_area(file).last_of(type)) take_others(file, type, last->at);
+  {
+    const Area area = read_area(file);
+    // Those that do not count first: what counts stays the same until nothing is left.
+    if (const Place* const last = area.last_of(type)) take_others(file, type, last->at);
+  }
   take_others(file, type, 0);
 }
 
