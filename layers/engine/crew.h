@@ -10,7 +10,8 @@ namespace peelfs {
 /// Calls part(0) to part(count - 1), each once, on this thread and on whatever other threads are
 /// idle, and returns when all have returned. Waiting for the others costs more than 100 KiB of
 /// AES, so a part should be at least as long. From within a part everything runs on its own thread.
-/// Allocates nothing once the threads are there. Thread-safe.
+/// Allocates nothing once the threads are there; std::cref(part) keeps the caller from it, too.
+/// Thread-safe.
 /// @throws what one of the parts has thrown; those that had not begun are left out then
 void share_out(std::size_t count, const std::function<void(std::size_t)>& part);
 

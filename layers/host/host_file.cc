@@ -217,11 +217,10 @@ const std::byte* HostFile::lend(std::uint64_t offset, std::size_t length) const 
   // end of the page. And what is not in the cache is better read: a fault reads less ahead.
   char byte = 0;
   const iovec last{&byte, 1};
-  if (preadv2(fd_, &last, 1, static_cast<off_t>(offset + length - 1), RWF_NOWAIT) == 1) {
-    return mapping_->at(offset, length);
-  }
+  const ssize_t got = preadv2(fd_, &last, 1, static_cast<off_t>(offset + length - 1), RWF_NOWAIT);
+  if (got == 1) return mapping_->at(offset, length);
   // Some filesystems cannot tell what is in the cache.
-  if (errno == EOPNOTSUPP) lends_ = false;
+  if (got < 0 && errno == EOPNOTSUPP) lends_ = false;
   return nullptr;
 }
 

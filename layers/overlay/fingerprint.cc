@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "crypto/gcrypt.h"
+#include "overlay/hex_digits.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
@@ -26,13 +27,7 @@ std::string sha256_of(Bytes bytes) {
   require_gcrypt();
   std::array<unsigned char, 32> digest{};
   gcry_md_hash_buffer(GCRY_MD_SHA256, digest.data(), bytes.data(), bytes.size());
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : digest) {
-    text += digits[byte >> 4U];
-    text += digits[byte & 15U];
-  }
-  return text;
+  return hex_digits(digest);
 }
 
 std::vector<Sample> take_samples(const BlockDevice& disk) {

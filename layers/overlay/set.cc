@@ -11,6 +11,7 @@
 
 #include "host/image_lock.h"
 #include "overlay/cover.h"
+#include "overlay/hex_digits.h"
 #include "peelfs/error.h"
 #include "qcow2/overlay.h"
 
@@ -27,13 +28,7 @@ std::string new_id() {
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     throw Error::system(errno, "no random number for an overlay");
   }
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string id;
-  for (const unsigned char byte : bytes) {
-    id += digits[byte >> 4U];
-    id += digits[byte & 15U];
-  }
-  return id;
+  return hex_digits(bytes);
 }
 
 Buffer encode(const Membership& membership) {

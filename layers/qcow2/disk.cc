@@ -1,6 +1,7 @@
 // The disk that a guest sees: plain clusters are described, encrypted and compressed ones computed.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "engine/crew.h"
@@ -136,12 +137,13 @@ void Disk::unpack(std::vector<Placed> parts) const {
     const std::span<const Placed> batch = std::span(parts).subspan(first, next - first);
     const std::size_t together =
         std::max<std::size_t>(1, least_unpacked >> image_->header.cluster_bits());
-    share_out(div_round_up(batch.size(), together), [&](std::size_t turn) {
+    const auto some = [&](std::size_t turn) {
       const std::span<const Placed> rest = batch.subspan(turn * together);
       for (const Placed& part : rest.first(std::min(together, rest.size()))) {
         unpack_one(part, Bytes(packed).subspan(part.run.host - begin, part.run.compressed_length));
       }
-    });
+    };
+    share_out(div_round_up(batch.size(), together), std::cref(some));
   }
 }
 
