@@ -125,6 +125,15 @@ TEST_F(Lend, AFileThatBecameShorterIsAnErrorAndNeverZeroes) {
   EXPECT_EQ(lend_all(*device, 0, 40'000).bytes, read_bytes(*device, 0, 40'000));
 }
 
+TEST_F(Lend, ARangeThatTheFileHasNotToItsEndIsNotLent) {
+  const std::string path = make(64 * kib);
+  const auto file = HostFile::open(path);
+  const Epochs::Request request;
+  EXPECT_NE(file->lend(16 * kib, 24 * kib), nullptr);
+  ASSERT_EQ(::truncate(path.c_str(), 40 * kib - 1), 0);
+  EXPECT_EQ(file->lend(16 * kib, 24 * kib), nullptr);
+}
+
 TEST_F(Lend, AFileThatBecomesShorterMeanwhileIsAnErrorOfTheKernel) {
   const std::string path = make(256 * kib);
   const DevicePtr device = file_device(path);
