@@ -66,9 +66,24 @@ void SparseCopy::fill(std::uint64_t offset, std::uint64_t length) {
   budget_ -= end - begin;
   filled_.push_back({begin, end});
   while (begin < end && usable()) {
+    // Most of a thin image is holes, which the copy has, too.
+    const std::uint64_t hole = round_down(hole_at(begin, end - begin), kPage);
+    if (hole != 0) {
+      begin += hole;
+      continue;
+    }
     const auto step = static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, end - begin));
     copy_chunk(begin, step);
     begin += step;
+  }
+}
+
+std::uint64_t SparseCopy::hole_at(std::uint64_t offset, std::uint64_t length) const {
+  try {
+    const Run run = block_status(device_, offset, length);
+    return run.data ? 0 : run.length;
+  } catch (const Error&) {
+    return 0;  // reading meets it again, and counts it
   }
 }
 

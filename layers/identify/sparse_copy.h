@@ -45,6 +45,8 @@ class SparseCopy {
   struct Range {
     std::uint64_t begin, end;
   };
+  /// @return bytes from there on that are known to be zeroes, 0 if there is data
+  std::uint64_t hole_at(std::uint64_t offset, std::uint64_t length) const;
   void copy_chunk(std::uint64_t offset, std::size_t length);
   bool read_chunk(std::uint64_t offset, MutableBytes out);
   void store(std::uint64_t offset, Bytes bytes);
