@@ -49,8 +49,10 @@ bool log_is_up = false;
   }
 }
 
+/// At most: libfuse starts them as requests come together. They wait for disks more than they
+/// compute, so there are more of them than processors.
 unsigned default_threads() {
-  return std::clamp(2 * std::thread::hardware_concurrency(), 4U, 16U);
+  return std::clamp(2 * std::thread::hardware_concurrency(), 16U, 64U);
 }
 
 /// Sessions and arguments of libfuse are C objects.

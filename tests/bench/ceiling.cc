@@ -29,7 +29,7 @@ namespace {
 
 // As in fusefs/mount: preflight.h, session.cc and operations.cc.
 constexpr unsigned max_read_size = 1U << 20U;
-constexpr unsigned threads_at_least = 4, threads_at_most = 16;
+constexpr unsigned threads_at_least = 16, threads_at_most = 64;
 constexpr fuse_ino_t root_inode = 1, file_inode = 2;
 constexpr double forever = 1e6;
 
