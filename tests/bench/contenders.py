@@ -28,6 +28,7 @@ class Presented:
 
     def __init__(self, path, *steps):
         self.path = path
+        self.sources = ()  # files that the subject is made from
         self._steps = list(steps)
 
     def also(self, *steps):
@@ -92,6 +93,7 @@ class Peelfs(Contender):
     def __init__(self, name="peelfs", view=None):
         self.name = name
         self._view = view
+        self.checked = view is None or view.same
 
     def __eq__(self, other):
         return isinstance(other, Peelfs) and (self.name, self._view) == (other.name, other._view)

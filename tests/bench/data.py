@@ -1,11 +1,14 @@
 """The bytes that images are filled with, and the ways to lay them out in images."""
+import array
 import os
 import random
 import struct
+import sys
 
-from machine import MIB, run
+from machine import MIB, data_runs, run
 
 BLOCK = 4096
+COPIED = 1 << 63  # of an entry in a qcow2 table: the only reference to its cluster
 
 
 def fill(path, size, compressible=False):
@@ -73,6 +76,73 @@ def fragmented(path, plain, cluster=65536):
     run("qemu-io", "-f", "qcow2", "--cache", "unsafe", path,
         input="".join(f"write -q {number * cluster} {cluster}\n" for number in order))
     run("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", plain, path)
+
+
+def scattered(path, plain, cluster=65536):
+    """As fragmented(), for a sparse file of any size, a power of two: every cluster is allocated, so
+    that the tables are as large as they can be, and those that `plain` has no data in are holes of the
+    image. Written by hand, because qemu-io would need hours."""
+    size = os.path.getsize(plain)
+    count, entries = size // cluster, cluster // 8
+    tables = -(-count // entries)
+    l1_clusters = -(-tables * 8 // cluster)
+    blocks = 0
+    while (1 + 1 + blocks + l1_clusters + tables + count) * 2 > blocks * cluster:
+        blocks += 1
+    refcounts = 2
+    l1_table = refcounts + blocks
+    l2_tables = l1_table + l1_clusters
+    first = l2_tables + tables
+    if blocks > entries:
+        raise ValueError("the refcount table would need more than one cluster")
+
+    def host(number):
+        return first + (number * 0x9E3779B1 & count - 1)  # odd: each place once
+
+    with open(path, "wb") as image, open(plain, "rb") as source:
+        image.write(struct.pack(">4sIQ2IQ2I2Q2I4Q2I", b"QFI\xfb", 3, 0, 0, cluster.bit_length() - 1, size,
+                                0, tables, l1_table * cluster, cluster, 1, 0, 0, 0, 0, 0, 4, 104))
+        image.seek(cluster)
+        image.write(struct.pack(f">{blocks}Q", *range(refcounts * cluster, l1_table * cluster, cluster)))
+        image.seek(refcounts * cluster)
+        image.write(b"\0\1" * (first + count))
+        image.seek(l1_table * cluster)
+        image.write(struct.pack(f">{tables}Q", *(at * cluster | COPIED
+                                                 for at in range(l2_tables, first))))
+        image.seek(l2_tables * cluster)
+        for begin in range(0, count, entries):
+            table = array.array("Q", (host(number) * cluster | COPIED
+                                      for number in range(begin, min(begin + entries, count))))
+            if sys.byteorder == "little":
+                table.byteswap()
+            table.tofile(image)
+        image.truncate((first + count) * cluster)
+        for offset, length in data_runs(source):
+            for at in range(offset, offset + length, cluster):
+                copy_range(source, image, cluster, at, host(at // cluster) * cluster)
+
+
+def ends(path, size):
+    """A sparse file with data in its first 16 MiB and its last one."""
+    with open(path, "wb") as file:
+        file.write(os.urandom(16 * MIB))
+        file.seek(size - MIB)
+        file.write(os.urandom(MIB))
+
+
+def disks(paths, size):
+    """Disks with one partition each, in which an ext4 lies: all the same one."""
+    first = paths[0]
+    with open(first + ".part", "wb") as part:
+        part.truncate(size - MIB)
+    run("mke2fs", "-q", "-F", "-t", "ext4", first + ".part")
+    mbr_disk(first, first + ".part", "83")
+    os.remove(first + ".part")
+    for path in paths[1:]:
+        with open(first, "rb") as source, open(path, "wb") as disk:
+            disk.truncate(os.path.getsize(first))
+            for offset, length in data_runs(source):
+                copy_range(source, disk, length, offset, offset)
 
 
 def chain(paths, plain, cluster=65536):

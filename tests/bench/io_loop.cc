@@ -2,9 +2,8 @@
 //
 //   peelfs_bench_io_loop [OPTION=VALUE]... FILE
 //
-//   work=read|write     what is done (read). Writes put the same bytes, which depend on `seed`,
-//   into
-//                       every block.
+//   work=read|write     what is done (read). Writes put into every block where it lies, and bytes
+//                       that depend on `seed`.
 //        verify         reads, and fails unless there is what work=write with the same other
 //                       options has put there
 //   order=seq           one block behind the other; with several jobs each has its own part
@@ -13,6 +12,7 @@
 //                       depends on `seed`: the same seed goes to the same places again
 //   block=BYTES         of each operation (1048576)
 //   stride=BYTES        for order=touch (65536)
+//   sync=0|1            every write is followed by fdatasync (0)
 //   jobs=N              threads, each with a descriptor of its own (1)
 //   direct=0|1          O_DIRECT (0)
 //   cold=0|1            FILE's own pages are dropped from the page cache before and after (0).
@@ -52,7 +52,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  bool write = false, verify = false, direct = false, cold = false;
+  bool write = false, verify = false, direct = false, cold = false, sync = false;
   enum class Order { seq, random, touch } order = Order::seq;
   std::uint64_t block = 1U << 20U, stride = 65536, limit = 0, seed = 1;
   unsigned jobs = 1;
@@ -91,6 +91,7 @@ Options parse(int count, char** arguments) {
   options.jobs = static_cast<unsigned>(std::stoul(take("jobs", "1")));
   options.direct = take("direct", "0") == "1";
   options.cold = take("cold", "0") == "1";
+  options.sync = take("sync", "0") == "1";
   options.seconds = std::stod(take("seconds", "1"));
   options.limit = std::stoull(take("limit", "0"));
   options.seed = std::stoull(take("seed", "1"));
@@ -216,6 +217,8 @@ void loop(const Options& options, const File& file, const Places& places, unsign
       options.limit == 0 ? once : std::min(once, options.limit / options.block / options.jobs);
   for (std::uint64_t index = 0; index < limit; ++index) {
     const auto offset = static_cast<off_t>(places.at(job, index));
+    words[0] = static_cast<std::uint64_t>(offset);
+    if (options.write) std::memcpy(buffer, words.data(), sizeof(words[0]));
     const ssize_t got = options.write ? ::pwrite(file.get(), buffer, options.block, offset)
                                       : ::pread(file.get(), buffer, options.block, offset);
     if (got < 0) fail((options.write ? "write at " : "read at ") + std::to_string(offset));
@@ -223,6 +226,7 @@ void loop(const Options& options, const File& file, const Places& places, unsign
     if (options.verify && std::memcmp(buffer, words.data(), words.size() * 8) != 0) {
       throw std::runtime_error("what was written at " + std::to_string(offset) + " is not there");
     }
+    if (options.sync && ::fdatasync(file.get()) != 0) fail("fdatasync");
     result.bytes += static_cast<std::uint64_t>(got);
     ++result.operations;
     if (Clock::now() >= deadline) break;

@@ -90,10 +90,14 @@ def linear(path, group, volume, plain):
     striped([path], group, volume, plain)
 
 
-def many(path, group, count):
-    """A group of `count` volumes lv0000, lv0001... of one extent each, all zeroes."""
-    size = DATA_START + count * EXTENT
-    volumes = [(f"lv{number:04}", 1, [("pv0", number)]) for number in range(count)]
-    with open(path, "wb") as disk:
-        disk.truncate(size)
-        write_headers(disk, group, 0, size, metadata(group, [size], volumes))
+def many(paths, group, count):
+    """A group of `count` volumes lv0000, lv0001... of one extent each, all zeroes, that take turns on
+    one physical volume for each path."""
+    size = DATA_START + -(-count // len(paths)) * EXTENT
+    volumes = [(f"lv{number:04}", 1, [(f"pv{number % len(paths)}", number // len(paths))])
+               for number in range(count)]
+    text = metadata(group, [size] * len(paths), volumes)
+    for number, path in enumerate(paths):
+        with open(path, "wb") as disk:
+            disk.truncate(size)
+            write_headers(disk, group, number, size, text)

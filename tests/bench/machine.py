@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 PATIENCE = 60  # seconds until something that does not start is given up
 os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
@@ -133,22 +133,34 @@ def unmount(point):
     subprocess.run(["umount", "-l", point], capture_output=True, check=False)
 
 
+def data_runs(file):
+    """@return (offset, length) of what is not a hole, in whole pages"""
+    end = os.fstat(file.fileno()).st_size
+    at = 0
+    while at < end:
+        try:
+            at = os.lseek(file.fileno(), at, os.SEEK_DATA) // 4096 * 4096
+        except OSError:  # ENXIO: nothing but a hole
+            return
+        hole = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+        yield at, hole - at
+        at = hole
+
+
 def cached_part(path):
-    """@return the part of the file that is in the page cache, 0 to 1"""
-    size = os.path.getsize(path)
-    if size == 0:
-        return 1.0
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        memory = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, descriptor, 0)
-        pages = ctypes.create_string_buffer((size + 4095) // 4096)
-        failed = _libc.mincore(memory, size, pages)
-        _libc.munmap(memory, size)
-        if failed:
-            raise Failure(f"cannot see what of {path} is cached")
-        return 1 - pages.raw.translate(_EVEN).count(0) / len(pages)
-    finally:
-        os.close(descriptor)
+    """@return the part of the file's data that is in the page cache, 0 to 1"""
+    there = missed = 0
+    with open(path, "rb", buffering=0) as file:
+        for offset, size in data_runs(file):
+            memory = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), offset)
+            pages = ctypes.create_string_buffer((size + 4095) // 4096)
+            failed = _libc.mincore(memory, size, pages)
+            _libc.munmap(memory, size)
+            if failed:
+                raise Failure(f"cannot see what of {path} is cached")
+            there += len(pages)
+            missed += pages.raw.translate(_EVEN).count(0)
+    return 1 - missed / there if there else 1.0
 
 
 _EVEN = bytes(value & 1 for value in range(256))
@@ -163,8 +175,10 @@ def warm(paths):
             if part == 1:
                 break
             with open(path, "rb", buffering=0) as file:
-                while file.readinto(_scratch):
-                    pass
+                for offset, length in data_runs(file):
+                    file.seek(offset)
+                    while file.tell() < offset + length and file.readinto(_scratch):
+                        pass
         else:
             raise Failure(f"{path} does not stay in the page cache: {part:.1%} of it is there; leave "
                           "more memory free, or make the images smaller with --size")

@@ -14,7 +14,7 @@ import data
 import luks
 import lvm
 import works
-from machine import MIB, Failure, run
+from machine import GIB, MIB, Failure, run
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class View:
     device: str
     sources: tuple
     key: Optional[str] = None
+    same: bool = True                     # the bytes are those of the subject
 
     def arguments(self, machine):
         return [machine.path(source) for source in self.sources]
@@ -58,10 +59,18 @@ class Subject:
     beside: dict = field(default_factory=dict)  # peelfs on something else: name -> View
     works: tuple = works.READING_SHORT
     exact: bool = False                   # make() returns the SHA-256 of the device
+    fresh: bool = False                   # make() is called again for each who writes into it
     note: str = ""                        # what a reader of the table must know
 
     def everything(self):
         return [*self.files, *([self.plain] if self.plain else [])]
+
+    def renew(self, machine):
+        """Before somebody writes in place."""
+        if self.fresh:
+            for name in self.files:
+                os.remove(machine.path(name))
+            self.make(Maker(machine, 0))
 
 
 class Maker:
@@ -120,17 +129,32 @@ class Maker:
         return self.once("gpt.img", lambda path: data.gpt_disk(path, self.random()))
 
     def backing_chain(self):
-        paths = [self.machine.path(name) for name in CHAIN]
-        if not os.path.exists(paths[-1]):
-            data.chain(paths, self.random())
+        self.together(CHAIN, lambda paths: data.chain(paths, self.random()))
 
     def striped(self):
-        paths = [self.machine.path(name) for name in STRIPES]
-        if not os.path.exists(paths[-1]):
-            lvm.striped(paths, "bench", "striped", self.random())
+        self.together(STRIPES, lambda paths: lvm.striped(paths, "bench", "striped", self.random()))
 
-    def many(self):
-        return self.once("many.img", lambda path: lvm.many(path, "bench", 1000))
+    def together(self, names, make):
+        """Calls make(paths) unless the last of the files is there from before."""
+        paths = [self.machine.path(name) for name in names]
+        if not os.path.exists(paths[-1]):
+            make(paths)
+
+    def many(self, names, count):
+        self.together(names, lambda paths: lvm.many(paths, "bench", count))
+
+    def disks(self):
+        self.together(DISKS, lambda paths: data.disks(paths, 16 * MIB))
+
+    def scattered(self):
+        """Two images of the same kind, one a thousand times as large as the other."""
+        for name, size in (("small", GIB), ("huge", 1024 * GIB)):
+            plain = self.once(name + ".raw", lambda path, size=size: data.ends(path, size))
+            self.once(name + ".qcow2", lambda path, plain=plain: data.scattered(path, plain))
+
+    def thin(self):
+        return self.once("thin.qcow2", lambda path: run("qemu-img", "create", "-q", "-f", "qcow2", path,
+                                                        16 * GIB))
 
     def nested(self, name, encrypted):
         """disk > MBR > LVM > [LUKS2 >] ext4 > qcow2 > MBR > LVM, as the fixture variant2, but large"""
@@ -201,6 +225,8 @@ def qcow2(name, title, make, plain="plain.raw", maker=Maker.random, **others):
 
 CHAIN = ("chain1.qcow2", "chain2.qcow2", "chain3.qcow2", "chain4.qcow2")
 STRIPES = ("pv1.img", "pv2.img", "pv3.img", "pv4.img")
+VOLUMES = tuple(f"many{number:02}.img" for number in range(64))
+DISKS = tuple(f"disk{number:03}.img" for number in range(200))
 RAW = View("plain", ("plain.raw",))
 TWIN = ("(The peers read a LUKS1 container, since they know no LUKS2: the same volume key, cipher and\n"
         "bytes, in sectors of 512.)")
@@ -225,7 +251,7 @@ def compressed(name, title, *options):
 ALL = [
     Subject("raw", "raw image", Maker.random, "plain.raw", (), RAW, qemu=image("plain.raw", "raw"),
             nbdkit=["file", "DATA/plain.raw"], flat=Flat("plain.raw"),
-            works=works.READING + works.FIRST_BYTE),
+            works=works.READING + works.FROM_DISK + works.FIRST_BYTE),
     Subject("gpt", "partition in a raw disk (GPT)", Maker.gpt, "plain.raw", ("gpt.img",),
             View("gptp1", ("gpt.img",)), qemu={**image("gpt.img", "raw"), "offset": MIB},
             nbdkit=["--filter=partition", "file", "DATA/gpt.img", "partition=1"],
@@ -266,7 +292,19 @@ ALL = [
             lambda maker: maker.fixture("variant2", "lvg1-lvroot", "variant2.key"), None,
             ("variant2.raw",), View("lvg1-lvroot", ("variant2.raw",), "variant2.key"),
             guestfish=VARIANT2_CHECK, works=works.FIRST_BYTE + works.CHECKING, exact=True),
-    Subject("lvs1000", "1,000 logical volumes", Maker.many, None, ("many.img",),
-            View("bench-lv0000", ("many.img",)), libyal=["vslvmmount", "DATA/many.img"],
-            works=works.LISTING),
+    Subject("thin", "qcow2 that is empty, written in place", Maker.thin, None, ("thin.qcow2",),
+            View("thin", ("thin.qcow2",)), qemu=image("thin.qcow2"), fresh=True,
+            works=works.writing("in-place")),
+    Subject("huge", "qcow2 of 1 TiB, all allocated, clusters in random order", Maker.scattered, "huge.raw",
+            ("huge.qcow2", "small.qcow2", "small.raw"), View("huge", ("huge.qcow2",)),
+            qemu=image("huge.qcow2"),
+            beside={"peelfs on 1 GiB": View("small", ("small.qcow2",), same=False)},
+            works=works.AT_RANDOM + works.FIRST_BYTE),
+    Subject("lvs1000", "1,000 logical volumes", lambda maker: maker.many(("many.img",), 1000), None,
+            ("many.img",), View("bench-lv0000", ("many.img",)),
+            libyal=["vslvmmount", "DATA/many.img"], works=works.listing(1000)),
+    Subject("lvs2000", "2,000 logical volumes on 64 disks", lambda maker: maker.many(VOLUMES, 2000), None,
+            VOLUMES, View("bench-lv1999", VOLUMES), works=works.listing(2064)),
+    Subject("disks200", "200 disks with a partition each", Maker.disks, None, DISKS,
+            View("disk199p1", DISKS), works=works.listing(400)),
 ]

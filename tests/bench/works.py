@@ -32,10 +32,13 @@ class Loop(Work):
     name: str
     unit: str                      # "MB/s" or "ops/s"
     options: dict = field(default_factory=dict)
+    from_disk: bool = False        # what the subject is made from is not in the page cache, either
     more_is_better = True
 
     def measure(self, machine, presented, contender, effort):
         options = dict(self.options, seconds=effort.seconds, seed=effort.turn + 1)
+        for path in presented.sources if self.from_disk else ():
+            drop(path)
         if not contender.direct:
             # The page cache is what it is about: a direct read would go to the disk.
             options.update(direct=0, cold=0)
@@ -50,20 +53,23 @@ def rate(result, unit):
     return amount / result["seconds"]
 
 
-def sequential(block, direct):
+def sequential(block, direct, from_disk=False):
     options = {"block": block, "direct": 1} if direct else {"block": block, "cold": 1}
-    return Loop(f"seq-{block // KIB}K-{'direct' if direct else 'buffered'}", "MB/s", options)
+    return Loop(f"{'disk-' * from_disk}seq-{block // KIB}K-{'direct' if direct else 'buffered'}", "MB/s",
+                options, from_disk)
 
 
-def at_random(jobs):
-    return Loop(f"random-4K-{jobs}", "ops/s",
-                {"block": 4 * KIB, "order": "random", "direct": 1, "jobs": jobs})
+def at_random(jobs, from_disk=False):
+    return Loop(f"{'disk-' * from_disk}random-4K-{jobs}", "ops/s",
+                {"block": 4 * KIB, "order": "random", "direct": 1, "jobs": jobs}, from_disk)
 
 
 @contextlib.contextmanager
 def presenting(machine, subject, contender, mode):
     """The subject, presented in a place of its own, which is gone afterwards."""
     place = machine.place()
+    if mode == "in-place":
+        subject.renew(machine)
     shown = contender.start(machine, subject, place, mode)
     try:
         yield shown
@@ -71,7 +77,8 @@ def presenting(machine, subject, contender, mode):
         shown.stop()
         shutil.rmtree(place, ignore_errors=True)
         if mode == "in-place":
-            settle(machine.path(subject.flat.file))
+            for path in subject.everything():
+                settle(machine.path(path))
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ class Write(Work):
 def writing(mode):
     touch = {"block": 4 * KIB, "order": "touch", "stride": 64 * KIB}
     return (Write(f"{mode}-random-4K", touch, 8192, "ops/s", mode),
+            Write(f"{mode}-random-4K-fsync", dict(touch, sync=1), 256, "ops/s", mode),
             Write(f"{mode}-seq-1M", {"block": MIB}, 256, "MB/s", mode), MakeFilesystem(mode))
 
 
@@ -193,9 +201,15 @@ class MountedCommand(Work):
 READING_SHORT = (sequential(1024 * KIB, True), sequential(1024 * KIB, False), at_random(1), at_random(4))
 READING = (sequential(1024 * KIB, True), sequential(128 * KIB, True), sequential(1024 * KIB, False),
            sequential(128 * KIB, False), at_random(1), at_random(4))
+FROM_DISK = (sequential(1024 * KIB, True, True), sequential(1024 * KIB, False, True),
+             at_random(1, True), at_random(16, True))
+AT_RANDOM = (at_random(1), at_random(4))
 FIRST_BYTE = (FirstByte(),)
 FILES = (Command("e2fsck", ("e2fsck", "-fn", "FILE")),
          Command("cp-sparse", ("cp", "--sparse=always", "FILE", "OUT")),
          Command("qemu-img-convert", ("qemu-img", "convert", "-f", "raw", "-O", "raw", "FILE", "OUT")))
 CHECKING = (MountedCommand("mount-and-e2fsck", ("e2fsck", "-fn", "FILE"), True),)
-LISTING = (MountedCommand("ls", ("ls", "-l", "FOLDER"), False, 1000), FirstByte())
+
+
+def listing(lines):
+    return MountedCommand("ls", ("ls", "-l", "FOLDER"), False, lines), FirstByte()
