@@ -112,7 +112,7 @@ void DeviceFile::zero(std::uint64_t offset, std::uint64_t length, WriteKind kind
   changed();
 }
 
-bool DeviceFile::lend(std::uint64_t offset, MutableBytes scratch,
+bool DeviceFile::lend(std::uint64_t offset, MutableBytes scratch, Ahead* ahead,
                       const std::function<void(std::span<const iovec>)>& hand_over) const {
   check_current();
   const std::uint64_t size = device_->size();
@@ -122,7 +122,9 @@ bool DeviceFile::lend(std::uint64_t offset, MutableBytes scratch,
   }
   const auto wanted =
       static_cast<std::size_t>(std::min<std::uint64_t>(scratch.size(), size - offset));
-  return peelfs::lend(*device_, offset, scratch.first(wanted), hand_over);
+  const MutableBytes out = scratch.first(wanted);
+  return ahead != nullptr ? ahead->lend(offset, out, hand_over)
+                          : peelfs::lend(*device_, offset, out, hand_over);
 }
 
 std::uint64_t DeviceFile::seek(std::uint64_t offset, int whence,

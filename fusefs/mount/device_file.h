@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/ahead.h"
 #include "mount/log.h"
 #include "peelfs/block_device.h"
 #include "peelfs/error.h"
@@ -36,8 +37,9 @@ class DeviceFile {
 
   /// Reads up to scratch.size() bytes, as peelfs::lend() does; fewer only at the end of the device:
   /// to the kernel a short answer means the end of the file.
+  /// @param ahead what reads ahead for whoever asks, or null
   /// @return false: what was handed over is not to be trusted. @throws Error
-  bool lend(std::uint64_t offset, MutableBytes scratch,
+  bool lend(std::uint64_t offset, MutableBytes scratch, Ahead* ahead,
             const std::function<void(std::span<const iovec>)>& hand_over) const;
 
   /// Writes what lies inside the device; at and behind its end there is no space, as on a block

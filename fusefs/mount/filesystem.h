@@ -23,6 +23,7 @@ struct OpenHandle {
   std::shared_ptr<const std::string> text;     ///< of status.json or control
   std::shared_ptr<const InodeView> directory;  ///< of a directory: the tree that it lists
   WriteState writing;                          ///< of a device in a writable mount
+  std::shared_ptr<Ahead> ahead;                ///< of a device in a mount that cannot be written
 };
 
 /// Thread-safe. No operation takes a lock while it reads a device, and none waits for refresh().

@@ -127,7 +127,12 @@ void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
     info->direct_io = inode.text ? 1 : 0;
     info->keep_cache = inode.device && inode.device->cache_holds() ? 1 : 0;
     info->noflush = 1;
-    reply_opened(req, info, {inode.device, inode.text, nullptr, {}});
+    reply_opened(req, info,
+                 {inode.device,
+                  inode.text,
+                  nullptr,
+                  {},
+                  inode.device ? std::make_shared<Ahead>(inode.device->device()) : nullptr});
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -156,13 +161,15 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
   }
   // Whoever gets the answer may close the file, and the handle is gone.
   const std::shared_ptr<const DeviceFile> device = open.device;
+  // For everybody else the kernel reads ahead itself.
+  const std::shared_ptr<Ahead> ahead = (info->flags & O_DIRECT) != 0 ? open.ahead : nullptr;
   std::string why = "out of memory";
   int answered = 0;
   bool trusted = true;
   const int failure = guarded(
       [&] {
         trusted =
-            device->lend(at, thread_buffer(size).first(size),
+            device->lend(at, thread_buffer(size).first(size), ahead.get(),
                          [&](std::span<const iovec> pieces) { answered = reply(req, pieces); });
       },
       &why);
@@ -210,7 +217,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
   const int failure = guarded([&] {
     auto view = filesystem(req).view();
     static_cast<void>(directory_at(*view, number));
-    reply_opened(req, info, {nullptr, nullptr, std::move(view), {}});
+    reply_opened(req, info, {nullptr, nullptr, std::move(view), {}, nullptr});
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);

@@ -207,7 +207,8 @@ void open_device(fuse_req_t req, fuse_ino_t number, const fuse_file_info& info) 
           answer.direct_io = opened->direct ? 1 : 0;
           answer.keep_cache = opened->keep_cache ? 1 : 0;
           answer.noflush = wanted.writes ? 0 : 1;
-          reply_opened(req, &answer, {std::move(opened->file), nullptr, nullptr, opened->state});
+          reply_opened(req, &answer,
+                       {std::move(opened->file), nullptr, nullptr, opened->state, nullptr});
         },
         &why);
     if (failure != 0) {

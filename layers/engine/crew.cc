@@ -42,12 +42,36 @@ struct Job {
   Job* waiting_behind = nullptr;
 };
 
+}  // namespace
+
+/// The threads of this process.
 class Crew {
  public:
   static Crew& process() {
     // Never destroyed: its threads wait for work until the process ends.
     static auto* const crew = new Crew;
     return *crew;
+  }
+
+  void queue(Background& work) {
+    {
+      const std::lock_guard lock(mutex_);
+      work.next_ = nullptr;
+      *last_ = &work;
+      last_ = &work.next_;
+    }
+    wanted_.notify_one();
+  }
+
+  bool take_back(Background& work) {
+    const std::lock_guard lock(mutex_);
+    for (Background** at = &queued_; *at != nullptr; at = &(*at)->next_) {
+      if (*at == &work) {
+        unlink(at);
+        return true;
+      }
+    }
+    return false;
   }
 
   void run(Job& job) {
@@ -85,7 +109,17 @@ class Crew {
   void serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      wanted_.wait(lock, [this] { return jobs_ != nullptr; });
+      wanted_.wait(lock, [this] { return jobs_ != nullptr || queued_ != nullptr; });
+      if (jobs_ == nullptr) {
+        Background& work = *queued_;
+        unlink(&queued_);
+        lock.unlock();
+        inside = true;
+        work.run();
+        inside = false;
+        lock.lock();
+        continue;
+      }
       Job& job = *jobs_;
       ++job.helpers;
       lock.unlock();
@@ -106,12 +140,18 @@ class Crew {
     }
   }
 
+  void unlink(Background** at) {
+    Background* const work = *at;
+    *at = work->next_;
+    if (last_ == &work->next_) last_ = at;
+  }
+
   std::mutex mutex_;
   std::condition_variable wanted_, left_;
-  Job* jobs_ = nullptr;  ///< the latest first
+  Job* jobs_ = nullptr;           ///< the latest first
+  Background* queued_ = nullptr;  ///< the oldest first
+  Background** last_ = &queued_;  ///< where the next one is put
 };
-
-}  // namespace
 
 void share_out(std::size_t count, const std::function<void(std::size_t)>& part) {
   if (count <= 1 || inside) {
@@ -121,6 +161,14 @@ void share_out(std::size_t count, const std::function<void(std::size_t)>& part) 
   Job job(count, part);
   Crew::process().run(job);
   if (job.error) std::rethrow_exception(job.error);
+}
+
+void begin_in_background(Background& work) {
+  Crew::process().queue(work);
+}
+
+bool take_back(Background& work) {
+  return Crew::process().take_back(work);
 }
 
 }  // namespace peelfs

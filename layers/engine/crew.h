@@ -1,4 +1,4 @@
-// Threads that help with one large request: decryption and decompression are work for several
+// Threads that help with large requests: decryption and decompression are work for several
 // processors, and whoever reads a megabyte at a time waits for all of it.
 #pragma once
 
@@ -14,5 +14,25 @@ namespace peelfs {
 /// Thread-safe.
 /// @throws what one of the parts has thrown; those that had not begun are left out then
 void share_out(std::size_t count, const std::function<void(std::size_t)>& part);
+
+/// Something that is done on one of these threads when none is wanted for share_out().
+class Background {
+ public:
+  Background() = default;
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+  virtual ~Background() = default;
+  virtual void run() noexcept = 0;
+
+ private:
+  friend class Crew;
+  Background* next_ = nullptr;
+};
+
+/// Queues it; it must not be queued already. Without threads it is never run. Thread-safe.
+void begin_in_background(Background& work);
+/// @return true: nobody has begun it, and nobody will; false: it runs, or has run, or is about to
+/// Thread-safe.
+bool take_back(Background& work);
 
 }  // namespace peelfs

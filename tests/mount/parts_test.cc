@@ -134,9 +134,9 @@ TEST(DeviceFileTest, AFailureBelowIsDataForWhoLooksForHoles) {
   Buffer bytes(512);
   bool answered = false;
   const auto answer = [&answered](std::span<const iovec> pieces) { answered = pieces.empty(); };
-  EXPECT_THROW(file.lend(0, bytes, answer), Error);
+  EXPECT_THROW(file.lend(0, bytes, nullptr, answer), Error);
   EXPECT_FALSE(answered);
-  file.lend(1 << 20, bytes, answer);
+  file.lend(1 << 20, bytes, nullptr, answer);
   EXPECT_TRUE(answered) << "the end of the file";
 }
 

@@ -1,0 +1,232 @@
+// What is read ahead must be what would have been read.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "engine/ahead.h"
+#include "peelfs/devices.h"
+#include "peelfs/error.h"
+#include "peelfs/host_file.h"
+#include "support/support.h"
+
+namespace peelfs::test {
+namespace {
+
+constexpr std::size_t kib = 1024, mib = 1024 * kib;
+
+/// Computes, and counts how much; may fail in a range, be slow, or have a gate before every piece.
+class Computing : public MemoryDevice {
+ public:
+  using MemoryDevice::MemoryDevice;
+  void compute(std::uint64_t offset, MutableBytes out) const override {
+    ++running;
+    if (before) before(offset);
+    const bool bad = offset < bad_end && offset + out.size() > bad_begin;
+    if (!bad) MemoryDevice::compute(offset, out);
+    computed += out.size();
+    --running;
+    if (bad) throw Error(Fault::io, "a bad place");
+  }
+  std::function<void(std::uint64_t)> before;
+  std::uint64_t bad_begin = 0, bad_end = 0;
+  mutable std::atomic<std::uint64_t> computed{0};
+  mutable std::atomic<int> running{0};
+};
+
+Buffer lend_from(Ahead& ahead, std::uint64_t offset, std::size_t length) {
+  Buffer scratch(length);
+  Buffer taken;
+  unsigned calls = 0;
+  EXPECT_TRUE(ahead.lend(offset, scratch, [&](std::span<const iovec> pieces) {
+    ++calls;
+    for (const iovec& piece : pieces) {
+      const auto* const begin = static_cast<const std::byte*>(piece.iov_base);
+      taken.insert(taken.end(), begin, begin + piece.iov_len);
+    }
+  }));
+  EXPECT_EQ(calls, 1U);
+  return taken;
+}
+
+class ReadingAhead : public testing::Test {
+ protected:
+  /// @return whether the request got the right bytes
+  bool right(Ahead& ahead, std::uint64_t offset, std::size_t length) {
+    const auto begin = content_.begin() + static_cast<std::ptrdiff_t>(offset);
+    return lend_from(ahead, offset, length) ==
+           Buffer(begin, begin + static_cast<std::ptrdiff_t>(length));
+  }
+  /// Reads from `offset` on in pieces of that length. @return how many pieces there were
+  std::uint64_t read_through(Ahead& ahead, std::uint64_t offset, std::size_t length,
+                             std::uint64_t until) {
+    std::uint64_t count = 0;
+    for (; offset < until; offset += length, ++count) {
+      length = std::min<std::uint64_t>(length, until - offset);
+      EXPECT_TRUE(right(ahead, offset, length)) << offset;
+    }
+    return count;
+  }
+
+  const std::size_t size_ = 9 * mib + 1536;
+  const Buffer content_ = pattern(size_, 7);
+  const std::shared_ptr<Computing> device_ = std::make_shared<Computing>(content_);
+};
+
+TEST_F(ReadingAhead, WhoReadsThroughGetsEveryByteOnce) {
+  for (const std::size_t length :
+       {64 * kib, 100 * kib, 128 * kib, 200 * kib + 512, 1024 * kib, 2048 * kib + 512}) {
+    for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{77'824}}) {
+      Ahead ahead(device_);
+      device_->computed = 0;
+      const std::uint64_t requests = read_through(ahead, offset, length, size_);
+      // Two until it is clear, one more if it does not begin at 0, and a short one at the end.
+      EXPECT_GE(ahead.hits() + 4, length > mib ? 0 : requests) << length;
+      EXPECT_LE(device_->computed, size_ - offset + 64 * kib + Ahead::least_request) << length;
+    }
+  }
+}
+
+TEST_F(ReadingAhead, WhoJumpsAboutPaysNothing) {
+  Ahead ahead(device_);
+  std::mt19937_64 random(1);
+  std::uint64_t wanted = 0;
+  for (int i = 0; i < 300; ++i) {
+    const std::size_t length = 512 * (1 + random() % 600);
+    const std::uint64_t offset = random() % ((size_ - length) / 512) * 512;
+    EXPECT_TRUE(right(ahead, offset, length));
+    wanted += length;
+  }
+  EXPECT_LE(device_->computed, wanted + mib) << "two neighbours by chance";
+}
+
+TEST_F(ReadingAhead, SmallRequestsAreLeftAlone) {
+  Ahead ahead(device_);
+  read_through(ahead, 0, 32 * kib, 4 * mib);
+  EXPECT_EQ(ahead.hits(), 0U);
+  EXPECT_EQ(device_->computed, 4 * mib);
+}
+
+TEST_F(ReadingAhead, RequestsMayOvertakeEachOther) {
+  Ahead ahead(device_);
+  constexpr std::size_t length = 256 * kib;
+  for (std::uint64_t pair = 0; pair + 2 * length <= size_; pair += 2 * length) {
+    const bool swapped = pair > 2 * mib;
+    EXPECT_TRUE(right(ahead, pair + (swapped ? length : 0), length));
+    EXPECT_TRUE(right(ahead, pair + (swapped ? 0 : length), length));
+  }
+  EXPECT_GE(ahead.hits(), 30U);
+}
+
+TEST_F(ReadingAhead, ManyAskAtOnceForEverything) {
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    Ahead ahead(device_);
+    std::vector<std::jthread> threads;
+    std::atomic<std::uint64_t> front{0};
+    for (unsigned number = 0; number < 6; ++number) {
+      threads.emplace_back([&, number] {
+        std::mt19937_64 random(seed * 100 + number);
+        for (int i = 0; i < 200; ++i) {
+          const std::size_t length = 64 * kib + random() % (3 * 64) * kib;
+          std::uint64_t offset = random() % (size_ - length);
+          if (random() % 8 != 0) offset = front.fetch_add(length) % (size_ - length);
+          EXPECT_TRUE(right(ahead, offset, length)) << offset;
+        }
+      });
+    }
+  }
+}
+
+TEST_F(ReadingAhead, AFailureIsThatOfWhoReadsThere) {
+  device_->bad_begin = 4 * mib + 300 * kib;
+  device_->bad_end = device_->bad_begin + 512;
+  Ahead ahead(device_);
+  for (std::uint64_t offset = 0; offset < 8 * mib; offset += 256 * kib) {
+    const bool bad = offset < device_->bad_end && offset + 256 * kib > device_->bad_begin;
+    if (bad) {
+      EXPECT_THROW(lend_from(ahead, offset, 256 * kib), Error);
+    } else {
+      EXPECT_TRUE(right(ahead, offset, 256 * kib)) << offset;
+    }
+  }
+  EXPECT_GE(ahead.hits(), 20U);
+}
+
+TEST_F(ReadingAhead, OldBytesAreReadAgain) {
+  Ahead ahead(device_, std::chrono::milliseconds(50));
+  read_through(ahead, 0, 512 * kib, 2 * mib);
+  const std::uint64_t before = ahead.hits();
+  EXPECT_GE(before, 1U);
+  while (device_->computed < 3 * mib) std::this_thread::yield();  // it is there
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  // The guest that owns the image has written meanwhile.
+  std::fill(device_->bytes().begin(), device_->bytes().end(), std::byte{0x11});
+  EXPECT_EQ(lend_from(ahead, 2 * mib, 512 * kib), Buffer(512 * kib, std::byte{0x11}));
+  EXPECT_EQ(ahead.hits(), before);
+}
+
+TEST_F(ReadingAhead, WhatLiesInAFileIsLentAndNotReadAhead) {
+  const TemporaryDirectory folder;
+  write_file(folder / "file", content_);
+  const DevicePtr file = make_file_device(HostFile::open(folder / "file"));
+  Ahead ahead(file);
+  read_through(ahead, 0, 512 * kib, size_);
+  EXPECT_EQ(ahead.hits(), 0U);
+}
+
+TEST_F(ReadingAhead, PartsThatNeedNoComputingAreInBetween) {
+  const TemporaryDirectory folder;
+  write_file(folder / "hole", {});
+  ASSERT_EQ(::truncate((folder / "hole").c_str(), 2 * mib + 512), 0);
+  const DevicePtr hole = make_file_device(HostFile::open(folder / "hole"));
+  const DevicePtr memory = device_;
+  const DevicePtr mixed = make_concat({{memory, 0, 3 * mib},
+                                       {hole, 0, 2 * mib + 512},
+                                       {memory, 5 * mib + 512, size_ - 5 * mib - 512}},
+                                      Error(Fault::missing, "?"), "mixed");
+  Ahead ahead(mixed);
+  for (std::uint64_t offset = 0; offset + 512 * kib <= mixed->size(); offset += 512 * kib) {
+    EXPECT_EQ(lend_from(ahead, offset, 512 * kib), read_bytes(*mixed, offset, 512 * kib)) << offset;
+  }
+  EXPECT_GE(ahead.hits(), 6U);
+}
+
+TEST_F(ReadingAhead, EndsWhenNobodyReadsAnyMore) {
+  std::atomic<bool> slow{false};
+  device_->before = [&](std::uint64_t) {
+    if (slow) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  };
+  for (int round = 0; round < 20; ++round) {
+    {
+      Ahead ahead(device_);
+      slow = false;
+      read_through(ahead, 0, 128 * kib, mib);
+      slow = true;
+      read_through(ahead, mib, 128 * kib, mib + 128 * kib);
+    }
+    EXPECT_EQ(device_->running, 0);
+    EXPECT_EQ(device_.use_count(), 1);
+  }
+}
+
+TEST_F(ReadingAhead, MemoryIsForSoManyReaders) {
+  std::vector<std::unique_ptr<Ahead>> readers;
+  for (int i = 0; i < 20; ++i) {
+    readers.push_back(std::make_unique<Ahead>(device_));
+    read_through(*readers.back(), 0, 512 * kib, 3 * mib);
+    EXPECT_EQ(readers.back()->hits() > 0, i < 16) << i;
+  }
+  // Who goes elsewhere leaves it to others.
+  EXPECT_TRUE(right(*readers.front(), 8 * mib, mib));
+  read_through(*readers.back(), 3 * mib, 512 * kib, 6 * mib);
+  EXPECT_GT(readers.back()->hits(), 0U);
+}
+
+}  // namespace
+}  // namespace peelfs::test
