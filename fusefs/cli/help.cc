@@ -85,7 +85,7 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
     ro                      read-only, whatever else is said; shows an overlay as it is
     overlay=DIR, overlay-temp, accept-source   as above
     allow_other             other users may read it, too
-    threads=N               that serve requests
+    threads=N               that serve requests, at most (twice the processors, at least 16)
     log-file=PATH           messages go there, not to syslog
     debug                   log every request
     no-auto-unmount         leave the mount point occupied if peelfs is killed

@@ -195,6 +195,21 @@ TEST_F(ReadingAhead, PartsThatNeedNoComputingAreInBetween) {
     EXPECT_EQ(lend_from(ahead, offset, 512 * kib), read_bytes(*mixed, offset, 512 * kib)) << offset;
   }
   EXPECT_GE(ahead.hits(), 6U);
+  EXPECT_LE(device_->computed, 3 * mib + size_ - 5 * mib + mib)
+      << "what was read without it is not read ahead any more";
+}
+
+TEST_F(ReadingAhead, WhoGoesBackIsFollowed) {
+  // Somebody is at the old chunks still when the reader leaves them.
+  device_->before = [](std::uint64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  };
+  Ahead ahead(device_);
+  read_through(ahead, 4 * mib, 512 * kib, 6 * mib);
+  const std::uint64_t before = ahead.hits();
+  EXPECT_GE(before, 1U);
+  read_through(ahead, 0, 512 * kib, 4 * mib);
+  EXPECT_GE(ahead.hits(), before + 4);
 }
 
 TEST_F(ReadingAhead, EndsWhenNobodyReadsAnyMore) {
