@@ -124,7 +124,7 @@ bool DeviceFile::lend(std::uint64_t offset, MutableBytes scratch, Ahead* ahead,
       static_cast<std::size_t>(std::min<std::uint64_t>(scratch.size(), size - offset));
   const MutableBytes out = scratch.first(wanted);
   return ahead != nullptr ? ahead->lend(offset, out, hand_over)
-                          : peelfs::lend(*device_, offset, out, hand_over);
+                          : peelfs::lend(*device_, offset, out, hand_over).trusted;
 }
 
 std::uint64_t DeviceFile::seek(std::uint64_t offset, int whence,

@@ -91,6 +91,10 @@ class BlockDevice {
   /// at size()), whatever range map() was asked for may be narrower.
   virtual std::uint32_t granule() const noexcept { return 1; }
 
+  /// What compute() makes with the work for one byte of it: a compressed cluster, say, in bytes.
+  /// Whoever reads in pieces gains from pieces that begin and end on multiples of it.
+  virtual std::uint32_t compute_unit() const noexcept { return granule(); }
+
   /// A bound from above, at bounded cost, on how many bytes are stored for this device (st_blocks).
   virtual std::uint64_t allocated_bytes() const { return size_; }
 

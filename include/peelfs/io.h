@@ -19,17 +19,23 @@ namespace peelfs {
 /// Thread-safe.
 void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out);
 
+/// How lend() went.
+struct Lending {
+  /// false: a file became shorter while it was handed over, and zeroes may have been taken for what
+  /// was behind its end.
+  bool trusted = true;
+  std::uint64_t computed = 0;      ///< bytes that are not stored as they are read
+  std::uint32_t compute_unit = 0;  ///< the largest BlockDevice::compute_unit() among them
+};
+
 /// Reads for one who only hands the bytes on to the kernel: what lies verbatim in a host file is
 /// not copied, if it can be shown where it is.
 /// @param scratch takes what has to be copied or computed; as many bytes are read
 /// @param hand_over is called once, with pieces of memory that are scratch.size() bytes together,
 ///   in order, good until it returns. Our own code must never touch them (see HostFile::lend).
-/// @return false: a file became shorter while it was handed over, and zeroes may have been taken
-/// for
-///   what was behind its end
 /// @throws Error like read(), and then hand_over was not called
-bool lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
-          const std::function<void(std::span<const iovec>)>& hand_over);
+Lending lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
+             const std::function<void(std::span<const iovec>)>& hand_over);
 
 /// Reads `length` bytes at `offset` into a new buffer; the caller bounds `length` (it is memory).
 Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t length);

@@ -1,10 +1,14 @@
 #include "engine/ahead.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
 #include <limits>
+#include <mutex>
 #include <new>
 
-#include "peelfs/error.h"
+#include "engine/crew.h"
 
 namespace peelfs {
 
@@ -12,9 +16,12 @@ namespace {
 
 /// So many requests in a row make a reader that goes through.
 constexpr unsigned enough_in_order = 2;
-/// Of chunks: what is computed comes in whole clusters, at most that large as a rule.
-constexpr std::uint64_t alignment = 64U << 10U;
-constexpr std::uint64_t nothing = std::numeric_limits<std::uint64_t>::max();
+/// What was read ahead in vain makes it harder: a bad place, or a reader who comes too late.
+constexpr unsigned harder = 8, hardest = 1024;
+/// For the request that is being answered and for what comes next, neither of which need begin
+/// where a chunk does.
+constexpr std::size_t chunk_count = 2 * Ahead::reach / Ahead::chunk_size + 2;
+constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
 
 /// Bounds the memory of the process: other readers do without.
 constexpr int most_readers = 16;
@@ -22,62 +29,141 @@ std::atomic<int> readers{0};
 
 }  // namespace
 
-/// What one request gets out of the chunks: held from here until its end.
-class Ahead::Part {
+/// The chunks behind the place where the reader is. Background work keeps it alive.
+class Ahead::Window : public std::enable_shared_from_this<Window> {
  public:
-  /// The lock must be held. Empty unless all of the request is there, or on its way.
-  Part(Ahead& ahead, std::uint64_t offset, std::size_t length)
-      : ahead_(ahead), offset_(offset), length_(length) {
-    if (ahead.first_ == ahead.end_ || offset < ahead.place(ahead.first_)) return;
-    const Chunk& last = ahead.chunk(ahead.end_ - 1);
-    if (offset + length > last.offset + last.bytes.size()) return;
-    begin_ = (offset - ahead.base_) / chunk_size;
-    end_ = (offset + length - 1 - ahead.base_) / chunk_size + 1;
-    for (std::uint64_t number = begin_; number < end_; ++number) ++ahead.chunk(number).requests;
+  Window(DevicePtr device, Clock::duration longest)
+      : device_(std::move(device)), longest_(longest) {}
+  ~Window() {
+    if (memory_) --readers;
   }
+  Window(const Window&) = delete;
+  Window& operator=(const Window&) = delete;
+
+  bool lend(std::uint64_t offset, MutableBytes scratch,
+            const std::function<void(std::span<const iovec>)>& hand_over);
+  /// The reader has gone.
+  void abandon() {
+    const std::lock_guard lock(mutex_);
+    release(everything);
+  }
+
+  const BlockDevice& device() const noexcept { return *device_; }
+
+  std::atomic<std::uint64_t> hits{0};
+
+ private:
+  struct Chunk final : Background {
+    enum class State : std::uint8_t { wanted, ready, needless, failed };
+    void run() noexcept override {
+      const std::shared_ptr<Window> window = std::move(owner);  // perhaps nobody else has it
+      window->fill(*this);
+    }
+    std::uint64_t end() const noexcept { return offset + bytes.size(); }
+
+    std::shared_ptr<Window> owner;  ///< while it is queued
+    State state = State::ready;
+    unsigned requests = 0;  ///< that it is handed out to
+    std::uint64_t offset = 0;
+    MutableBytes bytes;
+    std::size_t left = 0;  ///< bytes that nobody has taken
+    Clock::time_point begun;
+  };
+  class Part;
+  enum class Came : std::uint8_t { all, needless, in_vain };
+
+  Chunk& chunk(std::uint64_t number) { return chunks_[number % chunk_count]; }
+  std::uint64_t place(std::uint64_t number) const { return base_ + number * chunk_size; }
+  void fill(Chunk& chunk) noexcept;
+  // With the lock held; none of them touches the device:
+  void follow(std::uint64_t offset, std::size_t length, bool known);
+  void extend(std::uint64_t end, std::uint64_t until);
+  void start_over();
+  void release(std::uint64_t keep_from);
+  bool withdraw(Chunk& chunk);
+  bool get_memory();
+  void give_back_memory();
+
+  const DevicePtr device_;
+  const Clock::duration longest_;
+  std::mutex mutex_;                 ///< guards what follows, and the chunks except their bytes
+  std::condition_variable changed_;  ///< a chunk was read
+  std::unique_ptr<std::byte[]> memory_;
+  std::array<Chunk, chunk_count> chunks_;
+  std::uint64_t base_ = 0;             ///< where chunk number 0 would lie
+  std::uint64_t first_ = 0, end_ = 0;  ///< the numbers of the chunks that there are
+  bool left_over_ = false;             ///< they are of a place that the reader has left
+  std::uint64_t next_ = 0;             ///< where the reader goes on, if it does
+  unsigned in_order_ = 0;              ///< so many requests have come one behind the other
+  unsigned enough_ = enough_in_order;
+  std::uint32_t unit_ = 0;  ///< compute_unit() there; 0: nothing worth reading ahead
+};
+
+/// What one request gets out of the chunks. They are its own from pin() to the end.
+class Ahead::Window::Part {
+ public:
+  explicit Part(Window& window) : window_(window) {}
   Part(const Part&) = delete;
   Part& operator=(const Part&) = delete;
   ~Part() {
     if (empty()) return;
-    const std::lock_guard lock(ahead_.mutex_);
+    const std::lock_guard lock(window_.mutex_);
     for (std::uint64_t number = begin_; number < end_; ++number) {
-      Chunk& chunk = ahead_.chunk(number);
+      Chunk& chunk = window_.chunk(number);
       --chunk.requests;
       chunk.left -= std::min(chunk.left, of(chunk).size());
     }
-    ahead_.release(0);
-    ahead_.changed_.notify_all();
+    const bool at_the_end = window_.next_ + least_request > window_.device_->size();
+    window_.release(at_the_end ? everything : 0);
+    if (at_the_end) window_.give_back_memory();
+  }
+
+  /// The lock must be held. It stays empty unless all of the request is there, or on its way.
+  void pin(std::uint64_t offset, std::size_t length) {
+    if (window_.first_ == window_.end_ || offset < window_.place(window_.first_) ||
+        offset + length > window_.chunk(window_.end_ - 1).end()) {
+      return;
+    }
+    offset_ = offset;
+    length_ = length;
+    begin_ = (offset - window_.base_) / chunk_size;
+    end_ = (offset + length - 1 - window_.base_) / chunk_size + 1;
+    for (std::uint64_t number = begin_; number < end_; ++number) ++window_.chunk(number).requests;
   }
 
   bool empty() const noexcept { return begin_ == end_; }
 
-  /// Reads what nobody has begun to, waits for the rest.
-  /// @return false: not all of it could be read, or it is old
-  bool get() {
-    std::unique_lock lock(ahead_.mutex_);
+  /// Reads what nobody has begun to, and waits for the rest.
+  Came get() {
+    std::unique_lock lock(window_.mutex_);
     for (std::uint64_t number = begin_; number < end_; ++number) {
-      Chunk& chunk = ahead_.chunk(number);
-      if (chunk.state == Chunk::State::wanted && take_back(chunk)) {
-        lock.unlock();
-        ahead_.fill(chunk);
-        lock.lock();
+      Chunk& chunk = window_.chunk(number);
+      if (chunk.state != Chunk::State::wanted || !take_back(chunk)) continue;
+      chunk.owner.reset();
+      lock.unlock();
+      window_.fill(chunk);
+      lock.lock();
+    }
+    const Clock::time_point oldest = Clock::now() - window_.longest_;
+    Came came = Came::all;
+    for (std::uint64_t number = begin_; number < end_; ++number) {
+      const Chunk& chunk = window_.chunk(number);
+      window_.changed_.wait(lock, [&] { return chunk.state != Chunk::State::wanted; });
+      if (chunk.state == Chunk::State::failed) return Came::in_vain;
+      if (chunk.state == Chunk::State::needless) {
+        came = Came::needless;
+      } else if (chunk.begun < oldest) {
+        return Came::in_vain;
       }
     }
-    const Clock::time_point oldest = Clock::now() - ahead_.longest_;
-    bool good = true;
-    for (std::uint64_t number = begin_; number < end_; ++number) {
-      const Chunk& chunk = ahead_.chunk(number);
-      ahead_.changed_.wait(lock, [&] { return chunk.state != Chunk::State::wanted; });
-      good = good && chunk.state == Chunk::State::ready && chunk.begun >= oldest;
-    }
-    return good;
+    return came;
   }
 
   void hand_over(const std::function<void(std::span<const iovec>)>& to) const {
     std::array<iovec, chunk_count> pieces;
     std::size_t count = 0;
     for (std::uint64_t number = begin_; number < end_; ++number) {
-      const MutableBytes bytes = of(ahead_.chunk(number));
+      const MutableBytes bytes = of(window_.chunk(number));
       pieces[count++] = {bytes.data(), bytes.size()};
     }
     to(std::span(pieces).first(count));
@@ -87,103 +173,117 @@ class Ahead::Part {
   /// What of the chunk belongs to the request.
   MutableBytes of(const Chunk& chunk) const {
     const std::uint64_t begin = std::max(offset_, chunk.offset);
-    const std::uint64_t end = std::min(offset_ + length_, chunk.offset + chunk.bytes.size());
-    return chunk.bytes.subspan(begin - chunk.offset, end - begin);
+    return chunk.bytes.subspan(begin - chunk.offset,
+                               std::min(offset_ + length_, chunk.end()) - begin);
   }
 
-  Ahead& ahead_;
-  const std::uint64_t offset_;
-  const std::size_t length_;
+  Window& window_;
+  std::uint64_t offset_ = 0;
+  std::size_t length_ = 0;
   std::uint64_t begin_ = 0, end_ = 0;
 };
 
-Ahead::Ahead(DevicePtr device, Clock::duration longest)
-    : device_(std::move(device)), longest_(longest) {
-  for (Chunk& chunk : chunks_) chunk.owner = this;
-}
-
-Ahead::~Ahead() {
+bool Ahead::Window::lend(std::uint64_t offset, MutableBytes scratch,
+                         const std::function<void(std::span<const iovec>)>& hand_over) {
+  Part part(*this);
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] {
-    release(nothing);
-    return first_ == end_;
-  });
-  if (memory_) --readers;
-}
-
-bool Ahead::lend(std::uint64_t offset, MutableBytes scratch,
-                 const std::function<void(std::span<const iovec>)>& hand_over) {
-  if (scratch.size() < least_request) return peelfs::lend(*device_, offset, scratch, hand_over);
-  std::unique_lock lock(mutex_);
-  Part part(*this, offset, scratch.size());
+  part.pin(offset, scratch.size());
   follow(offset, scratch.size(), !part.empty());
   lock.unlock();
-  // Where something went wrong the request itself meets the error.
-  if (part.empty() || !part.get()) return peelfs::lend(*device_, offset, scratch, hand_over);
-  part.hand_over(hand_over);
-  hits_.fetch_add(1, std::memory_order_relaxed);
-  return true;
+  const Came came = part.empty() ? Came::needless : part.get();
+  if (came == Came::all) {
+    part.hand_over(hand_over);
+    hits.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+  if (!part.empty()) {
+    lock.lock();
+    start_over();
+    if (came == Came::in_vain) enough_ = std::min(enough_ * harder, hardest);
+    lock.unlock();
+  }
+  const Lending lending = peelfs::lend(*device_, offset, scratch, hand_over);
+  lock.lock();
+  unit_ = lending.computed * 2 >= scratch.size() ? lending.compute_unit : 0;
+  lock.unlock();
+  return lending.trusted;
 }
 
 /// Takes note of a request. @param known it was expected
-void Ahead::follow(std::uint64_t offset, std::size_t length, bool known) {
+void Ahead::Window::follow(std::uint64_t offset, std::size_t length, bool known) {
   const std::uint64_t end = offset + length;
   if (offset != next_ && !known) {
-    in_order_ = 0;
+    start_over();
     next_ = end;
-    left_over_ = true;
-    release(nothing);
-    if (first_ == end_ && memory_) {
-      memory_.reset();
-      --readers;
-    }
     return;
   }
   next_ = std::max(next_, end);
-  if (++in_order_ < enough_in_order || length > reach) return;
+  in_order_ = std::min(in_order_ + 1, hardest);
   // A request that was overtaken by others still finds its bytes.
-  release(left_over_ ? nothing : offset - std::min<std::uint64_t>(offset, reach));
+  release(left_over_ ? everything : offset - std::min<std::uint64_t>(offset, reach));
   if (first_ == end_) left_over_ = false;
-  if (!left_over_) extend(end);
+  // A unit that is longer than a chunk would be computed again for each.
+  if (in_order_ < enough_ || length > reach || unit_ == 0 || unit_ > chunk_size || left_over_) {
+    give_back_memory();
+    return;
+  }
+  const std::uint64_t far = std::min<std::uint64_t>(reach, in_order_ * std::uint64_t{length});
+  extend(end, std::min(device_->size(), end + far));
 }
 
-/// Wants what comes behind a request.
-void Ahead::extend(std::uint64_t end) {
-  const std::uint64_t size = device_->size();
-  const std::uint64_t until = std::min(size, end + reach);
+/// Wants what lies between the end of a request and `until`.
+void Ahead::Window::extend(std::uint64_t end, std::uint64_t until) {
   if (first_ != end_ && place(end_) + chunk_size <= end) {  // there is a gap
-    release(nothing);
+    release(everything);
     if (first_ != end_) return;
   }
   if (first_ == end_) {
-    base_ = round_down(end, alignment);
+    base_ = round_down(end, unit_);
     first_ = end_ = 0;
   }
-  while (end_ - first_ < chunk_count && place(end_) < until && worth_it(place(end_)) &&
-         has_memory()) {
+  while (end_ - first_ < chunk_count && place(end_) < until && end < until && get_memory()) {
     Chunk& next = chunk(end_);
-    next.state = Chunk::State::wanted;
     next.offset = place(end_);
-    const std::size_t bytes = std::min<std::uint64_t>(chunk_size, size - next.offset);
+    const std::size_t bytes = std::min<std::uint64_t>(chunk_size, device_->size() - next.offset);
     next.left = bytes - (end - std::min(end, next.offset));
     next.bytes = {memory_.get() + end_ % chunk_count * chunk_size, bytes};
-    ++end_;
+    next.state = Chunk::State::wanted;
+    next.owner = shared_from_this();
     begin_in_background(next);
+    ++end_;
   }
+}
+
+void Ahead::Window::start_over() {
+  in_order_ = 0;
+  unit_ = 0;
+  left_over_ = true;
+  release(everything);
+  give_back_memory();
 }
 
 /// Gives back the oldest chunks, as far as nobody is at them: those that are used up, and those
 /// that end below `keep_from`.
-void Ahead::release(std::uint64_t keep_from) {
+void Ahead::Window::release(std::uint64_t keep_from) {
+  for (std::uint64_t number = first_; keep_from == everything && number != end_; ++number) {
+    if (chunk(number).requests == 0) withdraw(chunk(number));
+  }
   for (; first_ != end_; ++first_) {
     Chunk& oldest = chunk(first_);
-    if (oldest.requests != 0) return;
-    if (oldest.left != 0 && oldest.offset + oldest.bytes.size() > keep_from) return;
-    if (oldest.state == Chunk::State::wanted && !take_back(oldest)) return;
+    if (oldest.requests != 0 || (oldest.left != 0 && oldest.end() > keep_from)) return;
+    if (oldest.state == Chunk::State::wanted && !withdraw(oldest)) return;
   }
 }
 
-bool Ahead::has_memory() {
+/// @return false: it is being read
+bool Ahead::Window::withdraw(Chunk& chunk) {
+  if (chunk.state != Chunk::State::wanted || !take_back(chunk)) return false;
+  chunk.owner.reset();
+  chunk.state = Chunk::State::needless;
+  return true;
+}
+
+bool Ahead::Window::get_memory() {
   if (memory_) return true;
   if (readers.fetch_add(1) < most_readers) {
     memory_.reset(new (std::nothrow) std::byte[chunk_size * chunk_count]);
@@ -193,26 +293,48 @@ bool Ahead::has_memory() {
   return false;
 }
 
-bool Ahead::worth_it(std::uint64_t offset) const noexcept {
-  try {
-    return resolve(*device_, offset, 1).extent.kind == ExtentKind::computed;
-  } catch (...) {
-    return false;
-  }
+/// As soon as there are no chunks.
+void Ahead::Window::give_back_memory() {
+  if (!memory_ || first_ != end_) return;
+  memory_.reset();
+  --readers;
 }
 
-void Ahead::fill(Chunk& chunk) noexcept {
+void Ahead::Window::fill(Chunk& chunk) noexcept {
   Chunk::State state = Chunk::State::ready;
   const Clock::time_point begin = Clock::now();
   try {
-    read(*device_, chunk.offset, chunk.bytes);
+    if (resolve(*device_, chunk.offset, 1).extent.kind == ExtentKind::computed) {
+      read(*device_, chunk.offset, chunk.bytes);
+    } else {
+      state = Chunk::State::needless;  // it is shown where it lies
+    }
   } catch (...) {
-    state = Chunk::State::failed;
+    state = Chunk::State::failed;  // whoever needs it reads it again, and meets the error
   }
   const std::lock_guard lock(mutex_);
   chunk.state = state;
   chunk.begun = begin;
   changed_.notify_all();
+}
+
+Ahead::Ahead(DevicePtr device, Clock::duration longest)
+    : window_(std::make_shared<Window>(std::move(device), longest)) {}
+
+Ahead::~Ahead() {
+  window_->abandon();
+}
+
+bool Ahead::lend(std::uint64_t offset, MutableBytes scratch,
+                 const std::function<void(std::span<const iovec>)>& hand_over) {
+  if (scratch.size() < least_request) {
+    return peelfs::lend(window_->device(), offset, scratch, hand_over).trusted;
+  }
+  return window_->lend(offset, scratch, hand_over);
+}
+
+std::uint64_t Ahead::hits() const noexcept {
+  return window_->hits.load(std::memory_order_relaxed);
 }
 
 }  // namespace peelfs

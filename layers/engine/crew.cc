@@ -6,7 +6,6 @@
 #include <csignal>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 namespace peelfs {
@@ -100,8 +99,8 @@ class Crew {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const unsigned others = std::clamp(std::thread::hardware_concurrency(), 2U, 8U) - 1;
     try {
-      for (unsigned i = 0; i < others; ++i) std::thread([this] { serve(); }).detach();
-    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): fewer will do
+      for (; threads_ < others; ++threads_) std::thread([this] { serve(); }).detach();
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): fewer will do
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
@@ -109,15 +108,17 @@ class Crew {
   void serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      wanted_.wait(lock, [this] { return jobs_ != nullptr || queued_ != nullptr; });
+      wanted_.wait(lock, [this] { return jobs_ != nullptr || may_begin(); });
       if (jobs_ == nullptr) {
         Background& work = *queued_;
         unlink(&queued_);
+        ++in_background_;
         lock.unlock();
         inside = true;
         work.run();
         inside = false;
         lock.lock();
+        --in_background_;
         continue;
       }
       Job& job = *jobs_;
@@ -140,6 +141,10 @@ class Crew {
     }
   }
 
+  bool may_begin() const {
+    return queued_ != nullptr && in_background_ < std::max(2U, threads_.load()) - 1;
+  }
+
   void unlink(Background** at) {
     Background* const work = *at;
     *at = work->next_;
@@ -148,6 +153,8 @@ class Crew {
 
   std::mutex mutex_;
   std::condition_variable wanted_, left_;
+  std::atomic<unsigned> threads_{0};
+  unsigned in_background_ = 0;
   Job* jobs_ = nullptr;           ///< the latest first
   Background* queued_ = nullptr;  ///< the oldest first
   Background** last_ = &queued_;  ///< where the next one is put

@@ -15,7 +15,8 @@ namespace peelfs {
 /// @throws what one of the parts has thrown; those that had not begun are left out then
 void share_out(std::size_t count, const std::function<void(std::size_t)>& part);
 
-/// Something that is done on one of these threads when none is wanted for share_out().
+/// Something that is done on one of these threads when none is wanted for share_out(). One of them
+/// never does, if there are several: background work may hang with a disk.
 class Background {
  public:
   Background() = default;

@@ -64,6 +64,8 @@ void Lent::zeroes(std::uint64_t length) {
 
 void Lent::computed(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
   read_computed(device, offset, scratch(length));
+  computed_ += length;
+  unit_ = std::max(unit_, device.compute_unit());
 }
 
 }  // namespace peelfs

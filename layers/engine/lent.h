@@ -25,6 +25,10 @@ class Lent {
 
   std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
 
+  /// Bytes that had to be computed, and the largest compute_unit() of who computed them.
+  std::uint64_t computed_bytes() const noexcept { return computed_; }
+  std::uint32_t compute_unit() const noexcept { return unit_; }
+
   /// Whether every file of which something was lent is still as long as that.
   bool holds() const noexcept;
 
@@ -53,6 +57,8 @@ class Lent {
   std::size_t count_ = 0;
   std::array<Lender, max_files> lenders_;
   std::size_t files_ = 0;
+  std::uint64_t computed_ = 0;
+  std::uint32_t unit_ = 0;
 };
 
 }  // namespace peelfs

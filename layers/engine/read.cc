@@ -76,21 +76,23 @@ void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
   take_all(device, offset, out.size(), copied);
 }
 
-bool lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
-          const std::function<void(std::span<const iovec>)>& hand_over) {
+Lending lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
+             const std::function<void(std::span<const iovec>)>& hand_over) {
   // Until the kernel has its copy, no place may be given to somebody else.
   const Epochs::Request request;
   Lent lent(scratch);
   take_all(device, offset, scratch.size(), lent);
+  Lending lending{true, lent.computed_bytes(), lent.compute_unit()};
   if (!lent.holds()) {
     // It became shorter while other pieces were read or computed: reading says so.
     read(device, offset, scratch);
     const iovec whole{scratch.data(), scratch.size()};
     hand_over({&whole, 1});
-    return true;
+    return lending;
   }
   hand_over(lent.pieces());
-  return lent.holds();
+  lending.trusted = lent.holds();
+  return lending;
 }
 
 Buffer read_bytes(const BlockDevice& device, std::uint64_t offset, std::size_t length) {

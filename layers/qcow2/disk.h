@@ -22,6 +22,9 @@ class Disk : public BlockDevice {
   Extent map(std::uint64_t offset, std::uint64_t length) const override;
   void compute(std::uint64_t offset, MutableBytes out) const override;
   std::uint32_t granule() const noexcept override { return image_->cipher ? crypt_sector : 1; }
+  std::uint32_t compute_unit() const noexcept override {
+    return image_->cipher ? crypt_sector : 1U << image_->header.cluster_bits();
+  }
   std::uint64_t allocated_bytes() const override;
   std::string describe() const override { return description_; }
   std::string read_only_reason() const override {

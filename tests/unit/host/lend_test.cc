@@ -149,10 +149,11 @@ TEST_F(Lend, WhatIsNotToBeTrustedIsSaid) {
   const DevicePtr device = file_device(path);
   Buffer scratch(256 * kib);
   const auto lend_once = [&](const std::function<void()>& meanwhile) {
-    return lend(*device, 0, scratch, [&](std::span<const iovec> lent) {
+    const Lending lending = lend(*device, 0, scratch, [&](std::span<const iovec> lent) {
       meanwhile();
       take(lent);
     });
+    return lending.trusted;
   };
   EXPECT_TRUE(lend_once([] {}));
   // To an end within the last page: the kernel takes zeroes, and no error.
