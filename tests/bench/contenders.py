@@ -28,7 +28,6 @@ class Presented:
 
     def __init__(self, path, *steps):
         self.path = path
-        self.sources = ()  # files that the subject is made from
         self._steps = list(steps)
 
     def also(self, *steps):

@@ -128,7 +128,6 @@ class Bench:
                 stack.callback(shown.stop)
                 if contender.checked and expected and expected != self.look(subject, shown.path):
                     raise Failure("shows other bytes than are in the image")
-                shown.sources = [self.machine.path(name) for name in subject.everything()]
                 presented[contender] = shown
                 if contender.remark:
                     self.results.notes[subject.name] += contender.remark

@@ -251,7 +251,10 @@ def compressed(name, title, *options):
 ALL = [
     Subject("raw", "raw image", Maker.random, "plain.raw", (), RAW, qemu=image("plain.raw", "raw"),
             nbdkit=["file", "DATA/plain.raw"], flat=Flat("plain.raw"),
-            works=works.READING + works.FROM_DISK + works.FIRST_BYTE),
+            works=works.READING + works.FIRST_BYTE),
+    Subject("disk", "raw image that is not in the page cache", Maker.random, "plain.raw", (), RAW,
+            qemu=image("plain.raw", "raw"), nbdkit=["file", "DATA/plain.raw"], flat=Flat("plain.raw"),
+            works=works.FROM_DISK),
     Subject("gpt", "partition in a raw disk (GPT)", Maker.gpt, "plain.raw", ("gpt.img",),
             View("gptp1", ("gpt.img",)), qemu={**image("gpt.img", "raw"), "offset": MIB},
             nbdkit=["--filter=partition", "file", "DATA/gpt.img", "partition=1"],
