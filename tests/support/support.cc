@@ -48,7 +48,9 @@ TemporaryDirectory::~TemporaryDirectory() {
   fs::remove_all(path_, ignored);
 }
 
-CommandResult run(const std::string& command) {
+namespace {
+
+CommandResult run_once(const std::string& command) {
   CommandResult result;
   // The command's own redirections come first, so that a test may send its output elsewhere. What
   // hangs is this command's failure (124), not that of the whole program after many minutes.
@@ -66,14 +68,21 @@ CommandResult run(const std::string& command) {
   return result;
 }
 
-std::string must_run(const std::string& command) {
-  CommandResult result = run(command);
+}  // namespace
+
+CommandResult run(const std::string& command) {
+  CommandResult result = run_once(command);
   // qemu measures how fast it derives keys, and gives up where others keep the processor busy.
   for (int again = 0; again < 20 && result.exit_code != 0 &&
                       result.output.find("accurate CPU usage") != std::string::npos;
        ++again) {
-    result = run(command);
+    result = run_once(command);
   }
+  return result;
+}
+
+std::string must_run(const std::string& command) {
+  const CommandResult result = run(command);
   EXPECT_EQ(result.exit_code, 0) << command << "\n" << result.output;
   return result.output;
 }
