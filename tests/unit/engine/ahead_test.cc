@@ -281,6 +281,28 @@ TEST_F(ReadingAhead, APlaceThatHangsHangsNobodyWhoDoesNotReadThere) {
   EXPECT_TRUE(device.expired());
 }
 
+TEST_F(ReadingAhead, WhatHangsIsNotGivenToAnother) {
+  const auto first = std::make_shared<Gate>();
+  const auto second = std::make_shared<Gate>();
+  constexpr std::uint64_t elsewhere = 4 * mib + 768 * kib;
+  device_->before = [first, second](std::uint64_t offset) {
+    if (offset == mib) first->pass();
+    if (offset == elsewhere) second->pass();
+  };
+  Ahead ahead(device_);
+  read_through(ahead, 0, 128 * kib, mib);
+  EXPECT_TRUE(first->somebody_waits());
+  read_through(ahead, 4 * mib, 128 * kib, elsewhere);
+  // If its memory were somebody else's by now, these bytes would come out there.
+  first->open();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  for (std::uint64_t offset = elsewhere + 128 * kib; offset < 6 * mib; offset += 128 * kib) {
+    EXPECT_TRUE(right(ahead, offset, 128 * kib)) << offset;
+  }
+  second->open();
+  read_through(ahead, 6 * mib, 128 * kib, 9 * mib);
+}
+
 TEST_F(ReadingAhead, WithoutHelpersReadersReadTheirOwn) {
   /// Occupies the threads.
   struct Stuck : Background {
