@@ -81,7 +81,7 @@ _peelfs() {
             export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error" ;;
             map) options+=" $sources $overlay --json" ;;
             diff) options+=" $sources $overlay --json --hexdump" ;;
-            commit) options+=" $sources $overlay --accept-part" ;;
+            commit) options+=" $sources $overlay --accept-part --drop-snapshots --grow" ;;
             drop | revert) options+=" --overlay --accept-part" ;;
             checkpoint) options+=" --overlay --list" ;;
             try) options+=" $sources --commit --drop --keep" ;;

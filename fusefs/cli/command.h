@@ -63,10 +63,12 @@ struct SourceOptions {
   std::vector<std::string> allow_references;
   Limits limits;
   bool prompt = true;
-  std::string overlay;         ///< --overlay DIR; empty: none
-  bool overlay_temp = false;   ///< --overlay-temp
-  bool accept_source = false;  ///< --accept-source
-  bool accept_part = false;    ///< --accept-part, of commit, drop and revert
+  std::string overlay;          ///< --overlay DIR; empty: none
+  bool overlay_temp = false;    ///< --overlay-temp
+  bool accept_source = false;   ///< --accept-source
+  bool accept_part = false;     ///< --accept-part, of commit, drop and revert
+  bool drop_snapshots = false;  ///< --drop-snapshots, of commit
+  bool grow = false;            ///< --grow, of commit
 };
 
 enum class Sparse { automatic, always, never };

@@ -10,16 +10,19 @@ peelfs diff --overlay DIR --hexdump OFFSET[,LENGTH] SOURCE... NAME
 Shows what the overlays in DIR change, device by device, in sectors of 512 bytes that
 differ (what was written with the bytes it had is no change), and whether only zeroes
 were written. For ext2/3/4 and btrfs it says what the changed blocks are: superblock,
-inode table, journal, "file /etc/fstab", which tree. Warns when an overlay that was
-written together with these is left out.
+inode table, journal, "file /etc/fstab", which tree. What lies behind the end of a device
+that was resized counts as zero there. Partitions and logical volumes that are new, gone,
+of another size or lie elsewhere have a line that says so. Warns when an overlay that was
+written together with these is left out. What is encrypted with a key that was changed
+(cryptsetup luksChangeKey) needs the old and the new one: give both.
 
   -J, --json              every range, for programs
-  -v, --verbose           every range, for people
+  -v, --verbose           every range and every name, for people
   --hexdump OFFSET[,LENGTH]  the bytes there before (-) and after (+); 512 of them, or
                           LENGTH, in bytes (64K, 1M ... as well)
 
-Exit status: 0 compared, changed or not; 1 something cannot be read, and so not be
-compared; 2 nothing compared.
+Exit status: 0 compared, changed or not; 1 something cannot be read, or opened without
+another key, and so not be compared; 2 nothing compared.
 
 Examples:
   peelfs diff --overlay changes disk.qcow2
@@ -27,14 +30,15 @@ Examples:
 )";
 
 constexpr const char* kCommit =
-    R"(peelfs commit --overlay DIR [--accept-part] SOURCE...
+    R"(peelfs commit --overlay DIR [OPTION...] SOURCE...
 
 Brings what the overlays in DIR hold into their sources, reads it back from the disk and
-compares it, and removes the overlays, with their checkpoints. Nothing else of a source
-is touched. Refused, with nothing written: a source that is not what it was when its
+compares it, and removes the overlays. Nothing else of a source is touched. Refused, with nothing written: a source that is not what it was when its
 overlay was made; sources and overlays that are mounted or that a guest has open; a part
 of the sources that were written together in one mount (the legs of a mirror, the disks
-of a volume group), unless the others' overlays hold nothing: name them all.
+of a volume group), unless the others' overlays hold nothing: name them all; an overlay
+that was resized ('qemu-img resize'), whose source would lose what is behind its end; an
+overlay with checkpoints or a guest's saved states in it, which would be lost.
 
 If it is stopped, by a kill or a power cut, the overlay is still there and says so: a
 mount refuses it, because its source is neither old nor new. The same command again
@@ -42,6 +46,10 @@ finishes it.
 
   --accept-part           commit these although what was written together with them is
                           left out; what lies across them may be torn
+  --drop-snapshots        internal snapshots (checkpoints, the saved state of a running
+                          machine) go with the overlay
+  --grow                  make a source as large as its overlay was made: a file, raw or
+                          qcow2; a block device must have been made larger before
   -q, --quiet             no progress, no report
 
 Exit status: 0 all committed; 2 not: either nothing was written, or the message says

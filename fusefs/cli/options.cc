@@ -137,6 +137,10 @@ void bind_verb(Parser& parser, Command& command) {
                     [&command](const std::string& text) { command.dump = parse_dump(text); });
       break;
     case Verb::commit:
+      parser.flag("--accept-part", command.from.accept_part);
+      parser.flag("--drop-snapshots", command.from.drop_snapshots);
+      parser.flag("--grow", command.from.grow);
+      break;
     case Verb::drop:
     case Verb::revert:
       parser.flag("--accept-part", command.from.accept_part);

@@ -72,7 +72,7 @@ void refuse_committing(const std::vector<HeldOverlay>& overlays) {
     throw Error(Fault::denied, overlay.path + " is half committed")
         .found("a commit that was interrupted: its source is neither old nor new")
         .advice("finish it: " +
-                overlay::commit_command({overlay.path}, {overlay::argument_for(overlay.path)}))
+                overlay::finish_command({overlay.path}, {overlay::argument_for(overlay.path)}))
         .with_errno(EBUSY);
   }
 }
@@ -143,7 +143,11 @@ std::string committed_line(const overlay::Committed& one, const std::string& dir
     return shown(one.source) + ": no overlay in " + shown(directory) + ", left as it is\n";
   }
   return shown(one.source) + ": " + human_size(one.data) + " written, " + human_size(one.zeroes) +
-         " made zero, verified; " + shown(one.overlay) + " is removed" +
+         " made zero" + (one.grown == 0 ? "" : ", made " + human_size(one.grown) + " larger") +
+         ", verified; " + shown(one.overlay) + " is removed" +
+         (one.snapshots == 0 ? ""
+                             : " with " + std::to_string(one.snapshots) + " internal snapshot" +
+                                   (one.snapshots == 1 ? "" : "s")) +
          (one.resumed ? " (an interrupted commit was finished)" : "") + "\n";
 }
 
@@ -156,6 +160,8 @@ overlay::CommitRequest commit_request(const SourceOptions& from, const std::stri
   request.directory = directory;
   request.accept_source = from.accept_source;
   request.accept_part = from.accept_part;
+  request.grow = from.grow;
+  request.drop_snapshots = from.drop_snapshots;
   return request;
 }
 

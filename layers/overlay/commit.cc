@@ -3,12 +3,16 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "host/extend.h"
 #include "host/folder.h"
+#include "overlay/commit_refusals.h"
 #include "overlay/cover.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "qcow2/grow.h"
 #include "qcow2/overlay.h"
 
 namespace peelfs::overlay {
@@ -22,29 +26,58 @@ struct Job {
   Source source;
   OpenedOverlay overlay;
   Committed report;
-  std::uint64_t total() const { return report.data + report.zeroes; }
+  std::uint64_t empty = 0;  ///< bytes that the overlay does not hold behind the source's old end
+  std::uint64_t total() const { return report.data + report.zeroes + empty; }
 };
 
-/// Calls `act` for every run that the overlay holds, within the source's size, in pieces that fit
-/// into memory when they are data.
+/// What is to be where in the source.
+enum class Part : std::uint8_t {
+  data,
+  zero,
+  empty,  ///< zero, too: nobody has written there, behind the end that the source had
+};
+
+/// Calls `act` for every run that is to be brought over, in pieces that fit into memory when they
+/// are data.
 template <typename Act>
 void each_run(const OpenedOverlay& overlay, const Act& act) {
-  const std::uint64_t size = overlay.base.disk->size();
+  const std::uint64_t size = overlay.device->size();
   for (std::uint64_t at = 0; at < size;) {
-    const qcow2::OverlayRun run = qcow2::overlay_status(*overlay.disk, at, size - at);
-    const bool data = run.status == qcow2::OverlayStatus::data;
-    const std::uint64_t length = data ? std::min(run.length, chunk) : run.length;
-    if (run.status != qcow2::OverlayStatus::unchanged) act(at, length, data);
+    // A run never goes over the source's old end.
+    const std::uint64_t end = at < overlay.covered ? std::min(size, overlay.covered) : size;
+    const qcow2::OverlayRun run = qcow2::overlay_status(*overlay.disk, at, end - at);
+    std::uint64_t length = run.length;
+    switch (run.status) {
+      case qcow2::OverlayStatus::data:
+        length = std::min(length, chunk);
+        act(at, length, Part::data);
+        break;
+      case qcow2::OverlayStatus::zero:
+        act(at, length, Part::zero);
+        break;
+      case qcow2::OverlayStatus::unchanged:
+        if (at >= overlay.covered) act(at, length, Part::empty);
+        break;
+    }
     at += length;
   }
 }
 
 void count(Job& job) {
-  job.report.data = 0;
-  job.report.zeroes = 0;
-  each_run(job.overlay, [&](std::uint64_t, std::uint64_t length, bool data) {
-    (data ? job.report.data : job.report.zeroes) += length;
+  each_run(job.overlay, [&](std::uint64_t, std::uint64_t length, Part part) {
+    (part == Part::data   ? job.report.data
+     : part == Part::zero ? job.report.zeroes
+                          : job.empty) += length;
   });
+}
+
+/// @return 0 also where they cannot be told: what is damaged is dropped all the same
+std::size_t count_snapshots(const BlockDevice& image) {
+  try {
+    return qcow2::list_snapshots(image).size();
+  } catch (const Error&) {
+    return 0;
+  }
 }
 
 class Reporter {
@@ -94,8 +127,8 @@ void copy(const Job& job, const CommitRequest& request) {
   const BlockDevice& target = *job.overlay.base.disk;
   Reporter reporter(request, "writing " + printable(job.source.path), job.total());
   Buffer buffer;
-  each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, bool data) {
-    if (data) {
+  each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, Part part) {
+    if (part == Part::data) {
       buffer.resize(length);
       read(*job.overlay.disk, offset, buffer);
       write(target, offset, buffer);
@@ -122,9 +155,12 @@ void verify(const Job& job, const CommitRequest& request) {
   Source again = job.source;
   again.file = HostFile::open(job.source.path);
   const Base written = open_base(again);
+  if (written.disk->size() < job.overlay.device->size())
+    throw not_as_written(job, written.disk->size());
   Reporter reporter(request, "verifying " + printable(job.source.path), job.total());
   Buffer wanted, found;
-  each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, bool data) {
+  each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, Part kind) {
+    const bool data = kind == Part::data;
     for (std::uint64_t done = 0; done < length;) {
       const std::uint64_t at = offset + done;
       const Run run = block_status(*written.disk, at, length - done);
@@ -142,27 +178,6 @@ void verify(const Job& job, const CommitRequest& request) {
   });
 }
 
-struct Chosen {
-  std::string path;      ///< of the overlay
-  std::string argument;  ///< its source, for a command line
-};
-
-/// A part of what was written at once makes what lies across several sources (a mirror, a volume
-/// group, a filesystem on two devices) neither old nor new.
-void refuse_part(const CommitRequest& request, const std::vector<Chosen>& chosen, bool begun) {
-  std::vector<std::string> paths;
-  std::vector<std::string> arguments;
-  for (const Chosen& one : chosen) {
-    paths.push_back(one.path);
-    arguments.push_back(one.argument);
-  }
-  const std::vector<LeftOut> torn = torn_off(request.directory, paths, begun);
-  if (torn.empty()) return;
-  throw Error(Fault::denied, "only a part of what was written together would be committed")
-      .found(describe(torn) + " left out")
-      .advice(how_to_complete(torn, commit_command(paths, with_left_out(arguments, torn))));
-}
-
 /// @param bare takes the sources that have no overlay
 std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string>& bare) {
   // Opened read-only first: whether there is anything to commit is no reason to write-lock a
@@ -173,6 +188,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
   const std::vector<std::string> paths = overlay_paths(looked.sources, request.directory);
   std::vector<SourceSpec> wanted;
   std::vector<Chosen> chosen;
+  std::vector<std::pair<const Source*, OpenedOverlay>> all_seen;
   bool begun = false;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     if (!overlay_exists(paths[i])) {
@@ -186,18 +202,24 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
     spec.writable = true;
     // Its fingerprint is looked at before the source is opened for writing.
     OpenedOverlay seen = open_overlay(paths[i], looked.sources[i], open_base(looked.sources[i]),
-                                      Mode::commit, request.accept_source);
+                                      Mode::commit, request.accept_source, request.grow);
     wanted.push_back(std::move(spec));
     chosen.push_back({paths[i], source_argument(looked.sources[i])});
     begun = begun || seen.committing;
+    all_seen.emplace_back(&looked.sources[i], std::move(seen));
   }
   if (wanted.empty()) {
     throw Error(Fault::missing, "no overlay of these sources is in " + request.directory)
         .expected(paths.empty() ? "DIR/NAME.qcow2" : paths.front())
         .advice("name the sources as they were named when it was made");
   }
-  looked.sources.clear();
   if (!request.accept_part) refuse_part(request, chosen, begun);
+  for (const auto& [source, overlay] : all_seen) {
+    refuse_resized(request, *source, overlay);
+    refuse_snapshots(request, *source, overlay);
+  }
+  all_seen.clear();
+  looked.sources.clear();
 
   OpenedSources opened = open_sources(wanted, request.allow_references);
   if (!opened.failures.empty()) {
@@ -212,8 +234,11 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
     Job job;
     job.source = std::move(source);
     const std::string path = overlay_path(request.directory, job.source);
-    job.overlay =
-        open_overlay(path, job.source, open_base(job.source), Mode::commit, request.accept_source);
+    job.overlay = open_overlay(path, job.source, open_base(job.source), Mode::commit,
+                               request.accept_source, request.grow);
+    refuse_resized(request, job.source, job.overlay);
+    refuse_snapshots(request, job.source, job.overlay);
+    job.report.snapshots = count_snapshots(*job.overlay.image);
     job.report.source = job.source.path;
     job.report.overlay = path;
     job.report.resumed = job.overlay.committing;
@@ -249,11 +274,29 @@ Error unfinished(const Error& error, const std::vector<Job>& jobs, const CommitR
                "the commit is half done, so that its sources are neither old nor new")
       .found(error.what())
       .advice(std::string(full ? "make room there, then finish it: " : "finish it: ") +
-              commit_command(paths, sources))
+              finish_command(paths, sources))
       .with_errno(error.error_number());
 }
 
-std::vector<Committed> carry_out(const std::vector<Job>& jobs, const CommitRequest& request) {
+/// Makes the source as large as its overlay, durably, and opens it anew with the locks that it has.
+void grow(Job& job) {
+  const std::uint64_t size = job.overlay.device->size();
+  if (job.overlay.base.disk->size() >= size) return;
+  job.report.grown = size - job.overlay.base.disk->size();
+  if (job.overlay.base.unpacked()) {
+    // Nobody may have its tables open meanwhile.
+    job.overlay.device.reset();
+    job.overlay.disk.reset();
+    job.overlay.base.disk.reset();
+    qcow2::grow_image(make_file_device(job.source.file), size);
+    job.source.file = with_present_size(*job.source.file);
+  } else {
+    job.source.file = extend(*job.source.file, size);
+  }
+  set_base(job.overlay, job.source, open_base(job.source));
+}
+
+std::vector<Committed> carry_out(std::vector<Job>& jobs, const CommitRequest& request) {
   // Whoever wants to stop it now can do so with nothing written.
   Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
   std::vector<std::string> paths;
@@ -261,6 +304,7 @@ std::vector<Committed> carry_out(const std::vector<Job>& jobs, const CommitReque
   for (const Job& job : jobs) paths.push_back(job.overlay.path);
   part(request.directory, paths);  // so that neither half asks for the other one later
   for (const Job& job : jobs) mark_committing(job.overlay);
+  for (Job& job : jobs) grow(job);
   for (const Job& job : jobs) copy(job, request);
   for (const Job& job : jobs) verify(job, request);
   std::vector<Committed> result;
@@ -275,7 +319,7 @@ std::vector<Committed> carry_out(const std::vector<Job>& jobs, const CommitReque
 
 std::vector<Committed> commit(const CommitRequest& request) {
   std::vector<std::string> bare;
-  const std::vector<Job> jobs = open_jobs(request, bare);
+  std::vector<Job> jobs = open_jobs(request, bare);
   try {
     std::vector<Committed> result = carry_out(jobs, request);
     for (const std::string& source : bare) {

@@ -151,7 +151,9 @@ class Comparer {
     const BlockDevice& longer = before_.size() > after_.size() ? before_ : after_;
     for (std::uint64_t at = from; at < longer.size();) {
       const Run run = block_status(longer, at, longer.size() - at);
-      const std::uint64_t part = run.data ? std::min(run.length, chunk) : run.length;
+      // Up to the next sector first, where the shorter one ends within one.
+      const std::uint64_t most = at % sector == 0 ? chunk : sector - at % sector;
+      const std::uint64_t part = run.data ? std::min(run.length, most) : run.length;
       if (run.data) {
         old_ = read_bytes(longer, at, part);
         new_.assign(part, std::byte{0});

@@ -121,14 +121,20 @@ std::string absolute_path(const std::string& path) {
   return failed ? path : absolute.lexically_normal().string();
 }
 
-Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
-                             const std::string& format) {
+Fingerprint describe_source(const Source& source, const BlockDevice& disk,
+                            const std::string& format) {
   Fingerprint result;
   result.path = absolute_path(source.path);
   result.format = format;
   result.size = disk.size();
   result.block_device = source.file->is_block_device();
   if (!result.block_device) result.mtime = source.file->modified();
+  return result;
+}
+
+Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
+                             const std::string& format) {
+  Fingerprint result = describe_source(source, disk, format);
   result.samples = take_samples(disk);
   return result;
 }

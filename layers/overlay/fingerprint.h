@@ -39,6 +39,10 @@ struct Fingerprint {
 Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
                              const std::string& format);
 
+/// The same without samples.
+Fingerprint describe_source(const Source& source, const BlockDevice& disk,
+                            const std::string& format);
+
 /// Reads one. @param offset bytes; the range lies within the disk
 Sample take_sample(const BlockDevice& disk, std::uint64_t offset, std::uint64_t length);
 

@@ -3,14 +3,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <filesystem>
+#include <algorithm>
 #include <optional>
 
 #include "host/folder.h"
 #include "host/image_lock.h"
+#include "overlay/set.h"
 #include "overlay/tables.h"
 #include "peelfs/error.h"
+#include "peelfs/io.h"
 #include "peelfs/shell.h"
 #include "qcow2/overlay.h"
 
@@ -20,11 +21,11 @@ namespace {
 
 constexpr std::string_view committing_word = "committing";
 
-/// The overlay's disk as the source was: its exact size, and the sector that tables count in.
+/// The overlay's disk of an exact size, with the sector that tables count in.
 class ExactDisk : public BlockDevice {
  public:
-  ExactDisk(DevicePtr disk, const BlockDevice& source, std::string description)
-      : BlockDevice(source.size(), source.sector_size()),
+  ExactDisk(DevicePtr disk, std::uint64_t size, std::uint32_t sector_size, std::string description)
+      : BlockDevice(size, sector_size),
         disk_(std::move(disk)),
         description_(std::move(description)) {}
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
@@ -44,42 +45,6 @@ class ExactDisk : public BlockDevice {
   const DevicePtr disk_;
   const std::string description_;
 };
-
-std::string escaped(const std::string& name) {
-  constexpr std::string_view digits = "0123456789ABCDEF";
-  std::string result;
-  for (const char character : name) {
-    const auto byte = static_cast<unsigned char>(character);
-    const bool plain =
-        byte > 0x20 && byte != 0x7f &&
-        std::string_view("/\\%:*?\"'<>|").find(character) == std::string_view::npos &&
-        (character != '.' || !result.empty());
-    if (plain) {
-      result += character;
-    } else {
-      result += '%';
-      result += digits[byte >> 4U];
-      result += digits[byte & 15U];
-    }
-  }
-  return result;
-}
-
-std::string unescaped(const std::string& name) {
-  std::string result;
-  for (std::size_t at = 0; at < name.size(); ++at) {
-    unsigned byte = 0;
-    const char* const digits = name.data() + at + 1;
-    if (name[at] == '%' && at + 2 < name.size() &&
-        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
-      result += static_cast<char>(byte);
-      at += 2;
-    } else {
-      result += name[at];
-    }
-  }
-  return result;
-}
 
 /// Looked at before it is opened for writing: whatever else lies there, a source perhaps, must not
 /// be.
@@ -112,38 +77,62 @@ Error not_ours(const std::string& path, const std::string& found) {
       .advice("take another directory, or move that file away");
 }
 
-Fingerprint required_fingerprint(const BlockDevice& image, const std::string& path) {
-  try {
-    if (auto stored = stored_fingerprint(image)) return *std::move(stored);
-  } catch (const Error& error) {
-    if (error.fault() == Fault::io) throw;
-    throw not_ours(path, error.what());
+std::vector<Sample> take_again(const BlockDevice& disk, const std::vector<Sample>& stored) {
+  std::vector<Sample> samples;
+  const std::uint64_t size = disk.size();
+  for (const Sample& sample : stored) {
+    if (sample.offset > size || sample.length > size - sample.offset) continue;  // another size
+    samples.push_back(take_sample(disk, sample.offset, sample.length));
   }
-  throw not_ours(path, "a qcow2 image without peelfs' note of its source");
+  return samples;
 }
 
 /// The source as it is now, looked at where the overlay remembers it.
 Fingerprint fingerprint_now(const Source& source, const Base& base, const Fingerprint& stored) {
-  Fingerprint current = take_fingerprint(source, *base.disk, base.format);
-  for (const Sample& sample : stored.tables) {
-    const std::uint64_t size = base.disk->size();
-    if (sample.offset > size || sample.length > size - sample.offset) continue;  // another size
-    current.tables.push_back(take_sample(*base.disk, sample.offset, sample.length));
-  }
+  Fingerprint current = describe_source(source, *base.disk, base.format);
+  current.samples = take_again(*base.disk, stored.samples);
+  current.tables = take_again(*base.disk, stored.tables);
   return current;
 }
 
+/// How much of the overlay's disk there is for those who use it. The format rounds up to 512 bytes:
+/// what is behind the source's end up to there is nothing, unless somebody has written to it.
+std::uint64_t exact_size(const BlockDevice& disk, std::uint64_t covered) {
+  if (disk.size() != round_up(covered, 512) || disk.size() == covered) return disk.size();
+  const Buffer tail = read_bytes(disk, covered, disk.size() - covered);
+  const bool zero =
+      std::all_of(tail.begin(), tail.end(), [](std::byte one) { return one == std::byte{0}; });
+  return zero ? covered : disk.size();
+}
+
+/// Whether an overlay differs in nothing from its source, whatever that is: 'qemu-img commit'
+/// leaves one so. Snapshots lie over the source that they were taken of.
+bool is_empty(const std::string& path) {
+  return !holds_changes(path) && !has_snapshots(path);
+}
+
+/// Whether an overlay holds nothing, and would be made as it is over the source as that is now.
+bool goes_on_with(const std::string& path, const Base& base, const Fingerprint& stored,
+                  const Fingerprint& current) {
+  if (current.format != stored.format || current.path != stored.path || !is_empty(path)) {
+    return false;
+  }
+  const DevicePtr disk = qcow2::open_overlay(make_file_device(HostFile::open(path)), nullptr, path);
+  return disk->size() == round_up(base.disk->size(), 512);
+}
+
 /// @return a remark
-std::string check_source(const std::string& path, const Source& source, const Base& base,
-                         const Fingerprint& stored, Fingerprint& current, bool accept) {
-  current = fingerprint_now(source, base, stored);
+std::string check_source(const std::string& path, const Source& source, const std::string& format,
+                         const Fingerprint& stored, Fingerprint current, bool accept,
+                         bool accept_grown) {
+  if (accept_grown && current.size > stored.size) current.size = stored.size;
   const Difference difference = compare(stored, current);
   if (difference.what.empty()) {
     if (stored.path == current.path) return "";
     return "overlay " + path + " was made when its source was " + printable(stored.path) +
            "; before qemu uses it: " +
-           shell_line({"qemu-img", "rebase", "-u", "-f", "qcow2", "-F", base.format, "-b",
-                       current.path, path});
+           shell_line(
+               {"qemu-img", "rebase", "-u", "-f", "qcow2", "-F", format, "-b", current.path, path});
   }
   if (difference.certain) {
     throw Error(Fault::denied, "overlay " + path + " does not belong to " + source.path)
@@ -164,6 +153,8 @@ std::string check_source(const std::string& path, const Source& source, const Ba
 
 /// Whether a stored sample lies where the overlay holds nothing.
 bool untouched(const OpenedOverlay& overlay, const Sample& sample) {
+  const std::uint64_t size = overlay.disk->size();
+  if (sample.offset > size || sample.length > size - sample.offset) return false;
   for (std::uint64_t done = 0; done < sample.length;) {
     const qcow2::OverlayRun run =
         qcow2::overlay_status(*overlay.disk, sample.offset + done, sample.length - done);
@@ -180,7 +171,9 @@ void check_half_committed(const OpenedOverlay& overlay, const Source& source,
   const auto touched = [&](const Sample& sample) { return !untouched(overlay, sample); };
   std::erase_if(rest.samples, touched);
   std::erase_if(rest.tables, touched);
-  const Difference difference = compare(rest, fingerprint_now(source, overlay.base, rest));
+  Fingerprint current = fingerprint_now(source, overlay.base, rest);
+  current.size = rest.size;  // the commit may have made it larger
+  const Difference difference = compare(rest, current);
   if (difference.what.empty() || !difference.certain) return;
   throw Error(Fault::denied, "overlay " + overlay.path + " does not belong to " + source.path)
       .found(difference.what)
@@ -190,8 +183,33 @@ void check_half_committed(const OpenedOverlay& overlay, const Source& source,
 
 }  // namespace
 
-std::string overlay_path(const std::string& directory, const Source& source) {
-  return directory + (directory.ends_with('/') ? "" : "/") + escaped(source.stem) + ".qcow2";
+Fingerprint required_fingerprint(const BlockDevice& image, const std::string& path) {
+  try {
+    if (auto stored = stored_fingerprint(image)) return *std::move(stored);
+  } catch (const Error& error) {
+    if (error.fault() == Fault::io) throw;
+    throw not_ours(path, error.what());
+  }
+  throw not_ours(path, "a qcow2 image without peelfs' note of its source");
+}
+
+bool has_grown(const std::string& path) {
+  try {
+    const DevicePtr image = make_file_device(HostFile::open(path));
+    const auto stored = stored_fingerprint(*image);
+    const DevicePtr disk = qcow2::open_overlay(image, nullptr, path);
+    return stored && exact_size(*disk, stored->size) > stored->size;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+bool has_snapshots(const std::string& path) {
+  try {
+    return !qcow2::list_snapshots(*make_file_device(HostFile::open(path))).empty();
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 bool overlay_exists(const std::string& path) {
@@ -222,8 +240,19 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
   }
 }
 
+void set_base(OpenedOverlay& overlay, const Source& source, Base base) {
+  overlay.device.reset();
+  overlay.disk.reset();
+  overlay.base = std::move(base);
+  const BlockDevice& covered = *overlay.base.disk;
+  overlay.disk = qcow2::open_overlay(overlay.image, overlay.base.disk, overlay.path);
+  overlay.device = std::make_shared<ExactDisk>(
+      overlay.disk, exact_size(*overlay.disk, overlay.covered), covered.sector_size(),
+      printable(source.path) + " with overlay " + overlay.path);
+}
+
 OpenedOverlay open_overlay(const std::string& path, const Source& source, Base base, Mode mode,
-                           bool accept_source) {
+                           bool accept_source, bool accept_grown) {
   OpenedOverlay result;
   result.path = path;
   result.base = std::move(base);
@@ -244,33 +273,36 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   if (result.committing && mode != Mode::commit) {
     throw Error(Fault::denied, "overlay " + path + " is being committed")
         .found("a commit that was interrupted: its source is neither old nor new")
-        .advice("finish it with: " + commit_command({path}, {source_argument(source)}))
+        .advice("finish it with: " + finish_command({path}, {source_argument(source)}))
         .with_errno(EBUSY);
   }
+  result.covered = stored.size;
   if (result.committing) {
-    if (stored.size != result.base.disk->size() || stored.format != result.base.format) {
+    // The commit may have made it larger.
+    if (stored.size > result.base.disk->size() || stored.format != result.base.format) {
       throw Error(Fault::denied, "overlay " + path + " does not belong to " + source.path)
           .found(result.base.format + ", " + std::to_string(result.base.disk->size()) + " bytes")
-          .expected(stored.format + ", " + std::to_string(stored.size) + " bytes")
+          .expected(stored.format + ", " + std::to_string(stored.size) + " bytes or more")
           .with_errno(ESTALE);
     }
   } else {
-    Fingerprint current;
-    result.remark = check_source(path, source, result.base, stored, current, accept_source);
+    Fingerprint current = fingerprint_now(source, result.base, stored);
     const bool accepted = !compare(stored, current).what.empty();
+    if (accepted && goes_on_with(path, result.base, stored, current)) {
+      current = take_fingerprint(source, *result.base.disk, result.base.format);
+      result.covered = current.size;
+      result.remark = "overlay " + path + " is empty, and " + printable(source.path) +
+                      " has changed since it was made: it covers the source as that is now";
+    } else {
+      result.remark = check_source(path, source, result.base.format, stored, current, accept_source,
+                                   accept_grown);
+    }
     if (accepted && mode == Mode::write) {
       qcow2::write_extension(*result.image, {fingerprint_extension, encode(current)});
     }
   }
-  result.disk = qcow2::open_overlay(result.image, result.base.disk, path);
-  if (result.disk->size() < result.base.disk->size()) {
-    throw Error(Fault::damaged, "overlay " + path + " is smaller than its source")
-        .found(std::to_string(result.disk->size()) + " bytes")
-        .expected(std::to_string(result.base.disk->size()));
-  }
+  set_base(result, source, std::move(result.base));
   if (result.committing) check_half_committed(result, source, stored);
-  result.device = std::make_shared<ExactDisk>(result.disk, *result.base.disk,
-                                              printable(source.path) + " with overlay " + path);
   return result;
 }
 
@@ -278,7 +310,12 @@ void remember(const OpenedOverlay& overlay, const std::vector<ByteRange>& places
   auto stored = stored_fingerprint(*overlay.image);
   if (!stored) return;
   const std::size_t known = stored->tables.size();
-  for (const ByteRange& place : not_yet_sampled(places, *stored)) {
+  std::vector<ByteRange> covered = places;
+  std::erase_if(covered,
+                [&](const ByteRange& place) {  // where only the overlay is, which has grown
+                  return place.offset + place.length > overlay.base.disk->size();
+                });
+  for (const ByteRange& place : not_yet_sampled(covered, *stored)) {
     try {
       stored->tables.push_back(take_sample(*overlay.base.disk, place.offset, place.length));
     } catch (const Error&) {
@@ -294,33 +331,6 @@ void mark_committing(const OpenedOverlay& overlay) {
   if (is_committing(*overlay.image)) return;
   const Bytes word = as_bytes(committing_word);
   qcow2::write_extension(*overlay.image, {state_extension, {word.begin(), word.end()}});
-}
-
-std::string source_argument(const Source& source) {
-  const std::string file_name = std::filesystem::path(source.path).filename().string();
-  const bool named = source.stem != strip_image_suffix(file_name);
-  const std::string before = (named ? source.stem + "=" : "") + (source.raw ? "raw:" : "");
-  return before + (before.empty() && source.path.starts_with('-') ? "./" : "") + source.path;
-}
-
-std::string commit_command(const std::vector<std::string>& paths,
-                           const std::vector<std::string>& words) {
-  const std::string directory = std::filesystem::path(paths.front()).parent_path().string();
-  std::vector<std::string> line{"peelfs", "commit", "--overlay",
-                                directory.empty() ? "." : directory};
-  line.insert(line.end(), words.begin(), words.end());
-  return shell_line(line);
-}
-
-std::string argument_for(const std::string& path) {
-  const Fingerprint stored = required_fingerprint(*make_file_device(HostFile::open(path)), path);
-  Source source;
-  source.path = stored.path;
-  source.stem = unescaped(std::filesystem::path(path).stem().string());
-  // What was covered as raw bytes must be again, even if it looks like an image.
-  source.raw = stored.format == "raw" && has_image_suffix(stored.path) &&
-               !stored.path.ends_with(".img") && !stored.path.ends_with(".raw");
-  return source_argument(source);
 }
 
 std::string source_of(const BlockDevice& image) {

@@ -33,11 +33,17 @@ struct OpenedOverlay {
   std::shared_ptr<const HostFile> file;
   DevicePtr image;   ///< the file's bytes
   DevicePtr disk;    ///< of the overlay, for qcow2::overlay_status(); rounded up to 512 bytes
-  DevicePtr device;  ///< the same, of the source's exact size and sector size
+  DevicePtr device;  ///< the same, of its exact size and the source's sector size
   Base base;
-  bool fresh = false;       ///< it was made just now
-  bool committing = false;  ///< its source is neither old nor new
-  std::string remark;       ///< something that a person should know; may be empty
+  std::uint64_t covered = 0;  ///< bytes of the source's disk when the overlay was made
+  bool fresh = false;         ///< it was made just now
+  bool committing = false;    ///< its source is neither old nor new
+  std::string remark;         ///< something that a person should know; may be empty
+
+  /// Whether somebody has resized it since ('qemu-img resize'): the device has its size then. Where
+  /// it has grown, what is not in it behind the old end reads as zero, whatever the source has.
+  bool grown() const { return device->size() > covered; }
+  bool shrunk() const { return device->size() < covered; }
 };
 
 /// Whether there is a file where the overlay of the source would be.
@@ -49,9 +55,14 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
 
 /// Opens it with its locks.
 /// @param accept_source take the source for the one it was made for where only the person can know
+/// @param accept_grown of Mode::commit: take a source that was made larger since, as the overlay
+/// was
 /// @throws Error: in use, no overlay of peelfs, another source's, being committed
 OpenedOverlay open_overlay(const std::string& path, const Source& source, Base base, Mode mode,
-                           bool accept_source);
+                           bool accept_source, bool accept_grown = false);
+
+/// Puts the overlay over its source as that is now. @param base opened anew
+void set_base(OpenedOverlay& overlay, const Source& source, Base base);
 
 /// Lets the overlay know its source by more places, too, from now on; those that it knows already
 /// are passed over, and what is too much (see tables.h). Durable.
@@ -66,6 +77,8 @@ void mark_committing(const OpenedOverlay& overlay);
 /// @param words the sources of each (source_argument()), and options
 std::string commit_command(const std::vector<std::string>& paths,
                            const std::vector<std::string>& words);
+/// The same for overlays whose commit was interrupted, with the options that it needs.
+std::string finish_command(const std::vector<std::string>& paths, std::vector<std::string> words);
 /// A source as a person would name it so that its overlay is found again.
 std::string source_argument(const Source& source);
 /// The same of the source that an overlay was made for, as it says. @param path of the overlay
@@ -74,6 +87,13 @@ std::string argument_for(const std::string& path);
 /// @return empty: it does not say
 std::string source_of(const BlockDevice& image);
 
+/// What an overlay knows of its source. @param image its bytes @param path for messages
+/// @throws Error when it is no overlay that peelfs has made
+Fingerprint required_fingerprint(const BlockDevice& image, const std::string& path);
+/// Whether somebody has made an overlay larger. @return false also where it cannot be told
+bool has_grown(const std::string& path);
+/// Whether an overlay holds internal snapshots. @return true also where it cannot be told
+bool has_snapshots(const std::string& path);
 /// Whether a file is an overlay that peelfs has made.
 bool is_overlay(const std::string& path);
 /// Whether it is being committed. @param image its bytes

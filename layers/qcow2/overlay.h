@@ -60,6 +60,7 @@ void remove_extension(const BlockDevice& file, std::uint32_t type);
 struct SnapshotInfo {
   std::string id, name;
   std::uint64_t date_seconds = 0;
+  std::uint64_t vm_state_size = 0;  ///< bytes; 0: a snapshot of the disk only
 };
 std::vector<SnapshotInfo> list_snapshots(const BlockDevice& file);
 void create_snapshot(const DevicePtr& file, const std::string& name);

@@ -126,9 +126,11 @@ struct DiskSnapshot {
   std::uint16_t id_size = 0;          // 12
   std::uint16_t name_size = 0;        // 14
   std::uint32_t date_seconds = 0;     // 16
+  std::uint32_t vm_state_size = 0;    // 32, bytes; of old images
   std::uint32_t extra_data_size = 0;  // 36
-  // Extra data: the size of the VM state at 40 says nothing about the disk, whose size is at 48.
+  // Extra data: the size of the VM state is at 40, that of the disk at 48.
   static constexpr std::size_t fixed_size = 40;
+  static constexpr std::size_t vm_state_at = 40;
   static constexpr std::size_t disk_size_at = 48;
   static constexpr std::size_t disk_size_end = 56;
 };

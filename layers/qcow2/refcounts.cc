@@ -296,6 +296,18 @@ ClusterRun Refcounts::allocate(std::uint64_t count) {
   return {offset, found, fresh};
 }
 
+std::uint64_t Refcounts::allocate_together(std::uint64_t count) {
+  std::vector<ClusterRun> small;  // runs that are too short, given back once a long one is found
+  for (;;) {
+    const ClusterRun run = allocate(count);
+    if (run.count == count) {
+      for (const ClusterRun& one : small) decrement_range(one.offset, one.count << cluster_bits_);
+      return run.offset;
+    }
+    small.push_back(run);
+  }
+}
+
 std::uint64_t Refcounts::allocate_table() {
   const std::uint64_t offset = allocate(1).offset;
   try {

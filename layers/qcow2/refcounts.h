@@ -34,6 +34,9 @@ class Refcounts {
   /// Takes 1 to `count` free clusters that lie together; their reference count is 1 then.
   /// @throws Error(Fault::io) with ENOSPC when there is none
   ClusterRun allocate(std::uint64_t count);
+  /// Takes exactly `count` clusters that lie together. @return their offset in bytes
+  /// @throws Error like allocate()
+  std::uint64_t allocate_together(std::uint64_t count);
   /// Takes a cluster for a table that is written later: it has space in the file from now on, so
   /// that a full disk refuses the write that needs the table, and not the flush after it.
   /// @return its offset in bytes. @throws Error like allocate(), or what writing to it throws

@@ -35,6 +35,10 @@ Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t
           ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::disk_size_at)
           : header.size();
   snapshot.date_seconds = disk.date_seconds;
+  snapshot.vm_state_size =
+      id_at >= DiskSnapshot::disk_size_at
+          ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::vm_state_at)
+          : disk.vm_state_size;
   snapshot.entry_at = offset;
   snapshot.entry_length = round_up(end, 8);
   offset += snapshot.entry_length;

@@ -20,6 +20,7 @@ struct Snapshot {
   /// Whether the entry says its size; else (old images) it is the image's present one.
   bool has_size = false;
   std::uint32_t date_seconds = 0;
+  std::uint64_t vm_state_size = 0;  ///< bytes; 0: only of the disk
   /// Where its entry stands, in bytes from the start of the table, with what pads it.
   std::uint64_t entry_at = 0;
   std::uint64_t entry_length = 0;

@@ -122,16 +122,7 @@ void Editor::count(const TableLocation& l1, bool up) {
 }
 
 std::uint64_t Editor::allocate(std::uint64_t bytes) {
-  const std::uint64_t wanted = div_round_up(bytes, header_.cluster_size());
-  std::vector<ClusterRun> small;  // runs that are too short, given back once a long one is found
-  for (;;) {
-    const ClusterRun run = counts_.allocate(wanted);
-    if (run.count == wanted) {
-      for (const ClusterRun& one : small) free(one.offset, one.count << header_.cluster_bits());
-      return run.offset;
-    }
-    small.push_back(run);
-  }
+  return counts_.allocate_together(div_round_up(bytes, header_.cluster_size()));
 }
 
 /// @return where a copy of the table lies, none of whose entries calls anything its own
@@ -285,7 +276,7 @@ std::vector<SnapshotInfo> list_snapshots(const BlockDevice& file) {
   if (table.damage) throw Error(*std::move(table.damage));
   std::vector<SnapshotInfo> list;
   for (const Snapshot& one : table.snapshots) {
-    list.push_back({one.id, one.name, one.date_seconds});
+    list.push_back({one.id, one.name, one.date_seconds, one.vm_state_size});
   }
   return list;
 }

@@ -93,7 +93,7 @@ TEST_F(OverlayTest, LockedAgainstGuestsAndOneAnother) {
 
 TEST_F(OverlayTest, AChangedSourceIsRefused) {
   const std::string source = make_raw();
-  { const auto sources = covered({source}); }
+  mark(source);
   test::must_run("printf X | dd of=" + source + " bs=1 seek=100 conv=notrunc status=none");
   const std::string why = refusal({source});
   EXPECT_TRUE(contains(why, "the first 1048576 bytes")) << why;
@@ -103,7 +103,7 @@ TEST_F(OverlayTest, AChangedSourceIsRefused) {
 
 TEST_F(OverlayTest, ATouchedSourceNeedsAWord) {
   const std::string source = make_raw();
-  { const auto sources = covered({source}); }
+  mark(source);
   test::must_run("touch -d '2001-02-03 04:05:06' " + source);
   EXPECT_TRUE(contains(refusal({source}), "--accept-source")) << refusal({source});
   { const auto sources = covered({source}, Request::Kind::persistent, true); }

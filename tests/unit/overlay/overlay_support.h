@@ -62,6 +62,13 @@ class OverlayTest : public ::testing::Test {
     }
   }
 
+  /// An overlay that holds something.
+  void mark(const std::string& source, std::string_view text = "MARK") const {
+    const auto sources = covered({source});
+    write(*sources[0].overlay, 5000, as_bytes(text));
+    sources[0].overlay->flush();
+  }
+
   CommitRequest commit_of(const std::vector<std::string>& arguments) const {
     CommitRequest result;
     for (const std::string& argument : arguments) result.sources.push_back(parse_source(argument));

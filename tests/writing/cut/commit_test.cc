@@ -20,6 +20,7 @@ constexpr std::uint64_t mib = 1U << 20U;
 struct Commit {
   std::string name, format;
   std::function<void(const std::string& folder)> make;
+  bool grown = false;  ///< the overlay was made larger, and used behind the old end
 
   Disk without(const std::string& folder) const {
     const std::string path = folder + "/disk." + format;
@@ -40,14 +41,20 @@ std::vector<Commit> commits() {
   const auto qcow2 = [](const Qcow2Options& options) {
     return [options](const std::string& folder) { make_qcow2(folder, options); };
   };
-  return {{"raw", "raw",
-           [](const std::string& folder) {
-             write_file(folder + "/disk.raw", pattern(2 * mib + 512, 5));
-             must_run("fallocate -p -o 1M -l 300K " + sh(folder + "/disk.raw"));
-           }},
-          {"qcow2", "qcow2", qcow2({.cluster = 4096, .size = mib + 512, .compressed = true})},
-          {"qcow2_on_raw", "qcow2",
-           qcow2({.size = 2 * mib, .backing_format = "raw", .backing_size = mib})}};
+  return {
+      {"raw", "raw",
+       [](const std::string& folder) {
+         write_file(folder + "/disk.raw", pattern(2 * mib + 512, 5));
+         must_run("fallocate -p -o 1M -l 300K " + sh(folder + "/disk.raw"));
+       }},
+      {"qcow2", "qcow2", qcow2({.cluster = 4096, .size = mib + 512, .compressed = true})},
+      {"qcow2_on_raw", "qcow2",
+       qcow2({.size = 2 * mib, .backing_format = "raw", .backing_size = mib})},
+      {"raw_grown", "raw",
+       [](const std::string& folder) { write_file(folder + "/disk.raw", pattern(mib + 512, 5)); },
+       true},
+      {"qcow2_grown", "qcow2", qcow2({.cluster = 4096, .size = mib + 512, .compressed = true}),
+       true}};
 }
 
 class CommitCut : public ::testing::TestWithParam<Commit> {
@@ -62,6 +69,7 @@ class CommitCut : public ::testing::TestWithParam<Commit> {
     GetParam().make(images_);
     fix_times(images_);
     fill_overlay();
+    if (GetParam().grown) grow_overlay();
     base_ = base_of(images_);
     wanted_ = GetParam().with(images_).outside.bytes(folder_ / "wanted.raw");
     ASSERT_NE(wanted_, GetParam().without(images_).outside.bytes(folder_ / "before.raw"));
@@ -83,10 +91,15 @@ class CommitCut : public ::testing::TestWithParam<Commit> {
     }
     open.device().flush();
   }
+  void grow_overlay() const {
+    const std::string overlay = sh(GetParam().with(images_).overlay + "/disk.qcow2");
+    must_run("qemu-img resize -q -f qcow2 " + overlay + " +5M && qemu-io -f qcow2 " +
+             "-c 'write -P 5 3M 300k' -c 'write -P 6 5M 70k' -c 'write -z 4M 100k' " + overlay);
+  }
 
   static std::string command(const std::string& folder) {
-    return program() + " commit -q --overlay " + sh(folder + "/overlays") + " " +
-           sh(GetParam().without(folder).sources.front());
+    return program() + " commit -q " + (GetParam().grown ? "--grow " : "") + "--overlay " +
+           sh(folder + "/overlays") + " " + sh(GetParam().without(folder).sources.front());
   }
 
   std::string look(const std::string& folder, const Files& files) const;
