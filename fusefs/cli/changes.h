@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/layout.h"
 #include "engine/byte_range.h"
 #include "overlay/compare.h"
 #include "peeling.h"
@@ -17,15 +18,20 @@ struct DeviceChange {
   std::string name;  ///< flat
   std::string kind;
   std::uint64_t size = 0;
-  unsigned depth = 0;  ///< how many devices of the list it lies below
+  std::uint64_t old_size = 0;  ///< without the overlays; the same where `fate` is not both
+  unsigned depth = 0;          ///< how many devices of the list it lies below
   Fate fate = Fate::both;
+  Moved moved;  ///< of partitions and logical volumes
+  /// What lies in it can be compared only with a key that was not given.
+  bool needs_key = false;
   overlay::Comparison comparison;  ///< empty unless `fate` is both
   /// What the changed bytes are, where the filesystem can be asked; in order.
   std::vector<NamedRange> named;
   std::string remark;  ///< why it could not be asked, or compared
 
   bool interesting() const {
-    return fate != Fate::both || comparison.changed != 0 || comparison.unreadable != 0;
+    return fate != Fate::both || size != old_size || moved.bytes != 0 || needs_key ||
+           comparison.changed != 0 || comparison.unreadable != 0;
   }
 };
 
@@ -35,8 +41,10 @@ struct DeviceChange {
 std::vector<DeviceChange> find_changes(const Peeling& before, const Peeling& after,
                                        const std::string& only, bool progress);
 
-/// @param ranges every range, not only how many there are
-void print_changes(const std::vector<DeviceChange>& changes, bool ranges, std::string& out);
+/// @param ranges every range, not only how many there are @param names every name, not the first
+/// twenty
+void print_changes(const std::vector<DeviceChange>& changes, bool ranges, bool names,
+                   std::string& out);
 std::string changes_json(const std::vector<DeviceChange>& changes);
 
 }  // namespace peelfs::cli

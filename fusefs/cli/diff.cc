@@ -52,27 +52,36 @@ std::string dump_line(char sign, std::uint64_t offset, Bytes bytes) {
   return line + "  |" + text + "|\n";
 }
 
+/// What a device has of a range; nothing behind its end.
+Buffer part_of(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+  if (offset >= device.size()) return {};
+  return read_bytes(device, offset, std::min(length, device.size() - offset));
+}
+
+Bytes line_of(const Buffer& bytes, std::size_t at) {
+  if (at >= bytes.size()) return {};
+  return Bytes(bytes).subspan(at, std::min<std::size_t>(16, bytes.size() - at));
+}
+
 /// As a unified diff: what is the same once, what differs before and after.
 void dump(const BlockDevice& before, const BlockDevice& after, const DumpRange& range) {
-  const std::uint64_t size = std::min(before.size(), after.size());
+  const std::uint64_t size = std::max(before.size(), after.size());
   if (range.offset >= size) {
     throw Error(Fault::usage, "--hexdump begins behind the end of the device")
         .found(std::to_string(range.offset))
         .expected("less than " + std::to_string(size));
   }
-  const std::uint64_t length = std::min(range.length, size - range.offset);
-  const Buffer was = read_bytes(before, range.offset, length);
-  const Buffer is = read_bytes(after, range.offset, length);
-  for (std::size_t at = 0; at < length; at += 16) {
-    const std::size_t part = std::min<std::size_t>(16, length - at);
-    const Bytes one = Bytes(was).subspan(at, part);
-    const Bytes other = Bytes(is).subspan(at, part);
-    if (std::equal(one.begin(), one.end(), other.begin())) {
+  const Buffer was = part_of(before, range.offset, range.length);
+  const Buffer is = part_of(after, range.offset, range.length);
+  for (std::size_t at = 0; at < std::max(was.size(), is.size()); at += 16) {
+    const Bytes one = line_of(was, at);
+    const Bytes other = line_of(is, at);
+    if (std::equal(one.begin(), one.end(), other.begin(), other.end())) {
       put(dump_line(' ', range.offset + at, one));
-    } else {
-      put(dump_line('-', range.offset + at, one));
-      put(dump_line('+', range.offset + at, other));
+      continue;
     }
+    if (!one.empty()) put(dump_line('-', range.offset + at, one));
+    if (!other.empty()) put(dump_line('+', range.offset + at, other));
   }
 }
 
@@ -118,7 +127,7 @@ int run_diff(const Command& command) {
 
   std::vector<DeviceChange> changes = compare_all(*before, *after, name, !command.quiet);
   const bool incomplete = std::any_of(changes.begin(), changes.end(), [](const auto& change) {
-    return change.comparison.unreadable != 0;
+    return change.comparison.unreadable != 0 || change.needs_key;
   });
   if (name.empty()) {
     std::erase_if(changes, [](const DeviceChange& change) { return !change.interesting(); });
@@ -129,7 +138,7 @@ int run_diff(const Command& command) {
   } else if (changes.empty()) {
     text = "nothing is changed\n";
   } else {
-    print_changes(changes, command.verbose || !name.empty(), text);
+    print_changes(changes, command.verbose || !name.empty(), command.verbose, text);
   }
   put(text);
   finish_output();

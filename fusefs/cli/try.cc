@@ -147,7 +147,7 @@ bool show_changes(const Command& command, const std::string& overlays, const Tar
   std::vector<DeviceChange> changes = find_changes(*before, after, "", !command.quiet);
   std::erase_if(changes, [](const DeviceChange& change) { return !change.interesting(); });
   std::string text;
-  print_changes(changes, command.verbose, text);
+  print_changes(changes, command.verbose, command.verbose, text);
   if (!changes.empty()) say("peelfs: what has changed:\n" + text.substr(0, text.size() - 1));
   return !changes.empty();
 }
