@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "overlay/common.h"
+#include "overlay/set.h"
 #include "overlay/tables.h"
 
 namespace peelfs {
@@ -102,7 +104,19 @@ std::unique_ptr<Peeling> Peeling::uncovered() const {
   return result;
 }
 
+void Peeling::couple(const Tree& tree) {
+  if (overlays_.size() < 2) return;
+  for (const std::vector<std::size_t>& sources : overlay::common_sources(tree)) {
+    if (coupled_.contains(sources)) continue;
+    std::vector<const overlay::OpenedOverlay*> together;
+    for (const std::size_t place : sources) together.push_back(&overlays_.at(place));
+    for (std::string& remark : overlay::join(together)) warnings_.push_back(std::move(remark));
+    coupled_.insert(sources);
+  }
+}
+
 void Peeling::publish() {
+  couple(*scanner_->tree());
   const std::shared_ptr<const Catalog> previous = catalog();
   auto fresh = std::make_shared<const Catalog>(scanner_->tree(), previous.get());
   const std::lock_guard lock(publishing_);

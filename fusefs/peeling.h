@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,9 @@ class Peeling {
   void peel();
   /// Binds overlays to what was found in their sources. @return what a person should know
   std::vector<std::string> remember_tables();
+  /// Notes in the overlays which of them are written as one, before anybody can write.
+  void couple(const Tree& tree);
+  /// @throws Error when what has to be noted before cannot be
   void publish();
 
   std::shared_ptr<KeyRing> keys_;
@@ -71,6 +75,7 @@ class Peeling {
   std::map<std::string, std::string> headers_;
   std::vector<Source> sources_;
   std::vector<overlay::OpenedOverlay> overlays_;  ///< those that can be written
+  std::set<std::vector<std::size_t>> coupled_;    ///< of them, by their places: noted already
   std::vector<std::string> warnings_;
   std::size_t failed_sources_ = 0;
   std::mutex scanning_;

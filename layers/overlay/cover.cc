@@ -102,8 +102,6 @@ void cover_for_writing(std::vector<Source>& sources, const std::string& director
   }
   // The descriptors of a temporary overlay keep it until they close, however that comes.
   if (request.kind != Request::Kind::persistent) return;
-  std::vector<std::string> more = join(opened);
-  remarks.insert(remarks.end(), more.begin(), more.end());
   remark_left_out(directory, paths, remarks);
   made.keep();
 }

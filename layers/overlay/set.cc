@@ -166,14 +166,14 @@ Membership membership_of(const BlockDevice& image) {
   }
 }
 
-std::vector<std::string> join(const std::vector<OpenedOverlay>& overlays) {
+std::vector<std::string> join(const std::vector<const OpenedOverlay*>& overlays) {
   if (overlays.size() < 2) return {};
   std::vector<Membership> known;
   std::vector<Membership::Other> all;
-  for (const OpenedOverlay& overlay : overlays) {
-    known.push_back(membership_of(*overlay.image));
+  for (const OpenedOverlay* const overlay : overlays) {
+    known.push_back(membership_of(*overlay->image));
     if (known.back().id.empty()) known.back().id = new_id();
-    add(all, {known.back().id, name_of(overlay.path)}, "");
+    add(all, {known.back().id, name_of(overlay->path)}, "");
   }
   for (const Membership& one : known) {
     for (const Membership::Other& other : one.others) add(all, other, "");
@@ -184,11 +184,11 @@ std::vector<std::string> join(const std::vector<OpenedOverlay>& overlays) {
     for (const Membership::Other& one : all) news = add(known[i].others, one, known[i].id) || news;
     if (!news) continue;
     try {
-      store(*overlays[i].image, known[i]);
+      store(*overlays[i]->image, known[i]);
     } catch (const Error& error) {
       if (error.fault() == Fault::io) throw;
       remarks.push_back(
-          "overlay " + overlays[i].path +
+          "overlay " + overlays[i]->path +
           " has no room for a note of those that it is written together with: " + error.what());
     }
   }

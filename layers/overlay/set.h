@@ -31,9 +31,9 @@ Membership membership_of(const BlockDevice& image);
 
 /// Notes durably in each of them that they are written together, and with whomever each of them was
 /// before. Nothing may be written through them earlier. One alone learns nothing.
-/// @param overlays open for writing
+/// @param overlays open for writing; of sources that have something in common (common.h)
 /// @return what a person should know: where it could not be noted
-std::vector<std::string> join(const std::vector<OpenedOverlay>& overlays);
+std::vector<std::string> join(const std::vector<const OpenedOverlay*>& overlays);
 
 /// One that belongs to overlays but is not among them.
 struct LeftOut {

@@ -52,7 +52,10 @@ void Scanner::State::open_group(const GroupKey& key, Group& group) {
       if (instances.size() == 1 || roots.contains(graph.at(id).root)) ids.push_back(id);
     }
     if (open_instance(*key.first, ids, instance.size())) group.incomplete = true;
+    ++last_instance;
+    for (const GroupMember& member : instance) graph.at(member.id).node.instance = last_instance;
     for (const std::uint64_t id : ids) {
+      if (adopted.contains(id)) graph.at(id).node.instance = last_instance;
       if (adopted.contains(id)) graph.at(id).node.group = group.number;
     }
   }

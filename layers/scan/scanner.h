@@ -35,6 +35,9 @@ struct Node {
   /// The same number for all members of a group (a VG's PVs), which is opened as a whole: what lies
   /// on any of them is made anew when one is looked at again. 0: no member of any.
   std::uint64_t group = 0;
+  /// The same for those of them that were opened together: a VG's clones are instances of their
+  /// own. 0: no member of any.
+  std::uint64_t instance = 0;
   bool group_incomplete = false;        ///< what is found later may join that group
   std::vector<std::uint64_t> parents;   ///< ids; empty for a source
   std::vector<std::uint64_t> children;  ///< ids, in the order in which the layer gave them

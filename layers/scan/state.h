@@ -55,6 +55,7 @@ struct Scanner::State {
   std::map<const Layer*, std::vector<std::uint64_t>> homeless;
   std::set<std::uint64_t> adopted;  ///< homeless ones that found their group
   std::uint64_t last_group = 0;     ///< the number that was given last
+  std::uint64_t last_instance = 0;
   mutable std::mutex publishing;
   std::shared_ptr<const Tree> tree = std::make_shared<Tree>();
 

@@ -1,6 +1,7 @@
 // A part of what was written together, on the command line; and the commands that messages tell a
 // person to run, which are run here as they stand.
 #include "cli/overlays.h"
+#include "support/array_member.h"
 
 namespace peelfs::test {
 namespace {
@@ -15,10 +16,15 @@ class Parts : public Overlays {
     fs::create_directory(place);
     one_ = place + "/it's.img";
     two_ = place + "/$HOME \"two\".img";
-    write_file(one_, pattern(1U << 20U, 1));
-    write_file(two_, pattern(1U << 20U, 2));
+    make(one_, 1, 1);
+    make(two_, 2, 1);
     digest_ = digest();
     ov_ = folder_ / "the overlays";
+  }
+  static void make(const std::string& path, unsigned seed, unsigned char array) {
+    Buffer bytes = pattern(2U << 20U, seed);
+    make_array_member(bytes, array);
+    write_file(path, bytes);
   }
   std::string digest() const { return sha256(read_file(one_)) + sha256(read_file(two_)); }
   static std::string quoted(const std::string& word) {
@@ -68,6 +74,17 @@ TEST_F(Parts, CommitNamesTheRest) {
   EXPECT_EQ(done.exit_code, 0) << whole << "\n" << done.output;
   EXPECT_TRUE(marked(one_) && marked(two_));
   EXPECT_TRUE(fs::is_empty(ov_));
+}
+
+TEST_F(Parts, UnrelatedGuestsAreCommittedSingly) {
+  make(two_, 2, 2);
+  write_both();
+  EXPECT_EQ(verb("diff", quoted(two_)).errors, "");
+  const Outputs done = verb("commit", quoted(one_));
+  EXPECT_EQ(done.exit_code, 0) << done.errors;
+  EXPECT_TRUE(marked(one_));
+  EXPECT_FALSE(marked(two_));
+  EXPECT_EQ(verb("drop", quoted(two_)).exit_code, 0);
 }
 
 TEST_F(Parts, LookingWarns) {

@@ -25,10 +25,16 @@ class Sets : public OverlayTest {
   std::string digest() const {
     return test::sha256(test::read_file(one_)) + test::sha256(test::read_file(two_));
   }
-  /// One mount of the sources, in which each of `written` (by its place) gets a mark.
+  /// One mount of sources that have something in common, in which each of `written` (by its place)
+  /// gets a mark.
   void mount(const std::vector<std::string>& sources,
              const std::vector<std::size_t>& written) const {
-    const auto all = covered(sources);
+    std::vector<Source> all = open(sources);
+    std::vector<OpenedOverlay> opened;
+    cover(all, request(), &opened);
+    std::vector<const OpenedOverlay*> together;
+    for (const OpenedOverlay& one : opened) together.push_back(&one);
+    join(together);
     for (const std::size_t i : written) {
       write(*all[i].overlay, 5000, as_bytes("MARK"));
       all[i].overlay->flush();

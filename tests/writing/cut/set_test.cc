@@ -9,6 +9,7 @@
 
 #include "mount/mounted.h"
 #include "overlay/set.h"
+#include "support/array_member.h"
 #include "writing/cut/explore.h"
 #include "writing/cut/recorded_mount.h"
 #include "writing/nested_stack.h"
@@ -18,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t size = 256U << 10U;
+constexpr std::uint64_t size = 2U << 20U;
 
 /// So long that a note, which holds the names, is longer than what a disk writes at once.
 const std::string one = "one-" + std::string(200, '1');
@@ -35,7 +36,9 @@ class SetCut : public ::testing::Test {
     }
     fs::create_directory(images_);
     for (const std::string& name : all_three) {
-      write_file(images_ + "/" + name + ".raw", pattern(size, name.size() + name.back()));
+      Buffer bytes = pattern(size, name.size() + name.back());
+      make_array_member(bytes, 1);  // what they have in common
+      write_file(images_ + "/" + name + ".raw", bytes);
     }
     fix_times(images_);
     for (const std::string& name : {one, two}) {
