@@ -9,6 +9,7 @@
 
 #include "mount/mounted.h"
 #include "overlay/set.h"
+#include "peeling.h"
 #include "support/array_member.h"
 #include "writing/cut/explore.h"
 #include "writing/cut/recorded_mount.h"
@@ -61,9 +62,12 @@ class SetCut : public ::testing::Test {
 
   /// Mounts two at once, without a mount.
   void join(const std::string& a, const std::string& b) const {
-    Disk both = disk(images_, a);
-    both.sources.push_back(disk(images_, b).sources.front());
-    ASSERT_TRUE(OpenDisk(both).ready());
+    PeelRequest request;
+    for (const std::string& name : {a, b}) {
+      request.sources.push_back(parse_source(disk(images_, name).sources.front()));
+    }
+    request.overlay = {overlay::Request::Kind::persistent, disk(images_, a).overlay, false};
+    const Peeling both(request, std::make_shared<KeyRing>());
   }
 
   /// Lets qemu write the headers: it leaves no room behind the list.
