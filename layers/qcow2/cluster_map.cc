@@ -204,19 +204,19 @@ ClusterMap::Unit ClusterMap::cluster_unit(std::uint64_t offset, const Unit& unit
   if (!placed) {
     return entry.copied() ? unit.with(Defect::copied_without_offset) : unit;
   }
-  return standard_unit(within, header_.cluster_size(), unit);
+  return standard_unit(within, unit);
 }
 
-ClusterMap::Unit ClusterMap::standard_unit(std::uint64_t within, std::uint64_t unit_size,
-                                           const Unit& unit) const {
+ClusterMap::Unit ClusterMap::standard_unit(std::uint64_t within, const Unit& unit) const {
   const std::uint64_t cluster = unit.entry.host_offset();
   if (!header_.has_data_file() && !metadata_at(cluster, cluster + header_.cluster_size()).empty()) {
     return unit.with(Defect::on_metadata);
   }
-  // A file may end in the middle of its last cluster, whose rest then reads as zero. What would
-  // begin behind the end was never written there, or was cut off.
+  // As 'qemu-img check' has it: a file may end in the middle of its last cluster, whose rest then
+  // reads as zero, and a cluster that begins behind the end was cut off. Subclusters are parts of a
+  // cluster here: all of them may be allocated where only the first was ever written.
   const std::uint64_t data_size = data_end();
-  if (cluster + round_down(within, unit_size) >= data_size) return unit.with(Defect::outside);
+  if (cluster >= data_size) return unit.with(Defect::outside);
   const std::uint64_t end = settings_.encrypted ? round_down(data_size, 512) : data_size;
   Unit standard = unit.as(ClusterKind::standard);
   standard.host = cluster + within;
@@ -242,7 +242,7 @@ ClusterMap::Unit ClusterMap::subcluster_unit(std::uint64_t within, bool placed, 
   unit.length = end * size - within;
   const auto [allocated, zero] = state(first);
   if (zero != 0) return unit.as(ClusterKind::zero);
-  return allocated != 0 ? standard_unit(within, size, unit) : unit;
+  return allocated != 0 ? standard_unit(within, unit) : unit;
 }
 
 ClusterMap::Unit ClusterMap::compressed_unit(const Unit& unit) const {

@@ -92,7 +92,7 @@ class ClusterMap {
   GuestRun run_from(const Unit& first, std::uint64_t offset, std::uint64_t length,
                     Cursor& cursor) const;
   Unit cluster_unit(std::uint64_t offset, const Unit& unit) const;
-  Unit standard_unit(std::uint64_t within, std::uint64_t unit_size, const Unit& unit) const;
+  Unit standard_unit(std::uint64_t within, const Unit& unit) const;
   Unit subcluster_unit(std::uint64_t within, bool placed, Unit unit) const;
   Unit compressed_unit(const Unit& unit) const;
   const Buffer& block(Table table, std::uint64_t offset, Cursor& cursor) const;

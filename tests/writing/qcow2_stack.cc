@@ -1,5 +1,7 @@
 #include "writing/qcow2_stack.h"
 
+#include <set>
+
 #include "writing/dice.h"
 
 namespace peelfs::test {
@@ -7,37 +9,46 @@ namespace {
 
 /// Data here and there, so that a test does not begin with nothing.
 void fill(const Outside& outside, const Qcow2Options& options) {
-  Dice dice(seed_for("fill"));
+  Dice dice(seed_for("fill") + options.seed);
   std::vector<std::string> commands;
+  std::set<std::uint64_t> compressed;
   for (unsigned i = 0; options.compressed && i < 24; ++i) {
-    const std::uint64_t cluster = dice.below(options.size / options.cluster);
+    const std::uint64_t cluster = dice.below(div_round_up(options.size, options.cluster));
+    if (!compressed.insert(cluster).second) continue;
+    // A cluster that the disk's end cuts off must be compressed as far as the disk goes.
+    const std::uint64_t length =
+        std::min(options.cluster, options.size - cluster * options.cluster);
     // qemu-io does not compress into what it has allocated.
     commands.push_back("discard " + std::to_string(cluster * options.cluster) + " " +
-                       std::to_string(options.cluster));
+                       std::to_string(length));
     commands.push_back("write -c -P " + std::to_string(1 + i) + " " +
-                       std::to_string(cluster * options.cluster) + " " +
-                       std::to_string(options.cluster));
+                       std::to_string(cluster * options.cluster) + " " + std::to_string(length));
   }
-  for (unsigned i = 0; i < 12; ++i) {
-    const Range at = dice.aligned(options.size, options.cluster, 512, 256 * 1024);
+  for (unsigned i = 0; i < options.writes; ++i) {
+    const Range at = dice.aligned(options.size, options.cluster, 512, options.longest_write);
     commands.push_back((i % 4 == 3 ? "write -z " : "write -P " + std::to_string(64 + i) + " ") +
                        std::to_string(at.offset) + " " + std::to_string(at.length));
   }
-  outside.io(commands);
+  if (!commands.empty()) outside.io(commands);
 }
 
 void make_backing(const std::string& folder, const Qcow2Options& options) {
   const std::string path = shell_word(folder + "/base." + options.backing_format);
-  const std::string size = std::to_string(options.backing_size);
+  const std::uint64_t whole = round_up(options.backing_size, 512);
+  const std::string size = std::to_string(whole);
   std::string writes;
-  Dice dice(seed_for("backing"));
-  for (unsigned i = 0; i < 20; ++i) {
-    const Range at = dice.aligned(options.backing_size, 65536, 512, 300 * 1024);
+  Dice dice(seed_for("backing") + options.seed);
+  for (unsigned i = 0; i < options.writes + 8; ++i) {
+    const Range at = dice.aligned(whole, 65536, 512, options.longest_write + 45056);
     writes += " -c 'write -P " + std::to_string(100 + i) + " " + std::to_string(at.offset) + " " +
               std::to_string(at.length) + "'";
   }
   must_run("qemu-img create -q -f " + options.backing_format + " " + path + " " + size +
            " && qemu-io -f " + options.backing_format + writes + " " + path);
+  // A raw file may end within a sector.
+  if (whole != options.backing_size) {
+    must_run("truncate -s " + std::to_string(options.backing_size) + " " + path);
+  }
 }
 
 }  // namespace

@@ -64,7 +64,26 @@ void Trial::look_from_outside() {
     ASSERT_EQ(sha256(disk_.outside.snapshot(snapshot.tag, scratch())), sha256(snapshot.bytes))
         << "snapshot " << snapshot.tag << "; " << how_to_repeat();
   }
+  look_read_only();
   check_files();
+}
+
+// Whoever writes knows more than the disk says: where the file is going to end, for one. So the
+// bytes are read again by somebody who has nothing but that.
+void Trial::look_read_only() {
+  const OpenDisk disk(disk_, false);
+  if (!disk.ready()) return;
+  const Buffer found = read_bytes(disk.device(), 0, model_->size());
+  const std::string difference = model_->difference(0, found);
+  ASSERT_TRUE(difference.empty()) << "read-only: " << difference << how_to_repeat();
+  for (const Snapshot& snapshot : snapshots_) {
+    Disk other = disk_;
+    other.device += "@" + snapshot.tag;
+    const OpenDisk then(other, false);
+    ASSERT_TRUE(then.ready() && then.device().size() == snapshot.bytes.size()) << other.device;
+    ASSERT_TRUE(read_bytes(then.device(), 0, snapshot.bytes.size()) == snapshot.bytes)
+        << "snapshot " << snapshot.tag << " as we read it; " << how_to_repeat();
+  }
 }
 
 void Trial::check_files() {

@@ -42,6 +42,7 @@ class Trial {
   void close();
   void open();
   void look_from_outside();
+  void look_read_only();
   void check_map();
   void check_files();
   void outside_writes(Dice& dice);

@@ -216,6 +216,42 @@ TEST_F(TableTest, FileThatEndsInsideOfItsLastCluster) {
   EXPECT_EQ(image.disk().map(cluster, cluster).length, 700U);
 }
 
+TEST_F(TableTest, FileThatEndsInsideOfItsLastClusterOfSubclusters) {
+  // All 32 are allocated, and the file has one and a half of them: so we write a cluster whose rest
+  // is zero, and qemu reads zeroes there.
+  Spoiled spoiled(extended());
+  const std::size_t begin = (spoiled.bytes().size() + cluster - 1) / cluster * cluster;
+  spoiled.bytes().resize(begin + 3000, std::byte{0xee});
+  const std::size_t entry = spoiled.l2_entry(0, 1, 16);
+  spoiled.put64(entry, 1ULL << 63U | begin);
+  spoiled.put64(entry + 8, 0xffff'ffffULL);
+  const OpenedImage image = open_qcow2(spoiled.device(), nullptr);
+  Buffer expected(cluster);
+  std::fill_n(expected.begin(), 3000, std::byte{0xee});
+  EXPECT_EQ(read_bytes(image.disk(), cluster, cluster), expected);
+  EXPECT_FALSE(block_status(image.disk(), cluster + 5000, 100).data);
+  EXPECT_EQ(image.disk().map(cluster, cluster).length, 3000U);
+  const TemporaryDirectory directory;
+  write_file(directory / "i.qcow2", spoiled.bytes());
+  must_run("cd " + directory.path() + " && qemu-img convert -O raw i.qcow2 raw");
+  Buffer theirs = read_file(directory / "raw");
+  theirs.erase(theirs.begin(), theirs.begin() + cluster);
+  theirs.resize(cluster);
+  EXPECT_EQ(theirs, expected);
+
+  // A cluster that begins behind the end was cut off, whatever its bitmap says of its parts.
+  for (const std::uint64_t bits : {0xffff'ffffULL, 0x1ULL, 0x8000'0000ULL}) {
+    expect_damage(
+        extended(),
+        [&](Spoiled& s) {
+          const std::size_t at = s.l2_entry(0, 1, 16);
+          s.put64(at, 1ULL << 63U | (s.bytes().size() + cluster - 1) / cluster * cluster);
+          s.put64(at + 8, bits);
+        },
+        cluster + (bits == 0x8000'0000ULL ? cluster - 1 : 0), {"leads out of the file"}, 0, 1);
+  }
+}
+
 TEST_F(TableTest, SubclusterBitmap) {
   const auto bitmap = [](Spoiled& s, std::size_t index) { return s.l2_entry(0, index, 16) + 8; };
   expect_damage(
