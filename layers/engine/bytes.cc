@@ -3,6 +3,7 @@
 #include <array>
 
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs {
 
@@ -21,7 +22,7 @@ Integer decode(Bytes bytes, bool little_endian) {
 
 [[noreturn]] void overflow(std::string_view what, std::uint64_t a, char sign, std::uint64_t b) {
   throw Error(Fault::damaged, std::string(what) + " leaves the range of 64-bit numbers")
-      .found(std::to_string(a) + " " + sign + " " + std::to_string(b));
+      .found(figure(a) + " " + sign + " " + figure(b));
 }
 
 std::string hyphenated(const std::array<unsigned, 16>& order, Bytes sixteen) {

@@ -2,6 +2,7 @@
 
 #include "ext/file_device.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::ext {
@@ -130,7 +131,7 @@ std::uint32_t look_up(Library& library, const Inode& directory, std::string_view
 std::string link_target(Library& library, const Inode& inode) {
   if (inode.size == 0 || inode.size > max_name_bytes) {
     throw Error(Fault::damaged, "a symbolic link has an impossible length")
-        .found(std::to_string(inode.size) + " bytes")
+        .found(figure(inode.size) + " bytes")
         .expected("1 to " + std::to_string(max_name_bytes));
   }
   const DevicePtr file = make_file(library, inode, "symbolic link");

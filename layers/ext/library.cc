@@ -7,6 +7,7 @@
 
 #include "ext/channel.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs::ext {
 
@@ -84,7 +85,7 @@ Inode Library::inode(std::uint32_t number) {
   }
   if (inode.size >> 63U != 0) {
     throw Error(Fault::damaged, inode_name(number) + " has an impossible size")
-        .found(std::to_string(inode.size))
+        .found(figure(inode.size) + " bytes")
         .expected("less than 2^63 bytes");
   }
   std::uint64_t blocks = raw.i_blocks;
@@ -116,7 +117,7 @@ Buffer Library::inline_data(const Inode& inode) {
   }
   if (size > most || inode.size > most) {
     throw Error(Fault::damaged, inode_name(inode.number) + " has more inline data than it can hold")
-        .found(std::to_string(std::max<std::uint64_t>(size, inode.size)) + " bytes")
+        .found(figure(std::max<std::uint64_t>(size, inode.size)) + " bytes")
         .expected("at most " + std::to_string(most));
   }
   Buffer bytes(std::max<std::size_t>(size, inode.block.size()));

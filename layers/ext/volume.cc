@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::ext {
@@ -62,9 +63,9 @@ void Volume::check_blocks(std::uint64_t block, std::uint64_t count, std::string_
     return;
   }
   throw Error(Fault::damaged, std::string(what) + " lies outside of the filesystem")
-      .found("blocks " + std::to_string(block) + " to " + std::to_string(block + count))
+      .found("blocks " + figure(block, block_size()) + " to " + figure(block + count, block_size()))
       .expected("blocks " + std::to_string(super_.first_data_block + 1) + " to " +
-                std::to_string(super_.blocks_count))
+                figure(super_.blocks_count, block_size()))
       .advice("run e2fsck on a writable copy");
 }
 
@@ -72,7 +73,7 @@ Buffer Volume::read_block(std::uint64_t block) const {
   const std::uint64_t offset = block * block_size();
   if (offset >= device_->size() || block_size() > device_->size() - offset) {
     throw Error(Fault::damaged, "a block of metadata lies beyond the end of the device")
-        .found("block " + std::to_string(block) + " at byte " + std::to_string(offset))
+        .found("block " + figure(block, block_size()) + " at byte " + figure(offset))
         .expected("an end by byte " + std::to_string(device_->size()))
         .advice("the filesystem is larger than its device: is this a truncated copy?");
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::luks {
@@ -41,7 +42,7 @@ Buffer read_copy(const BlockDevice& device, std::uint64_t offset, bool primary,
   if (offset + header.hdr_size >
       device.size()) {  // both below 2^63: is_header_size, and a real device
     trouble = "it is cut off (found a device of " + std::to_string(device.size()) +
-              " bytes, expected " + std::to_string(offset + header.hdr_size) + ")";
+              " bytes, expected " + figure(offset + header.hdr_size) + ")";
     return {};
   }
   Buffer bytes = read_bytes(device, offset, header.hdr_size);

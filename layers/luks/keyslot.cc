@@ -6,6 +6,7 @@
 
 #include "crypto/cipher_spec.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::luks {
@@ -105,8 +106,7 @@ std::string copy_area(CryptContext& context, int slot, std::size_t key_bytes,
   length = std::min<std::uint64_t>(length, round_up(key_bytes * Phdr::stripes, 4096));
   if (offset > header.size() || length > header.size() - offset) {
     return "its area is cut off (found a device of " + std::to_string(header.size()) +
-           " bytes, expected at least " + std::to_string(offset) + " + " + std::to_string(length) +
-           ")";
+           " bytes, expected at least " + figure(offset) + " + " + figure(length) + ")";
   }
   try {
     image.write(offset, read_bytes(header, offset, static_cast<std::size_t>(length)));

@@ -8,6 +8,7 @@
 #include "crypto/sector_cipher.h"
 #include "luks/container.h"
 #include "peelfs/devices.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
@@ -26,7 +27,7 @@ Placement fit(const luks::Segment& segment, const BlockDevice& data) {
   if (segment.offset > data.size()) {
     throw Error(Fault::damaged, "the device ends before the encrypted data begins")
         .found(std::to_string(data.size()) + " bytes")
-        .expected("more than " + std::to_string(segment.offset))
+        .expected("more than " + figure(segment.offset))
         .advice("if this is a detached header, give it with --header NAME=PATH");
   }
   const std::uint64_t there = data.size() - segment.offset;
@@ -46,7 +47,7 @@ Placement fit(const luks::Segment& segment, const BlockDevice& data) {
   if (result.available < segment.size) {
     result.trouble = {"damaged", "the device ends inside of the encrypted data (found " +
                                      std::to_string(data.size()) + " bytes, expected at least " +
-                                     std::to_string(segment.offset + segment.size) +
+                                     figure(segment.offset + segment.size) +
                                      "); what lies beyond cannot be read"};
   }
   return result;
@@ -86,7 +87,7 @@ DevicePtr make_plaintext(const Member& member, const luks::Segment& segment, Byt
   return make_concat(std::move(pieces),
                      Error(Fault::damaged, "the device ends before this part of the encrypted data")
                          .found(std::to_string(member.device->size()) + " bytes")
-                         .expected(std::to_string(segment.offset + placement.size)),
+                         .expected(figure(segment.offset + placement.size)),
                      description, sector_size);
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs::luks {
 namespace {
@@ -134,7 +135,7 @@ void decode_segment(const Json& segment, Segment& result) {
   const std::uint64_t sector_size = number_of(segment, "sector_size");
   if (sector_size < 512 || sector_size > 4096 || !std::has_single_bit(sector_size)) {
     throw damaged("sector_size of the segment is out of range")
-        .found(std::to_string(sector_size))
+        .found(figure(sector_size))
         .expected("512, 1024, 2048 or 4096");
   }
   result.sector_size = static_cast<std::uint32_t>(sector_size);
@@ -142,13 +143,13 @@ void decode_segment(const Json& segment, Segment& result) {
     result.size = number_of(segment, "size");
     if (result.size == 0 || result.size % sector_size != 0) {
       throw damaged("size of the segment is not a whole number of sectors")
-          .found(std::to_string(result.size))
+          .found(figure(result.size))
           .expected("a multiple of " + std::to_string(sector_size));
     }
   }
   if (result.offset % 512 != 0) {
     throw damaged("offset of the segment is not aligned")
-        .found(std::to_string(result.offset))
+        .found(figure(result.offset))
         .expected("a multiple of 512");
   }
   (void)checked_add(result.offset, result.size, "end of the LUKS2 segment");
@@ -180,7 +181,7 @@ Segment segment_of(std::string_view json, std::uint64_t hdr_size) {
   const std::uint64_t keyslots_size = number_of(member(root, "config"), "keyslots_size");
   if (keyslots_size > greatest_keyslots_area) {
     throw damaged("keyslots_size is out of range")
-        .found(std::to_string(keyslots_size))
+        .found(figure(keyslots_size))
         .expected("at most " + std::to_string(greatest_keyslots_area));
   }
   result.header_end = 2 * hdr_size + keyslots_size;

@@ -7,6 +7,7 @@
 #include "lvm/lvm_disk.h"
 #include "lvm/physical_volume.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs::lvm {
 
@@ -123,7 +124,7 @@ void describe_carrier(const Candidate& candidate, const GroupMember& member,
   if (!holds(candidate, member)) {
     troubles.add("degraded", called(candidate) + " is too small: found " +
                                  std::to_string(candidate.member->device->size()) +
-                                 " bytes, expected " + std::to_string(member.device_size) +
+                                 " bytes, expected " + figure(member.device_size, 512) +
                                  " sectors; the image may be truncated");
   }
   if (member.missing) troubles.add("degraded", marked_missing(member));

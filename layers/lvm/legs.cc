@@ -6,6 +6,7 @@
 
 #include "lvm/mirror_disk.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::lvm {
@@ -41,12 +42,12 @@ RaidSync judge_leg(const RaidSuperblock& leg, const RaidSuperblock& freshest) {
   if (is_failed(freshest, leg.array_position)) return {0, "the array has it as failed"};
   // A power cut while superblocks are written leaves a difference of one.
   if (freshest.events - leg.events > 1) {
-    return {0, "its event count is old: found " + std::to_string(leg.events) + ", the newest is " +
-                   std::to_string(freshest.events)};
+    return {0, "its event count is old: found " + figure(leg.events) + ", the newest is " +
+                   figure(freshest.events)};
   }
   if (leg.disk_recovery_offset != kEverything) {
     return {leg.disk_recovery_offset,
-            "it is filled only to sector " + std::to_string(leg.disk_recovery_offset)};
+            "it is filled only to sector " + figure(leg.disk_recovery_offset, 512)};
   }
   return {kEverything, ""};
 }
@@ -86,7 +87,7 @@ Ranges read_mirror_log(const BlockDevice& log, std::uint64_t region_size, std::u
   constexpr std::uint64_t most_regions = 1U << 26U;
   if (region_size == 0 || length / region_size > most_regions) {
     throw Error(Fault::damaged, "region size of the mirror log is not valid")
-        .found(std::to_string(region_size) + " bytes")
+        .found(figure(region_size) + " bytes")
         .expected("at least " + std::to_string(length / most_regions + 1));
   }
   const std::uint64_t regions = div_round_up(length, region_size);

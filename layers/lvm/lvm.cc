@@ -7,6 +7,7 @@
 #include "lvm/physical_volume.h"
 #include "lvm/volumes.h"
 #include "peelfs/devices.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
@@ -129,7 +130,7 @@ class Presenter {
     if (trouble->state == "degraded" && lost == size) trouble->state = "missing";
     if (trouble->state == "io" && lost != size) trouble->state = "degraded";
     if (trouble->state == "degraded") {
-      trouble->reason = "up to " + std::to_string(lost) + " of " + std::to_string(size) +
+      trouble->reason = "up to " + figure(lost) + " of " + figure(size) +
                         " bytes cannot be read, from byte " +
                         std::to_string(volume.gaps.front().begin) + " on: " + trouble->reason;
     }

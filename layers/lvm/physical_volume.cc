@@ -5,6 +5,7 @@
 #include "lvm/crc.h"
 #include "lvm/lvm_disk.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::lvm {
@@ -12,7 +13,7 @@ namespace peelfs::lvm {
 namespace {
 
 std::string bytes_at(std::uint64_t size, std::uint64_t offset) {
-  return std::to_string(size) + " bytes at offset " + std::to_string(offset);
+  return figure(size) + " bytes at offset " + figure(offset);
 }
 
 void check_checksum(Bytes bytes, std::uint32_t stored, const std::string& what) {
@@ -45,12 +46,12 @@ MdaHeader read_mda_header(const BlockDevice& device, std::uint64_t offset) {
   }
   if (header.start != offset) {
     throw Error(Fault::damaged, "metadata area header belongs elsewhere")
-        .found("start " + std::to_string(header.start))
+        .found("start " + figure(header.start))
         .expected(std::to_string(offset));
   }
   if (header.size <= MdaHeader::kHeaderSize) {
     throw Error(Fault::damaged, "metadata area is too small")
-        .found(std::to_string(header.size) + " bytes")
+        .found(figure(header.size) + " bytes")
         .expected("more than its header's " + std::to_string(MdaHeader::kHeaderSize));
   }
   return header;
@@ -64,12 +65,12 @@ TextLocation locate_text(const MdaHeader& header) {
       raw.size > room) {
     throw Error(Fault::damaged, "metadata text lies outside of its area")
         .found(bytes_at(raw.size, raw.offset))
-        .expected("1 to " + std::to_string(room) + " bytes at an offset from 512 to " +
-                  std::to_string(header.size - 1));
+        .expected("1 to " + figure(room) + " bytes at an offset from 512 to " +
+                  figure(header.size - 1));
   }
   if (raw.size > kMaxMetadataText) {
     throw Error(Fault::damaged, "metadata text is larger than a volume group can need")
-        .found(std::to_string(raw.size) + " bytes")
+        .found(figure(raw.size) + " bytes")
         .expected("at most " + std::to_string(kMaxMetadataText));
   }
   // The area is circular, but for its header: what does not fit before the end goes on behind that.

@@ -4,6 +4,7 @@
 
 #include "lvm/striped_device.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs::lvm {
 
@@ -48,7 +49,7 @@ std::uint64_t SegmentMapper::bytes(std::uint64_t extents) const {
       checked_mul(extents, assembly_.group.extent_size, "size of the logical volume");
   if (sectors >= kPlaceholderSize / 512) {
     throw Error(Fault::damaged, "logical volume is larger than can be")
-        .found(std::to_string(sectors) + " sectors")
+        .found(figure(sectors, 512) + " sectors")
         .expected("less than " + std::to_string(kPlaceholderSize / 512));
   }
   return sectors * 512;
@@ -175,11 +176,11 @@ Span SegmentMapper::map_member(std::size_t index, const Area& area, std::uint64_
   if (there != 0) span.pieces.push_back({carrier.device, begin, there});
   if (there == length) return span;
 
-  Error why = Error(Fault::damaged, "physical volume " + name_member(member) + " is cut off")
-                  .found(std::to_string(size) + " bytes")
-                  .expected("extents up to byte " +
-                            std::to_string(checked_add(begin, length, "end of an extent")))
-                  .advice("the image may be truncated");
+  Error why =
+      Error(Fault::damaged, "physical volume " + name_member(member) + " is cut off")
+          .found(std::to_string(size) + " bytes")
+          .expected("extents up to byte " + figure(checked_add(begin, length, "end of an extent")))
+          .advice("the image may be truncated");
   if (!truncated_[index]) {
     Error in_general = Error(Fault::damaged, "physical volume " + name_member(member) +
                                                  " is cut off before this byte")
@@ -200,7 +201,7 @@ Span SegmentMapper::map_volume(std::size_t index, std::uint64_t begin, std::uint
   if (begin > size || length > size - begin) {
     throw Error(Fault::damaged, "segment leaves the logical volume " +
                                     assembly_.group.volumes[index].name + " that it lies on")
-        .found(std::to_string(length) + " bytes at offset " + std::to_string(begin))
+        .found(figure(length) + " bytes at offset " + figure(begin))
         .expected("an end within its " + std::to_string(size) + " bytes");
   }
   into.carry(part.members);

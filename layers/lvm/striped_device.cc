@@ -4,6 +4,7 @@
 #include <set>
 
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs::lvm {
 
@@ -74,13 +75,13 @@ DevicePtr make_striped(std::vector<Piece> stripes, std::uint64_t stripe_size,
     }
     throw Error(Fault::damaged,
                 description + ": a stripe lies outside of " + stripe.device->describe())
-        .found(std::to_string(stripe.length) + " bytes at offset " + std::to_string(stripe.offset))
+        .found(figure(stripe.length) + " bytes at offset " + figure(stripe.offset))
         .expected(std::to_string(length) + " bytes within its " +
                   std::to_string(stripe.device->size()));
   }
   if (stripe_size == 0 || length % stripe_size != 0) {
     throw Error(Fault::damaged, description + ": stripes are not a whole number of chunks")
-        .found(std::to_string(length) + " bytes in chunks of " + std::to_string(stripe_size))
+        .found(figure(length) + " bytes in chunks of " + figure(stripe_size))
         .expected("a multiple, as device-mapper demands");
   }
   const std::uint64_t size = checked_mul(length, stripes.size(), "size of " + description);

@@ -5,6 +5,7 @@
 
 #include "partition/crc32.h"
 #include "partition/mbr_disk.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
@@ -74,7 +75,7 @@ Buffer read_array(const BlockDevice& device, const GptHeader& header, std::uint3
   if (header.partition_entry_lba < 2 || header.partition_entry_lba >= blocks ||
       length > device.size() - header.partition_entry_lba * sector_size) {
     throw Error(Fault::damaged, what + " puts its entry array outside of the disk")
-        .found("PartitionEntryLBA " + std::to_string(header.partition_entry_lba) + " and " +
+        .found("PartitionEntryLBA " + figure(header.partition_entry_lba, 512) + " and " +
                std::to_string(length) + " bytes")
         .expected("a place between LBA 2 and the disk's last, " + std::to_string(blocks - 1));
   }
@@ -141,7 +142,7 @@ class Finder {
       if (lba == 0 || lba >= blocks) {
         throw Error(Fault::damaged, what + " lies outside of the disk")
             .found(std::to_string(blocks) + " blocks")
-            .expected("at least " + std::to_string(lba) + " and one more");
+            .expected("at least " + figure(lba, 512) + " and one more");
       }
       const Buffer block = read_bytes(device_, lba * sector_size, sector_size);
       signature = ByteReader(block, "GPT header").has(0, GptHeader::kSignature);
@@ -173,8 +174,8 @@ class Finder {
       const Error error =
           Error(Fault::damaged, "the disk is smaller than its GPT says")
               .found("a last LBA of " + std::to_string(last_lba))
-              .expected("the backup header at LBA " + std::to_string(header.alternate_lba) +
-                        " and usable blocks to LBA " + std::to_string(header.last_usable_lba))
+              .expected("the backup header at LBA " + figure(header.alternate_lba, 512) +
+                        " and usable blocks to LBA " + figure(header.last_usable_lba, 512))
               .advice("the image is truncated: look for a whole copy of it");
       // With nothing but the backup header cut off, all partitions are still there.
       if (header.last_usable_lba > last_lba) {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "peelfs/devices.h"
+#include "peelfs/figure.h"
 
 namespace peelfs {
 
@@ -22,9 +23,8 @@ std::optional<Trouble> Findings::trouble() const {
 }
 
 std::string lba_range(const PartRange& range) {
-  if (range.count == 0) return "no block at LBA " + std::to_string(range.start);
-  return "LBA " + std::to_string(range.start) + " to " +
-         std::to_string(range.start + (range.count - 1));
+  if (range.count == 0) return "no block at LBA " + figure(range.start, 512);
+  return "LBA " + figure(range.start, 512) + " to " + figure(range.start + (range.count - 1), 512);
 }
 
 DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::uint32_t sector_size,
@@ -33,7 +33,7 @@ DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::u
   if (range.count == 0 || range.start > most_blocks || range.count > most_blocks - range.start) {
     Error error =
         Error(Fault::damaged, "the partition has no possible place on a disk")
-            .found("start LBA " + std::to_string(range.start) + ", " + std::to_string(range.count) +
+            .found("start LBA " + figure(range.start, 512) + ", " + figure(range.count, 512) +
                    " blocks of " + std::to_string(sector_size) + " bytes")
             .expected("an end behind the start and within 2^63 bytes")
             .advice("repair the partition table on a copy of the image");
@@ -52,7 +52,7 @@ DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::u
   Error error =
       Error(Fault::damaged, there == 0 ? "the partition lies beyond the end of the disk"
                                        : "the partition ends beyond the end of the disk")
-          .found("an end at byte " + std::to_string(start + length))
+          .found("an end at byte " + figure(start + length))
           .expected("an end within the disk's " + std::to_string(disk->size()) + " bytes")
           .advice(there == 0 ? "the image is truncated: look for a whole copy of it"
                              : "the image is truncated: only the first " + std::to_string(there) +

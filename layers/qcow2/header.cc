@@ -4,6 +4,7 @@
 #include <bit>
 #include <map>
 
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::qcow2 {
@@ -14,7 +15,7 @@ constexpr std::uint64_t max_refcount_table_bytes = 8ULL << 20U;
 constexpr std::uint32_t max_backing_name = 1023;
 
 std::string bytes_at(std::uint64_t length, std::uint64_t offset) {
-  return std::to_string(length) + " bytes at offset " + hex(offset);
+  return figure(length) + " bytes at offset " + hex(offset);
 }
 
 Error damaged(std::string what) {
@@ -285,8 +286,8 @@ Header read_header(const BlockDevice& file) {
   if (disk.l1_size < l1_entries_needed(header, disk.size)) {
     throw damaged("the active L1 table is too small for the disk's size")
         .found(std::to_string(disk.l1_size) + " entries")
-        .expected(std::to_string(l1_entries_needed(header, disk.size)) + " for " +
-                  std::to_string(disk.size) + " bytes");
+        .expected(figure(l1_entries_needed(header, disk.size), 1ULL << header.l2_reach_bits()) +
+                  " for " + figure(disk.size) + " bytes");
   }
 
   header.metadata.push_back({"the header", 0, header.cluster_size()});

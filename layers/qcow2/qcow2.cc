@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "peelfs/devices.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 #include "qcow2/open.h"
 #include "qcow2/snapshot_table.h"
@@ -57,9 +58,12 @@ std::pair<DevicePtr, std::optional<Trouble>> open_snapshot(
   const qcow2::Header& header = image->header;
   const std::string whose = "snapshot '" + printable(name) + "'";
   const std::string description = whose + " of qcow2 " + image->name;
+  // A file of an absurd size would only break what looks at it.
+  const bool absurd = snapshot.size > max_disk_size;
+  const std::uint64_t shown_size = absurd ? header.size() : snapshot.size;
   const auto unreadable = [&](Error why) {
     Trouble trouble = trouble_from(why);
-    return std::pair(make_unreadable(snapshot.size, std::move(why), description),
+    return std::pair(make_unreadable(shown_size, std::move(why), description),
                      std::optional(std::move(trouble)));
   };
   if (header.has_data_file()) {
@@ -72,9 +76,9 @@ std::pair<DevicePtr, std::optional<Trouble>> open_snapshot(
     return unreadable(*std::move(problem));
   }
   const std::uint64_t needed = qcow2::l1_entries_needed(header, snapshot.size);
-  if (snapshot.size > max_disk_size) {
+  if (absurd) {
     return unreadable(Error(Fault::damaged, "the size of " + whose + " is absurd")
-                          .found(std::to_string(snapshot.size) + " bytes")
+                          .found(figure(snapshot.size) + " bytes")
                           .expected("what an L1 table can describe"));
   }
   std::vector<std::string> degraded = image->degraded;

@@ -217,7 +217,7 @@ TEST_F(HeaderTest, L1Table) {
 
 TEST_F(HeaderTest, Size) {
   expect_refusal([](Spoiled& s) { s.put64(24, ~0ULL); },
-                 {"L1 table is too small", "18446744073709551615 bytes"});
+                 {"L1 table is too small", "for (an absurd number) bytes"});
   Spoiled empty(image());
   empty.put64(24, 0);
   empty.put32(36, 0);

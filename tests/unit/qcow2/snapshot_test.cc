@@ -198,7 +198,9 @@ TEST_F(SnapshotTest, AbsurdSize) {
   spoiled.put64(entry(spoiled, 1) + 48, ~0ULL);
   const OpenedImage opened = open_qcow2(spoiled.device(), nullptr);
   EXPECT_TRUE(contains(reason(opened.opened.devices.at(2)), "absurd"));
-  EXPECT_TRUE(contains(reason(opened.opened.devices.at(2)), "18446744073709551615 bytes"));
+  // Nobody is helped by its digits, and a file of that size would only break what looks at it.
+  EXPECT_FALSE(contains(reason(opened.opened.devices.at(2)), "18446744073709551615"));
+  EXPECT_EQ(opened.opened.devices.at(2).device->size(), opened.disk().size());
 }
 
 TEST_F(SnapshotTest, ExternalDataFileHasNoSnapshots) {
