@@ -80,7 +80,8 @@ be mounted.
 
   --list                  the checkpoints there are, oldest first of each overlay
 
-Exit status: 0 done; 2 not, and then no overlay has a new checkpoint.
+Exit status: 0 done; 2 not, and then no overlay has a new checkpoint; where there was no
+space for it, none has changed at all.
 
 Example:
   peelfs checkpoint --overlay changes before-repair

@@ -118,6 +118,24 @@ bool has_snapshot(const HeldOverlay& overlay, const std::string& name) {
   return false;
 }
 
+using Prepare = qcow2::SnapshotChange(const DevicePtr&, const std::string&);
+
+/// Takes the space for a change of all overlays; nothing is changed when there is none.
+std::vector<qcow2::SnapshotChange> prepared(Prepare& prepare,
+                                            const std::vector<HeldOverlay>& overlays,
+                                            const std::string& name) {
+  std::vector<qcow2::SnapshotChange> changes;
+  for (const HeldOverlay& overlay : overlays) {
+    try {
+      changes.push_back(prepare(overlay.image, name));
+    } catch (Error& error) {
+      error.add_context(overlay.path + "; nothing is changed");
+      throw;
+    }
+  }
+  return changes;
+}
+
 std::string date_text(std::uint64_t seconds) {
   const auto time = static_cast<std::time_t>(seconds);
   std::tm parts{};
@@ -234,9 +252,12 @@ int run_checkpoint(const Command& command) {
         .with_errno(EEXIST);
   }
   warn_of_part(command, overlays);
+  // All have what they need before the first is changed.
+  std::vector<qcow2::SnapshotChange> changes =
+      prepared(qcow2::SnapshotChange::create, overlays, name);
   std::size_t done = 0;
   try {
-    for (; done < overlays.size(); ++done) qcow2::create_snapshot(overlays[done].image, name);
+    for (; done < overlays.size(); ++done) changes[done].apply();
   } catch (const Error&) {
     // Half a checkpoint could only be reverted to by half.
     for (std::size_t i = 0; i < done; ++i) qcow2::delete_snapshot(overlays[i].image, name);
@@ -256,9 +277,11 @@ int run_revert(const Command& command) {
         .advice("'peelfs checkpoint --list' shows what there is; nothing is changed");
   }
   refuse_part(command, overlays, "reverted");
+  std::vector<qcow2::SnapshotChange> changes =
+      prepared(qcow2::SnapshotChange::revert, overlays, name);
   for (std::size_t i = 0; i < overlays.size(); ++i) {
     try {
-      qcow2::revert_to_snapshot(overlays[i].image, name);
+      changes[i].apply();
       overlays[i].file->flush();
     } catch (Error& error) {
       error.add_context(std::to_string(i) + " of " + std::to_string(overlays.size()) +

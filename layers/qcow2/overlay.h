@@ -52,19 +52,41 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension);
 /// Takes every header extension of a type out of the list, durably.
 void remove_extension(const BlockDevice& file, std::uint32_t type);
 
-/// Internal snapshots of an image that nobody has open. Bracketed by the dirty bit: after a power
-/// cut `qemu-img check -r all` restores exact bytes.
-/// @param file writable, growable (or large enough), and opened since the image was last changed:
-/// its
-///   size is the image's
+// Internal snapshots of an image that nobody has open. `file` is writable, growable (or large
+// enough), and was opened since the image was last changed: its size is the image's.
+
 struct SnapshotInfo {
   std::string id, name;
   std::uint64_t date_seconds = 0;
   std::uint64_t vm_state_size = 0;  ///< bytes; 0: a snapshot of the disk only
 };
 std::vector<SnapshotInfo> list_snapshots(const BlockDevice& file);
+
+/// A change of an image's snapshots that has all the space it needs. Whoever changes several images
+/// prepares all of them first: a disk that is full then leaves every one as it was.
+/// Not thread-safe; the image must not be changed otherwise before apply().
+class SnapshotChange {
+ public:
+  /// @throws Error with nothing changed: EEXIST, ENOENT, ENOSPC, or what is wrong with the image
+  static SnapshotChange create(const DevicePtr& file, const std::string& name);
+  /// Makes the disk what it was when the snapshot was taken; the snapshot stays.
+  static SnapshotChange revert(const DevicePtr& file, const std::string& name);
+  static SnapshotChange remove(const DevicePtr& file, const std::string& name);
+  SnapshotChange(SnapshotChange&&) noexcept;
+  ~SnapshotChange();
+
+  /// Once. Bracketed by the dirty bit: after a power cut `qemu-img check -r all` restores exact
+  /// bytes. @throws Error when the host fails to overwrite; the image stays dirty then
+  void apply();
+
+ private:
+  class Editor;
+  explicit SnapshotChange(std::unique_ptr<Editor> editor);
+  std::unique_ptr<Editor> editor_;
+};
+
+// Prepared and applied at once.
 void create_snapshot(const DevicePtr& file, const std::string& name);
-/// Makes the disk what it was when the snapshot was taken; the snapshot stays.
 void revert_to_snapshot(const DevicePtr& file, const std::string& name);
 void delete_snapshot(const DevicePtr& file, const std::string& name);
 

@@ -128,7 +128,8 @@ std::uint64_t Refcounts::get(std::uint64_t cluster) {
   return count_at(block(index).bytes, order_, cluster & ((1ULL << block_bits_) - 1));
 }
 
-void Refcounts::set(std::uint64_t cluster, std::uint64_t count) {
+/// The block with a cluster's count, which has space of its own from now on.
+Refcounts::Block& Refcounts::claimed_block(std::uint64_t cluster) {
   const std::uint64_t index = index_of(cluster);
   if (index >= table_.size() || table_[index] == 0) {
     throw damaged("a cluster in use has no count").found("cluster " + std::to_string(cluster));
@@ -138,9 +139,14 @@ void Refcounts::set(std::uint64_t cluster, std::uint64_t count) {
     write(file_, table_[index], target.bytes);
     has_space_.insert(index);
   }
+  return target;
+}
+
+void Refcounts::set(std::uint64_t cluster, std::uint64_t count) {
+  Block& target = claimed_block(cluster);
   put_count(target.bytes, order_, cluster & ((1ULL << block_bits_) - 1), count);
   ++target.version;
-  dirty_.insert(index);
+  dirty_.insert(index_of(cluster));
 }
 
 void Refcounts::increment(std::uint64_t cluster) {
@@ -283,6 +289,8 @@ ClusterRun Refcounts::allocate(std::uint64_t count) {
       ++found;
     }
   }
+  // All of them or none: counts of a part would be left behind.
+  claim(first << cluster_bits_, found << cluster_bits_);
   for (std::uint64_t i = 0; i < found; ++i) set(first + i, 1);
   if (freed_.empty()) {
     scanned_ = first + found;
@@ -350,6 +358,19 @@ void Refcounts::written(const Unwritten& what) {
   for (const ClusterRun& old : std::exchange(old_tables_, {})) {
     decrement_range(old.offset, old.count << cluster_bits_);
   }
+}
+
+void Refcounts::claim(std::uint64_t offset, std::uint64_t length) {
+  const std::uint64_t end = offset + length;
+  for (std::uint64_t at = offset; at < end;) {
+    const std::uint64_t cluster = at >> cluster_bits_;
+    claimed_block(cluster);
+    at = ((index_of(cluster) + 1) << block_bits_) << cluster_bits_;
+  }
+}
+
+void Refcounts::claim_old_tables() {
+  for (const ClusterRun& old : old_tables_) claim(old.offset, old.count << cluster_bits_);
 }
 
 void write_counts(const BlockDevice& file, const Refcounts::Unwritten& what) {

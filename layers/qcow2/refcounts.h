@@ -71,6 +71,12 @@ class Refcounts {
   std::size_t unwritten_blocks() const noexcept { return dirty_.size(); }
   /// Says that it is durable now. What changed since stays unwritten.
   void written(const Unwritten& what);
+  /// Lets the counts of the clusters that [offset, offset + length) touches have space of their own,
+  /// so that changing them later, in memory and in a flush, needs none.
+  /// @throws Error with ENOSPC
+  void claim(std::uint64_t offset, std::uint64_t length);
+  /// The same for what written() frees when the table has moved.
+  void claim_old_tables();
 
  private:
   struct Block {
@@ -80,6 +86,7 @@ class Refcounts {
   Block& block(std::uint64_t index);
   Block& new_block(std::uint64_t index, std::uint64_t cluster);
   void set(std::uint64_t cluster, std::uint64_t count);
+  Block& claimed_block(std::uint64_t cluster);
   void grow_table();
   void reserve(std::uint64_t cluster, std::uint64_t count) const;
   void scan();
