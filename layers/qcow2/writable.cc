@@ -55,23 +55,33 @@ void check_files(const Image& image) {
   }
 }
 
-/// A program that does not keep a feature true must take its bit away before it writes.
-/// @return bytes of bitmaps that nothing refers to any more
-std::vector<BitmapBytes> clear_features(Header& header, const BlockDevice& file,
-                                        std::uint64_t end) {
-  const std::uint64_t kept = header.has_data_file() ? autoclear_raw_data : 0;
-  const std::uint64_t features = header.disk.autoclear_features;
-  if (header.disk.version < 3 || (features & ~kept) == 0) return {};
-  std::vector<BitmapBytes> bitmaps;
-  if ((features & autoclear_bitmaps) != 0) bitmaps = bitmap_bytes(file, header, end);
-  header.disk.autoclear_features &= kept;
-  std::array<std::byte, 8> field{};
-  put_be(field, 0, header.disk.autoclear_features);
-  write(file, 88, field);
-  file.flush();
-  if (!bitmaps.empty()) forget_bitmaps(file);
-  return bitmaps;
+/// Autoclear features that stay true when peelfs writes.
+std::uint64_t kept_features(const Header& header) {
+  return header.disk.autoclear_features & (header.has_data_file() ? autoclear_raw_data : 0);
 }
+
+/// What the first write has to do before it.
+struct Begin {
+  bool clears_features = false;
+  std::uint64_t features = 0;        ///< those that stay
+  std::vector<BitmapBytes> bitmaps;  ///< which a program that does not keep them takes away
+  std::vector<Leak> leaks;           ///< which are given back
+
+  /// In an order that leaks clusters at worst when the power goes.
+  void run(const BlockDevice& file, Writer& writer) const {
+    if (clears_features) {
+      std::array<std::byte, 8> field{};
+      put_be(field, 0, features);
+      write(file, 88, field);
+      file.flush();
+    }
+    if (!bitmaps.empty()) forget_bitmaps(file);
+    for (const BitmapBytes& bytes : bitmaps) writer.count_down(bytes.offset, bytes.length);
+    for (const Leak& leak : leaks) {
+      for (std::uint64_t i = 0; i < leak.excess; ++i) writer.count_down(leak.offset, 1);
+    }
+  }
+};
 
 }  // namespace
 
@@ -89,23 +99,25 @@ void make_writable(Image& image, Leaks handling, const Place* place) {
     const DevicePtr larger = image.data->growable();
     data = larger ? larger : image.data;
   }
-  std::vector<Leak> leaks;
+  const auto begin = std::make_shared<Begin>();
   {
     std::atomic<std::uint64_t> stored = end;
     Refcounts counts(*file, image.header, stored, growable != nullptr);
-    leaks = audit_counts(*file, image.header, end, counts);
+    std::vector<Leak> leaks = audit_counts(*file, image.header, end, counts);
+    if (handling == Leaks::free) begin->leaks = std::move(leaks);
+  }
+  begin->features = kept_features(image.header);
+  begin->clears_features =
+      image.header.disk.version >= 3 && begin->features != image.header.disk.autoclear_features;
+  if (begin->clears_features && (image.header.disk.autoclear_features & autoclear_bitmaps) != 0) {
+    begin->bitmaps = bitmap_bytes(*file, image.header, end);
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
                                          image.caches->tables, image.cache_owner);
+  // The writer owns what it calls, and is owned by the image, as the file is.
+  writer->at_first_write(
+      [begin, file = file.get(), writer = writer.get()] { begin->run(*file, *writer); });
   if (place != nullptr) claim_for_writing(*place, writer);
-  for (const BitmapBytes& bytes : clear_features(image.header, *file, end)) {
-    writer->count_down(bytes.offset, bytes.length);
-  }
-  if (handling == Leaks::free) {
-    for (const Leak& leak : leaks) {
-      for (std::uint64_t i = 0; i < leak.excess; ++i) writer->count_down(leak.offset, 1);
-    }
-  }
   // The table may move from now on; its clusters are the allocator's business.
   std::erase_if(image.header.metadata,
                 [](const MetadataRange& range) { return range.what == "the refcount table"; });

@@ -14,7 +14,8 @@ enum class Leaks {
   free,  ///< of one of ours: a power cut or a kill has left them
 };
 
-/// Makes image.writer. Clears the autoclear features that peelfs does not keep true, on the disk.
+/// Makes image.writer. Nothing is changed on the disk before the first write, which takes away the
+/// autoclear features that peelfs does not keep true.
 /// @param place to be claimed for writing (uses.h) before anything is changed; null: nobody else
 /// can
 ///   know of the image

@@ -43,6 +43,8 @@ void Writer::touch() {
   if (gave_way_) {
     throw Error(Fault::denied, "the image can only be read").found(reason_).with_errno(EROFS);
   }
+  if (first_) first_();
+  first_ = nullptr;
   touched_ = true;
 }
 
@@ -105,6 +107,7 @@ std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
       std::copy(block->begin(), block->end(), table.begin() + static_cast<std::ptrdiff_t>(part));
     }
   }
+  if (before != 0) refcounts_.claim(before, header_.cluster_size());
   const std::uint64_t offset = refcounts_.allocate_table();
   has_space_.insert(offset);
   tables_.begin_l2(offset, table, l2_block_);
@@ -136,6 +139,7 @@ void Writer::publish(const std::vector<Entry>& entries, const std::vector<Freed>
       block = tables_.load(Tables::Kind::l2, offset, l2_block_);
     }
   }
+  for (const Freed& range : freed) refcounts_.claim(range.offset, range.length);
   given_up_.reserve(given_up_.size() + freed.size());
   std::vector<Tables::Change> changes;
   for (std::size_t first = 0, next = 0; first < entries.size(); first = next) {

@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -43,7 +44,12 @@ class Writer {
   /// Bytes of the image file that may be referred to.
   std::uint64_t end() const noexcept { return end_; }
 
-  /// To be called before every write, in place too. @throws Error with EROFS after give_way()
+  /// What has to be done on the disk before the first write; an image that is only read stays as it
+  /// is. To be called before the writer is shared.
+  /// @param first changes nothing in memory when it throws: the next write begins with it again
+  void at_first_write(std::function<void()> first) { first_ = std::move(first); }
+  /// To be called before every write, in place too. @throws Error with EROFS after give_way(), and
+  /// what at_first_write() wants done
   void touch();
   /// Makes the image read-only for good, unless touch() was called before. @return whether it is
   bool give_way(const std::string& reason);
@@ -115,8 +121,9 @@ class Writer {
   mutable std::mutex touching_;
   std::atomic<bool> touched_ = false;
   std::atomic<bool> gave_way_ = false;
-  std::string reason_;  ///< under touching_
-  std::mutex mutex_;    ///< refcounts_, changes of tables_, and what follows up to flushing_
+  std::string reason_;           ///< under touching_
+  std::function<void()> first_;  ///< under touching_
+  std::mutex mutex_;  ///< refcounts_, changes of tables_, and what follows up to flushing_
   Tables tables_;
   Refcounts refcounts_;
   std::set<std::uint64_t> has_space_;  ///< offsets of tables: see give_space()

@@ -119,6 +119,9 @@ TEST_F(Audit, WhatAKillHasLeakedInAnOverlayIsFreed) {
   const DevicePtr disk = qcow2::open_overlay(
       make_file_device(HostFile::open(path_, HostFile::Access::read_write)), nullptr, "overlay");
   disk->flush();
+  EXPECT_TRUE(test::read_file(path_) == image.bytes()) << "nothing was written to it";
+  write(*disk, 5, Buffer(1));
+  disk->flush();
   EXPECT_EQ(test::run("qemu-img check " + path_).exit_code, 0);
 }
 

@@ -36,6 +36,15 @@ const std::vector<Workload>& workloads() {
       {"compressed", {.cluster = 4096, .size = mib, .compressed = true}},
       {"backing", {.size = 2 * mib, .backing_format = "raw", .backing_size = mib + 512}},
       {"extended", {.cluster = 16384, .size = mib, .create = "extended_l2=on"}},
+      // The first write takes the bitmaps away.
+      {"bitmaps",
+       {.cluster = 4096, .size = mib},
+       60,
+       "qemu-img bitmap --add -g 512 disk.qcow2 one && qemu-img bitmap --add disk.qcow2 two"},
+      {"extended_snapshots",
+       {.cluster = 16384, .size = mib, .create = "extended_l2=on", .snapshots = true},
+       120,
+       "qemu-img snapshot -c one disk.qcow2"},
       {"wide_refcounts", {.cluster = 512, .size = mib / 2, .refcount_bits = 64}, 200},
   };
   return list;
