@@ -9,6 +9,7 @@
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/partial_write.h"
 
 namespace peelfs {
 namespace {
@@ -88,13 +89,13 @@ std::size_t DeviceFile::write(std::uint64_t offset, Bytes bytes) const {
   const auto inside =
       static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size - offset));
   try {
-    peelfs::write(*device_, offset, bytes.first(inside));
+    const std::size_t written = write_some(*device_, offset, bytes.first(inside));
+    changed();
+    return written;
   } catch (...) {
     changed();
     throw;
   }
-  changed();
-  return inside;
 }
 
 void DeviceFile::zero(std::uint64_t offset, std::uint64_t length, WriteKind kind) const {

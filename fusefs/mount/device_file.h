@@ -42,8 +42,10 @@ class DeviceFile {
   bool lend(std::uint64_t offset, MutableBytes scratch, Ahead* ahead,
             const std::function<void(std::span<const iovec>)>& hand_over) const;
 
-  /// Writes what lies inside the device; at and behind its end there is no space, as on a block
-  /// device. @return the number of bytes, at least 1 unless `bytes` is empty. @throws Error
+  /// Writes what lies inside the device, as far as there is space for it; at and behind its end
+  /// there is none, as on a block device.
+  /// @return the number of bytes, at least 1 unless `bytes` is empty; those behind are as they were
+  /// @throws Error
   std::size_t write(std::uint64_t offset, Bytes bytes) const;
 
   /// Makes the part of a range that lies inside the device read as zero. @throws Error

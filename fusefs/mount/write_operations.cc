@@ -60,6 +60,16 @@ void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64
   }
 }
 
+/// @param rest bytes from `offset` on that were not written
+Error no_room_for_all(const DeviceFile& device, std::uint64_t offset, std::uint64_t rest) {
+  const bool at_end = offset >= device.size();
+  return Error(at_end ? Fault::usage : Fault::io,
+               at_end ? "the device ends within what was written"
+                      : "there is no space left for a part of what was written")
+      .found(std::to_string(rest) + " bytes too many")
+      .with_errno(ENOSPC);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t offset,
               fuse_file_info* info) {
   OpenHandle& open = handle(info);
@@ -72,9 +82,7 @@ void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t o
         *written = open.device->write(at, {reinterpret_cast<const std::byte*>(data), size});
         if (*written < size && (info->flags & O_DIRECT) != 0) {
           // Of a short direct write the kernel makes EIO.
-          throw Error(Fault::usage, "the device ends within what was written")
-              .found(std::to_string(size - *written) + " bytes too many")
-              .with_errno(ENOSPC);
+          throw no_room_for_all(*open.device, at + *written, size - *written);
         }
       },
       [written](fuse_req_t answered) { fuse_reply_write(answered, *written); });

@@ -5,7 +5,9 @@
 #include "crypto/sector_cipher.h"
 #include "engine/crew.h"
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
+#include "peelfs/partial_write.h"
 
 namespace peelfs {
 namespace {
@@ -40,6 +42,8 @@ class CryptDevice final : public BlockDevice {
   bool writable() const noexcept override { return lower_->writable(); }
   std::string read_only_reason() const override { return lower_->read_only_reason(); }
   void store(std::uint64_t offset, Bytes data) const override {
+    // Half of a sector decrypts to neither the old nor the new.
+    if (granule() > 512) claim_units(*lower_, data_offset_ + offset, data.size(), granule());
     write_encrypted(*lower_, data_offset_ + offset, data, *cipher_, iv_offset_ + offset / 512);
   }
   void flush() const override { lower_->flush(); }
@@ -96,7 +100,7 @@ DevicePtr make_crypt_device(DevicePtr lower, std::uint64_t data_offset, std::uin
   }
   if (checked_add(data_offset, size, "end of the encrypted data") > lower->size()) {
     throw Error(Fault::damaged, description + " reaches beyond the device that holds it")
-        .found(std::to_string(data_offset) + " + " + std::to_string(size) + " bytes")
+        .found(figure(data_offset) + " + " + figure(size) + " bytes")
         .expected("at most " + std::to_string(lower->size()));
   }
   return std::make_shared<CryptDevice>(std::move(lower), data_offset, size, std::move(cipher),

@@ -1,8 +1,11 @@
 #include "engine/gather.h"
 
+#include "host/file_space.h"
+
 namespace peelfs {
 
 void Gather::transfer(Run& run) const {
+  claim_others(run);
   const std::span<const iovec> buffers(run.buffers.data(), run.count);
   if (direction_ == Direction::read) {
     run.file->read(run.begin, buffers);
@@ -10,6 +13,17 @@ void Gather::transfer(Run& run) const {
     run.file->write(run.begin, buffers);
   }
   run.count = 0;
+}
+
+// Runs go to and fro between files, so that one that is written may hold what comes behind a part
+// of another: that one must have its space by then.
+void Gather::claim_others(const Run& run) const {
+  if (direction_ == Direction::read) return;
+  for (std::size_t i = 0; i < used_; ++i) {
+    const Run& other = runs_[i];
+    if (&other == &run || other.count == 0) continue;
+    claim_in_file(*other.file, other.begin, other.end - other.begin);
+  }
 }
 
 void Gather::add(const HostFile& file, std::uint64_t offset, MutableBytes memory) {

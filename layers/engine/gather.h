@@ -36,6 +36,7 @@ class Gather {
     std::array<iovec, max_buffers> buffers;
   };
   void transfer(Run& run) const;
+  void claim_others(const Run& run) const;
 
   const Direction direction_;
   std::array<Run, max_runs> runs_;

@@ -36,6 +36,8 @@ void write(const BlockDevice& device, std::uint64_t offset, Bytes data) {
         gather.add(*at.extent.file, at.extent.offset,
                    {const_cast<std::byte*>(part.data()), part.size()});
       } else {
+        // In order: where space ends, nothing behind it has changed.
+        gather.finish();
         write_computed(*at.device, at.offset, part);
       }
       offset += part.size();

@@ -4,10 +4,12 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/partial_write.h"
 
 namespace peelfs::lvm {
 
@@ -34,10 +36,14 @@ class Mirror : public BlockDevice {
   }
   // The write loop holds the range, so two writers of the same bytes leave the same on all legs.
   void store(std::uint64_t offset, Bytes data) const override {
-    on_every_leg([&](const Piece& leg) { write(*leg.device, leg.offset + offset, data); });
+    std::optional<Error> full;
+    on_all_legs([&] { full = store_alike(offset, data); });
+    if (full) throw Error(*std::move(full));
   }
   void store_zeroes(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
-    on_every_leg([&](const Piece& leg) { zero_leg(leg, offset, length, kind); });
+    on_all_legs([&] {
+      for (const Piece& leg : legs_) zero_leg(leg, offset, length, kind);
+    });
   }
 
   bool writable() const noexcept override { return true; }
@@ -54,7 +60,7 @@ class Mirror : public BlockDevice {
   std::string describe() const override { return description_; }
 
  private:
-  void on_every_leg(const std::function<void(const Piece&)>& change) const {
+  void on_all_legs(const std::function<void()>& change) const {
     check_failed();
     std::shared_lock lock(marking_);
     while (!marked_) {
@@ -63,12 +69,39 @@ class Mirror : public BlockDevice {
       lock.lock();
     }
     try {
-      for (const Piece& leg : legs_) change(leg);
+      change();
       ++writes_;
     } catch (...) {
       failed_ = true;
       throw;
     }
+  }
+
+  /// Where space ends on one leg, all of them keep what was written before that place, and what was
+  /// there before behind it.
+  /// @return why not all of the bytes are written
+  std::optional<Error> store_alike(std::uint64_t offset, Bytes data) const {
+    std::optional<Error> full;
+    std::size_t alike = data.size();
+    for (std::size_t i = 0; i < legs_.size() && alike != 0; ++i) {
+      const Piece& leg = legs_[i];
+      std::size_t written = 0;
+      try {
+        written = write_some(*leg.device, leg.offset + offset, data.first(alike));
+        if (written == alike) continue;
+        full = Error(Fault::io, "a leg has no space left").with_errno(ENOSPC);
+      } catch (const Error& error) {
+        if (!is_no_space(error.error_number())) throw;
+        full = error;
+      }
+      // The legs before have the bytes, and so they have space to take the old ones back.
+      const Buffer old = read_bytes(*leg.device, leg.offset + offset + written, alike - written);
+      for (std::size_t before = 0; before < i; ++before) {
+        write(*legs_[before].device, legs_[before].offset + offset + written, old);
+      }
+      alike = written;
+    }
+    return full;
   }
 
   static void zero_leg(const Piece& leg, std::uint64_t offset, std::uint64_t length,
