@@ -50,10 +50,31 @@ class KeyRing {
       const std::vector<std::string>& names) const;
   bool empty() const;
 
+  /// Keeps a key that a person gave by hand and that has opened the device with that name or UUID.
+  /// It is tried as those of add_for(), and is not among uses().
+  void keep_for(std::string name_or_uuid, Secret key);
+
+  /// A layer says what became of a key that candidates() gave it.
+  void report(const Secret& key, bool opened) const;
+
+  /// What became of one key.
+  struct Use {
+    std::string whose;    ///< as it was given; empty: for all
+    bool wanted = false;  ///< a device asked for keys of that name
+    bool failed = false;  ///< it was tried on a device and did not open it
+    bool opened = false;  ///< it opened one
+  };
+  /// One for each key given, in the order in which they were given.
+  std::vector<Use> uses() const;
+
+  /// The keys that were given for exactly this name.
+  std::vector<std::shared_ptr<const Secret>> named(const std::string& name_or_uuid) const;
+
  private:
   struct Entry {
-    std::string whose;  ///< empty: for all
     std::shared_ptr<const Secret> key;
+    bool by_hand = false;
+    mutable Use use = {};  ///< changed by report() and candidates(), under the mutex
   };
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;

@@ -75,15 +75,25 @@ struct Member {
   std::shared_ptr<const References> references;  ///< null: may name nothing outside of itself
 };
 
+/// @return bytes that one key derivation may use unless the person says otherwise: 4 GiB, but at
+/// most half of the memory that this process may have. Thread-safe.
+std::uint64_t usual_kdf_memory();
+
 /// Limits that the person set, and that layers must keep.
 struct Limits {
   unsigned search_depth = 3;  ///< image files within image files within ..., 0 = do not search
-  std::size_t search_files = 200'000;          ///< inodes looked at in one filesystem
-  std::size_t devices = 50'000;                ///< in the whole tree
-  unsigned nesting = 32;                       ///< layers below one another
-  std::uint64_t kdf_memory = 4ULL << 30;       ///< bytes that a key derivation may demand
-  std::uint32_t kdf_iterations = 100'000'000;  ///< PBKDF2 iterations that one may demand
+  std::size_t search_files = 200'000;             ///< inodes looked at in one filesystem
+  std::size_t devices = 50'000;                   ///< in the whole tree
+  unsigned nesting = 32;                          ///< layers below one another
+  std::uint64_t kdf_memory = usual_kdf_memory();  ///< bytes that a key derivation may demand
+  std::uint32_t kdf_iterations = 100'000'000;     ///< PBKDF2 iterations that one may demand
+  // What the whole run may use, see Budget.
+  std::uint64_t run_files = 2'000'000;             ///< inodes looked at in all filesystems
+  std::uint64_t run_kdf_seconds = 600;             ///< spent in key derivations
+  std::uint64_t run_identify_bytes = 32ULL << 30;  ///< read to find out what devices are
 };
+
+class Budget;
 
 /// A trouble that ends or dims a branch: shown by `peelfs ls` as state and reason.
 struct Trouble {
@@ -94,6 +104,14 @@ struct Trouble {
 
 /// Turns what was caught into what is shown.
 Trouble trouble_from(const Error& error);
+
+/// The moment that a snapshot shows. Snapshots of several disks are of one moment when they have
+/// the same name and were taken within a few seconds (see layers/scan/instances.h).
+struct Moment {
+  std::string name;               ///< raw; may be empty
+  std::uint32_t seconds = 0;      ///< since 1970; 0: not known
+  std::uint32_t nanoseconds = 0;  ///< behind those
+};
 
 /// One device inside, as a layer's open returns it.
 struct Inner {
@@ -115,6 +133,9 @@ struct Inner {
   /// --depth.
   bool image_file = false;
   std::shared_ptr<const References> references;
+  /// Of a snapshot: when it was taken. What lies in it is never put together with what is of
+  /// another moment.
+  std::optional<Moment> moment = std::nullopt;
 };
 
 /// What an open found.
@@ -139,6 +160,10 @@ struct OpenInput {
   const Limits& limits;
   DevicePtr detached_header;  ///< LUKS: given by the person; null otherwise
   unsigned image_depth = 0;   ///< how many image files enclose the members
+  Budget* budget = nullptr;   ///< of the run; null: only `limits` hold
+  /// Where the layer keeps what it learned from one device for the next ones; empty at first, and
+  /// emptied before devices are looked at again. Null: nowhere.
+  std::shared_ptr<void>* memory = nullptr;
 };
 
 /// One row of the table of layers.

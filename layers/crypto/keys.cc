@@ -79,13 +79,20 @@ void Secret::release() noexcept {
 }
 
 void KeyRing::add_for_all(Secret key) {
-  const std::lock_guard lock(mutex_);
-  entries_.push_back({{}, std::make_shared<const Secret>(std::move(key))});
+  add_for({}, std::move(key));
 }
 
 void KeyRing::add_for(std::string name_or_uuid, Secret key) {
   const std::lock_guard lock(mutex_);
-  entries_.push_back({std::move(name_or_uuid), std::make_shared<const Secret>(std::move(key))});
+  Entry entry{std::make_shared<const Secret>(std::move(key))};
+  entry.use.whose = std::move(name_or_uuid);
+  entries_.push_back(std::move(entry));
+}
+
+void KeyRing::keep_for(std::string name_or_uuid, Secret key) {
+  add_for(std::move(name_or_uuid), std::move(key));
+  const std::lock_guard lock(mutex_);
+  entries_.back().by_hand = true;
 }
 
 std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
@@ -93,14 +100,19 @@ std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const Secret>> keys;
   for (const Entry& entry : entries_) {
-    const bool ours = !entry.whose.empty() &&
-                      std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-                        return !name.empty() && belongs(entry.whose, name);
-                      });
-    if (ours) keys.push_back(entry.key);
+    const std::string& whose = entry.use.whose;
+    const bool ours =
+        !whose.empty() && std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+          return !name.empty() && belongs(whose, name);
+        });
+    if (!ours) continue;
+    entry.use.wanted = true;
+    keys.push_back(entry.key);
   }
   for (const Entry& entry : entries_) {
-    if (entry.whose.empty()) keys.push_back(entry.key);
+    if (!entry.use.whose.empty()) continue;
+    entry.use.wanted = true;
+    keys.push_back(entry.key);
   }
   // One passphrase may have come in several ways; deriving from it twice would only cost time.
   std::vector<std::shared_ptr<const Secret>> distinct;
@@ -112,6 +124,36 @@ std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
     if (!known) distinct.push_back(std::move(key));
   }
   return distinct;
+}
+
+void KeyRing::report(const Secret& key, bool opened) const {
+  const std::lock_guard lock(mutex_);
+  const Bytes reported = key.bytes();
+  for (const Entry& entry : entries_) {
+    // The same bytes given in two ways were tried once, for both.
+    const Bytes own = entry.key->bytes();
+    if (!std::equal(own.begin(), own.end(), reported.begin(), reported.end())) continue;
+    if (!entry.use.wanted) continue;
+    (opened ? entry.use.opened : entry.use.failed) = true;
+  }
+}
+
+std::vector<KeyRing::Use> KeyRing::uses() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Use> result;
+  for (const Entry& entry : entries_) {
+    if (!entry.by_hand) result.push_back(entry.use);
+  }
+  return result;
+}
+
+std::vector<std::shared_ptr<const Secret>> KeyRing::named(const std::string& name_or_uuid) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<const Secret>> keys;
+  for (const Entry& entry : entries_) {
+    if (!entry.use.whose.empty() && entry.use.whose == name_or_uuid) keys.push_back(entry.key);
+  }
+  return keys;
 }
 
 bool KeyRing::empty() const {

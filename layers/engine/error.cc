@@ -28,6 +28,12 @@ int default_errno(Fault fault) {
   return EIO;
 }
 
+/// What a host answers when it has no memory, descriptors or threads left.
+bool is_exhaustion(int error_number) {
+  return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM ||
+         error_number == ENOBUFS || error_number == EAGAIN;
+}
+
 // The length of the UTF-8 sequence at `at` that is well-formed and no control character; 0
 // otherwise.
 std::size_t plain_sequence(std::string_view text, std::size_t at) {
@@ -117,6 +123,10 @@ Error Error::system(int error_number, std::string what) {
     fault = Fault::missing;
   } else if (error_number == EACCES || error_number == EPERM || error_number == EROFS) {
     fault = Fault::denied;
+  } else if (is_exhaustion(error_number)) {
+    return Error(Fault::denied, std::move(what) + ": " + reason)
+        .advice("this host has no more of it to give, which says nothing about the disk")
+        .with_errno(error_number);
   }
   return Error(fault, std::move(what) + ": " + reason).with_errno(error_number);
 }

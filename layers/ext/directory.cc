@@ -27,9 +27,9 @@ class Pass {
   }
 
   bool stopped() const { return stopped_; }
-  const std::optional<std::string>& damage() const { return damage_; }
-  void note(const std::string& what) {
-    if (!damage_) damage_ = what;
+  const std::optional<Error>& damage() const { return damage_; }
+  void note(const std::string& what, Fault fault = Fault::damaged) {
+    if (!damage_) damage_.emplace(fault, what);
   }
 
   bool block(std::uint64_t number, Bytes bytes) {
@@ -56,7 +56,7 @@ class Pass {
       }
       return true;
     } catch (const Error& error) {
-      note(where + ": " + error.what());
+      note(where + ": " + error.what(), error.fault());
       return false;
     }
   }
@@ -65,7 +65,7 @@ class Pass {
   const bool has_file_type_;
   const std::function<bool(const DirectoryEntry&)>& visit_;
   std::optional<std::uint32_t> seed_;
-  std::optional<std::string> damage_;
+  std::optional<Error> damage_;
   bool stopped_ = false;
 };
 
@@ -107,7 +107,7 @@ void read_directory_blocks(Library& library, const Inode& inode, DirectoryBudget
         budget.blocks -= std::min(budget.blocks, damaged_block_cost);
       }
     } catch (const Error& error) {
-      pass.note("directory block " + std::to_string(number) + ": " + error.what());
+      pass.note("directory block " + std::to_string(number) + ": " + error.what(), error.fault());
       budget.blocks -= std::min(budget.blocks, damaged_block_cost);
     }
   }
@@ -122,8 +122,9 @@ std::uint32_t look_up(Library& library, const Inode& directory, std::string_view
     return result == 0;
   });
   if (result == 0 && damage) {
-    throw Error(Fault::damaged, "\"" + std::string(name) + "\" is not found in a damaged directory")
-        .found(*damage);
+    throw Error(damage->fault(),
+                "\"" + std::string(name) + "\" is not found in a directory that cannot all be read")
+        .found(damage->what());
   }
   return result;
 }
@@ -140,9 +141,8 @@ std::string link_target(Library& library, const Inode& inode) {
 
 }  // namespace
 
-std::optional<std::string> read_directory(Library& library, const Inode& inode,
-                                          DirectoryBudget& budget,
-                                          const std::function<bool(const DirectoryEntry&)>& visit) {
+std::optional<Error> read_directory(Library& library, const Inode& inode, DirectoryBudget& budget,
+                                    const std::function<bool(const DirectoryEntry&)>& visit) {
   if (inode.has(flag_encrypted)) {
     throw Error(Fault::unsupported, "the names in it are encrypted by the filesystem (fscrypt)");
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ext/library.h"
+#include "peelfs/error.h"
 
 namespace peelfs::ext {
 
@@ -22,9 +23,8 @@ struct DirectoryBudget {
 /// @param budget blocks read are taken from it; at 0 reading ends
 /// @return what was wrong, the first thing only; nullopt: nothing
 /// @throws Error when there is nothing to read at all (encrypted names, damaged inline data)
-std::optional<std::string> read_directory(Library& library, const Inode& inode,
-                                          DirectoryBudget& budget,
-                                          const std::function<bool(const DirectoryEntry&)>& visit);
+std::optional<Error> read_directory(Library& library, const Inode& inode, DirectoryBudget& budget,
+                                    const std::function<bool(const DirectoryEntry&)>& visit);
 
 /// A file that was found by its name.
 struct Located {

@@ -5,6 +5,7 @@
 #include "ext/ext_disk.h"
 #include "ext/library.h"
 #include "ext/search.h"
+#include "ext/search_memory.h"
 #include "host/source.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
@@ -20,13 +21,16 @@ constexpr std::string_view recovery_note =
 class Remarks {
  public:
   void note(std::string_view text) { append(text); }
-  void damage(std::string_view text) {
-    damaged_ = true;
+  void damage(std::string_view text) { failure(Fault::damaged, text); }
+  /// What failed is not always the disk's fault: the host's has another state.
+  void failure(Fault fault, std::string_view text) {
+    if (!failed_ || fault == Fault::damaged) fault_ = fault;
+    failed_ = true;
     append(text);
   }
   std::optional<Trouble> trouble() && {
     if (text_.empty()) return std::nullopt;
-    return Trouble{damaged_ ? "damaged" : "note", std::move(text_)};
+    return Trouble{failed_ ? std::string(fault_name(fault_)) : "note", std::move(text_)};
   }
 
  private:
@@ -35,7 +39,8 @@ class Remarks {
     text_ += printable(text);
   }
   std::string text_;
-  bool damaged_ = false;
+  bool failed_ = false;
+  Fault fault_ = Fault::damaged;
 };
 
 void remark_on_state(const ext::SuperBlock& super, const BlockDevice& device, Remarks& remarks) {
@@ -58,10 +63,11 @@ void remark_on_state(const ext::SuperBlock& super, const BlockDevice& device, Re
 
 void remark_on_search(const ext::SearchResult& result, Remarks& remarks) {
   for (const std::string& limit : result.limits) remarks.note(limit);
-  for (const std::string& damage : result.damage) remarks.damage(damage);
+  for (const std::string& damage : result.damage) remarks.failure(result.fault, damage);
   if (result.damage_count > result.damage.size()) {
-    remarks.damage("and " + std::to_string(result.damage_count - result.damage.size()) +
-                   " more that could not be read");
+    remarks.failure(result.fault, "and " +
+                                      std::to_string(result.damage_count - result.damage.size()) +
+                                      " more that could not be read");
   }
 }
 
@@ -79,6 +85,28 @@ Inner show(ext::FoundImage image, bool needs_recovery) {
   inner.image_file = true;
   inner.references = std::move(image.references);
   return inner;
+}
+
+/// Searches a filesystem, unless one with the same bytes was searched in this run.
+ext::SearchResult search(const DevicePtr& device, const ext::SuperBlock& super,
+                         const OpenInput& input) {
+  ext::Library files(std::make_shared<const ext::Volume>(device, super));
+  if (input.memory == nullptr) {
+    return ext::search_images(files, files, input.limits, input.budget);
+  }
+  if (!*input.memory) *input.memory = std::make_shared<ext::SearchMemory>();
+  auto& memory = *static_cast<ext::SearchMemory*>(input.memory->get());
+  if (const ext::SearchResult* known = memory.find(*files.volume())) {
+    return ext::reopen(*known, files);
+  }
+  const auto witness = std::make_shared<const ext::WitnessDevice>(device);
+  ext::Library library(std::make_shared<const ext::Volume>(witness, super));
+  ext::SearchResult result = ext::search_images(library, files, input.limits, input.budget);
+  auto ranges = witness->ranges();
+  if (result.repeatable && ranges) {
+    memory.keep(device, *files.volume(), *std::move(ranges), result);
+  }
+  return result;
 }
 
 /// @return nullptr when it does not look like an ext filesystem
@@ -142,8 +170,7 @@ Opened ext_open(const OpenInput& input) {
     return opened;
   }
   try {
-    ext::Library library(std::make_shared<const ext::Volume>(member.device, *super));
-    ext::SearchResult result = ext::search_images(library, limits);
+    ext::SearchResult result = search(member.device, *super, input);
     remark_on_search(result, remarks);
     const bool needs_recovery = super->has_incompat(ext::incompat_recover);
     for (ext::FoundImage& image : result.images) {

@@ -2,6 +2,7 @@
 
 #include <et/com_err.h>
 
+#include <cerrno>
 #include <cstring>
 #include <mutex>
 
@@ -150,7 +151,7 @@ void Library::fail(errcode_t code, const std::string& what) {
   if (const std::exception_ptr failure = channel_->take_failure()) {
     std::rethrow_exception(failure);
   }
-  if (code == EXT2_ET_NO_MEMORY) throw std::bad_alloc();
+  if (code == EXT2_ET_NO_MEMORY || code == ENOMEM) throw std::bad_alloc();
   throw Error(Fault::damaged, what)
       .found(error_message(code))
       .advice("run e2fsck on a writable copy");

@@ -1,6 +1,7 @@
 #include "ext/search.h"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 #include <unordered_set>
 
@@ -9,6 +10,7 @@
 #include "ext/image_magic.h"
 #include "ext/references.h"
 #include "host/source.h"
+#include "peelfs/budget.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
 
@@ -52,7 +54,12 @@ struct Candidate {
 
 class Search {
  public:
-  Search(Library& library, const Limits& limits) : library_(library), limits_(limits) {
+  Search(Library& library, Library& files, const Limits& limits, Budget* run)
+      : library_(library), files_(files), limits_(limits), run_(run), most_(limits.search_files) {
+    if (run_ != nullptr) {
+      most_ =
+          static_cast<std::size_t>(std::min<std::uint64_t>(most_, run_->left(Budget::Kind::files)));
+    }
     // Enough for that many names of usual length, and for a good part of them at 255 bytes.
     budget_.blocks = std::max<std::uint64_t>(budget_.blocks, limits.search_files);
   }
@@ -68,6 +75,8 @@ class Search {
     // directories_ grows while it is walked: nearest first.
     for (std::size_t i = 0; i < directories_.size() && !ended_; ++i) look_into(i);
     look_at_candidates();
+    if (run_ != nullptr) run_->take(Budget::Kind::files, looked_at_);
+    result_.repeatable = result_.repeatable && result_.damage_count == 0;
     std::sort(result_.images.begin(), result_.images.end(),
               [](const FoundImage& a, const FoundImage& b) { return a.path < b.path; });
     return std::move(result_);
@@ -85,15 +94,15 @@ class Search {
                                 entry.file_type == type_regular ||
                                 entry.file_type == type_directory;
             if (wanted) entries.push_back({entry.inode, std::string(entry.name)});
-            complete = entries.size() <= limits_.search_files - looked_at_;
+            complete = entries.size() <= most_ - looked_at_;
             return complete;
           });
-      if (damage) note_damage(index, "", *damage);
+      if (damage) note_damage(index, "", damage->what(), damage->fault());
     } catch (const Error& error) {
       if (error.fault() == Fault::unsupported) {
         note_limit(path_text(index) + " was not searched: " + error.what());
       } else {
-        note_damage(index, "", error.what());
+        note_damage(index, "", error.what(), error.fault());
       }
     }
     // In the order of the inode tables, which are then read once from front to back.
@@ -102,8 +111,8 @@ class Search {
     });
     for (Entry& entry : entries) {
       if (seen_.contains(entry.inode)) continue;  // a hard link, or a loop
-      if (looked_at_ == limits_.search_files) complete = false;
-      if (looked_at_ == limits_.search_files || ended_) break;
+      if (looked_at_ == most_) complete = false;
+      if (looked_at_ == most_ || ended_) break;
       ++looked_at_;
       seen_.insert(entry.inode);
       look_at(index, std::move(entry));
@@ -111,7 +120,11 @@ class Search {
     if (budget_.blocks == 0) {
       end_search("the directories are too large: only the first part of them was searched");
     }
-    if (!complete) {
+    if (!complete && most_ < limits_.search_files) {
+      if (!ended_) run_->refuse(Budget::Kind::files, library_.volume()->device().describe());
+      result_.repeatable = false;
+      end_search(spent_reason(Budget::Kind::files));
+    } else if (!complete) {
       end_search("only the first " + std::to_string(limits_.search_files) +
                  " files were searched for disk images");
     }
@@ -122,7 +135,7 @@ class Search {
     try {
       inode = library_.inode(entry.inode);
     } catch (const Error& error) {
-      note_damage(directory, entry.name, error.what());
+      note_damage(directory, entry.name, error.what(), error.fault());
       if (has_image_suffix(entry.name)) add_unreadable(directory, entry.name, 0, error);
       return;
     }
@@ -165,7 +178,7 @@ class Search {
       try {
         if (!image_magic(*candidate.file)) continue;
       } catch (const Error& error) {
-        note_damage(candidate.directory, candidate.name, error.what());
+        note_damage(candidate.directory, candidate.name, error.what(), error.fault());
         continue;
       }
       add(candidate.directory, std::move(candidate.name), candidate.inode);
@@ -176,8 +189,8 @@ class Search {
   void add(std::size_t directory, std::string name, const Inode& inode) {
     try {
       // Only what is shown is called by its whole path: paths can be as long as a disk likes.
-      DevicePtr file = make_file(library_, inode, "file " + path_text(directory, name));
-      add(directory, std::move(name), std::move(file), std::nullopt);
+      DevicePtr file = make_file(files_, inode, "file " + path_text(directory, name));
+      add(directory, std::move(name), std::move(file), std::nullopt, inode);
     } catch (const Error& error) {
       add_unreadable(directory, std::move(name), inode.size, error);
     }
@@ -186,11 +199,12 @@ class Search {
   void add_unreadable(std::size_t directory, std::string name, std::uint64_t size,
                       const Error& error) {
     DevicePtr file = make_unreadable(size, error, "file " + path_text(directory, name));
-    add(directory, std::move(name), std::move(file), trouble_from(error));
+    result_.repeatable = false;
+    add(directory, std::move(name), std::move(file), trouble_from(error), {});
   }
 
   void add(std::size_t directory, std::string name, DevicePtr device,
-           std::optional<Trouble> trouble) {
+           std::optional<Trouble> trouble, const Inode& inode) {
     FoundImage image;
     image.path = components(directory);
     image.path.push_back(std::move(name));
@@ -204,11 +218,13 @@ class Search {
     }
     Directory& where = directories_[directory];
     if (!where.references) {
-      where.references = make_references(library_.volume(), lineage(directory));
+      where.references = make_references(files_.volume(), lineage(directory));
     }
     image.device = std::move(device);
     image.trouble = std::move(trouble);
     image.references = where.references;
+    image.inode = inode;
+    image.lineage = lineage(directory);
     result_.images.push_back(std::move(image));
   }
 
@@ -239,7 +255,11 @@ class Search {
     return text;
   }
 
-  void note_damage(std::size_t directory, const std::string& name, const std::string& what) {
+  void note_damage(std::size_t directory, const std::string& name, const std::string& what,
+                   Fault fault) {
+    // A sector that cannot be read is the disk's fault; what this host refuses is not.
+    if (fault == Fault::io) fault = Fault::damaged;
+    if (result_.damage_count == 0 || fault == Fault::damaged) result_.fault = fault;
     if (++result_.damage_count > max_damage_shown) return;
     result_.damage.push_back(path_text(directory, name) + ": " + what);
   }
@@ -257,7 +277,10 @@ class Search {
   }
 
   Library& library_;
+  Library& files_;
   const Limits& limits_;
+  Budget* const run_;
+  std::size_t most_;  ///< inodes that this search may look at
   DirectoryBudget budget_;
   std::vector<Directory> directories_;
   std::unordered_set<std::uint32_t> seen_;
@@ -270,8 +293,27 @@ class Search {
 
 }  // namespace
 
-SearchResult search_images(Library& library, const Limits& limits) {
-  return Search(library, limits).run();
+SearchResult search_images(Library& library, Library& files, const Limits& limits, Budget* budget) {
+  return Search(library, files, limits, budget).run();
+}
+
+SearchResult reopen(const SearchResult& found, Library& files) {
+  SearchResult result = found;
+  std::map<std::vector<std::uint32_t>, std::shared_ptr<const References>> by_folder;
+  for (FoundImage& image : result.images) {
+    std::string path;
+    for (const std::string& component : image.path) path += "/" + component;
+    try {
+      image.device = make_file(files, image.inode, "file " + path);
+    } catch (const Error& error) {
+      image.device = make_unreadable(image.inode.size, error, "file " + path);
+      image.trouble = trouble_from(error);
+    }
+    auto& references = by_folder[image.lineage];
+    if (!references) references = make_references(files.volume(), image.lineage);
+    image.references = references;
+  }
+  return result;
 }
 
 }  // namespace peelfs::ext

@@ -1,12 +1,15 @@
 // Looking for disk images in an ext filesystem.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "ext/inode.h"
 #include "ext/library.h"
+#include "peelfs/error.h"
 #include "peelfs/layer.h"
 
 namespace peelfs::ext {
@@ -17,6 +20,8 @@ struct FoundImage {
   DevicePtr device;               ///< never null: a file that cannot be read is make_unreadable()
   std::optional<Trouble> trouble;
   std::shared_ptr<const References> references;
+  Inode inode;
+  std::vector<std::uint32_t> lineage;  ///< inodes of its folders, from the root down
 };
 
 struct SearchResult {
@@ -24,6 +29,11 @@ struct SearchResult {
   std::vector<std::string> limits;  ///< what was not searched and why, for people
   std::vector<std::string> damage;  ///< the first few things that could not be read
   std::size_t damage_count = 0;     ///< all of them
+  /// What kind of failures these are: damaged if one of them is, otherwise that of the first.
+  Fault fault = Fault::damaged;
+  /// Whether a search of the same bytes would find the same: nothing failed, and the run's budget
+  /// did not end it.
+  bool repeatable = true;
 };
 
 /// Walks the directories from the root, nearest first, and looks at every regular file once.
@@ -31,8 +41,14 @@ struct SearchResult {
 /// With an image suffix (has_image_suffix) a file of 64 KiB or more counts, and a smaller one if
 /// its contents say so; without one it counts if it has at least 64 KiB and its contents say so
 /// (image_magic). First sectors are read in the order in which they lie on the disk.
+/// @param library whose device is read by the search
+/// @param files on which the devices of the images are made: of the same filesystem
 /// @param limits search_files inodes are looked at, and at most `devices` images returned
+/// @param budget pays for inodes, and may end the search; null: only `limits` do
 /// @throws Error when the root directory cannot be read at all
-SearchResult search_images(Library& library, const Limits& limits);
+SearchResult search_images(Library& library, Library& files, const Limits& limits, Budget* budget);
+
+/// What an earlier search found, on a device with the same bytes.
+SearchResult reopen(const SearchResult& found, Library& files);
 
 }  // namespace peelfs::ext

@@ -3,12 +3,14 @@
 #include <blkid/blkid.h>
 
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <mutex>
 #include <string_view>
 
 #include "identify/regions.h"
 #include "identify/sparse_copy.h"
+#include "peelfs/budget.h"
 
 namespace peelfs {
 
@@ -29,9 +31,10 @@ ProbePtr make_probe(int fd, std::uint32_t sector_size) {
   // Initialises debugging from the environment, which is not thread-safe the first time.
   static std::once_flag once;
   std::call_once(once, [] { blkid_init_debug(0); });
+  errno = 0;
   ProbePtr probe(blkid_new_probe(), &blkid_free_probe);
   if (!probe || blkid_probe_set_device(probe.get(), fd, 0, 0) != 0) {
-    return {nullptr, &blkid_free_probe};
+    throw Error::system(errno == 0 ? ENOMEM : errno, "libblkid cannot be started");
   }
   blkid_probe_set_sectorsize(probe.get(), sector_size);
   return probe;
@@ -63,7 +66,6 @@ void probe_superblocks(blkid_probe probe, Identity& identity) {
 Identity probe_all(int fd, std::uint32_t sector_size, bool firmware_raids) {
   Identity identity;
   const ProbePtr probe = make_probe(fd, sector_size);
-  if (!probe) return identity;
   blkid_probe_enable_superblocks(probe.get(), 1);
   blkid_probe_set_superblocks_flags(
       probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID);
@@ -86,7 +88,6 @@ Identity probe_all(int fd, std::uint32_t sector_size, bool firmware_raids) {
 // Only for a GPT: with the block size given, and without asking for a protective MBR if `force`.
 bool probe_gpt(int fd, std::uint32_t sector_size, bool force, Identity& identity) {
   const ProbePtr probe = make_probe(fd, sector_size);
-  if (!probe) return false;
   std::array<char, 4> gpt = {'g', 'p', 't', '\0'};
   std::array<char*, 2> names = {gpt.data(), nullptr};
   blkid_probe_enable_superblocks(probe.get(), 0);
@@ -130,17 +131,24 @@ bool is_firmware_raid(std::string_view type) {
   return false;
 }
 
+void pay(Budget* budget, const SparseCopy& copy) {
+  copy.check_host();
+  if (budget != nullptr) budget->take(Budget::Kind::identify_bytes, copy.bytes_read());
+}
+
 }  // namespace
 
-Identity identify(const BlockDevice& device) {
+Identity identify(const BlockDevice& device, Budget* budget) {
   SparseCopy copy(device);
+  copy.check_host();
   fill_fixed_regions(copy);
-  if (!copy.usable()) return {};
+  if (!copy.usable()) return pay(budget, copy), Identity{};
   for (const auto fill : {&fill_ntfs, &fill_fat, &fill_exfat, &fill_bitlocker, &fill_hfsplus,
                           &fill_udf, &fill_ddf, &fill_befs, &fill_zfs, &fill_gpt, &fill_mbr}) {
     fill(copy);
   }
   const int fd = copy.seal();
+  pay(budget, copy);
   if (fd < 0) return {};
 
   const std::uint32_t sector_size = device.sector_size();

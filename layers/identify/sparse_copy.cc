@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string>
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
@@ -43,10 +44,23 @@ SparseCopy::SparseCopy(const BlockDevice& device)
     : device_(device),
       fd_(memfd_create("peelfs-identify", MFD_CLOEXEC | MFD_ALLOW_SEALING)),
       size_(std::min(device.size(), largest_file())) {
+  if (fd_ < 0) host_error_ = errno;
   if (fd_ >= 0 && ftruncate(fd_, static_cast<off_t>(size_)) != 0) {
+    // No host has files as large as some damaged image claims to be.
+    if (errno != EFBIG && errno != EINVAL) host_error_ = errno;
     close(fd_);
     fd_ = -1;
   }
+}
+
+void SparseCopy::check_host() const {
+  if (host_error_ == 0) return;
+  const std::string what = "this host has no room for the copy that is looked at";
+  if (host_error_ == ENOSPC) {
+    throw Error(Fault::denied, what + ": no space in its memory")
+        .advice("this says nothing about the device");
+  }
+  throw Error::system(host_error_, what);
 }
 
 SparseCopy::~SparseCopy() {
@@ -117,6 +131,7 @@ bool SparseCopy::read_chunk(std::uint64_t offset, MutableBytes out) {
   try {
     read(device_, offset, out);
     anything_read_ = true;
+    bytes_read_ += out.size();
     return true;
   } catch (const Error&) {
     ++failures_;
@@ -144,6 +159,7 @@ void SparseCopy::store(std::uint64_t offset, Bytes bytes) {
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
       dead_ = true;
+      host_error_ = written < 0 ? errno : ENOSPC;
       return;
     }
     offset += static_cast<std::uint64_t>(written);

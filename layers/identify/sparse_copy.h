@@ -26,6 +26,13 @@ class SparseCopy {
   bool usable() const noexcept { return fd_ >= 0 && !dead_; }
   const BlockDevice& device() const noexcept { return device_; }
 
+  /// @throws Error(Fault::denied) when this host gave no memory or descriptor for the copy: nothing
+  ///   can be said of the device then
+  void check_host() const;
+
+  /// Bytes of the device that were read.
+  std::uint64_t bytes_read() const noexcept { return bytes_read_; }
+
   /// Copies a range, widened to whole pages; what lies beyond the end of the device or beyond
   /// kMostBytes in all is left out.
   void fill(std::uint64_t offset, std::uint64_t length);
@@ -58,6 +65,8 @@ class SparseCopy {
   unsigned failures_ = 0;
   bool anything_read_ = false;
   bool dead_ = false;
+  int host_error_ = 0;  ///< errno of what the host refused
+  std::uint64_t bytes_read_ = 0;
   std::vector<Range> filled_, hidden_;
   Buffer chunk_;
 };

@@ -1,5 +1,7 @@
 #include "luks/container.h"
 
+#include <system_error>
+
 #include "peelfs/error.h"
 
 namespace peelfs::luks {
@@ -71,16 +73,24 @@ std::string Container::load(const HeaderCopy& copy) {
   image_ = std::make_unique<HeaderImage>(make_header_image(copy));
   context_ = std::make_unique<CryptContext>(image_->path());
   const int code = context_->load(copy.version == 1 ? CRYPT_LUKS1 : CRYPT_LUKS2);
+  if (is_host_fault(code)) {
+    throw Error(Fault::denied, "this host does not let libcryptsetup read a LUKS header: " +
+                                   context_->complaint(code))
+        .found(std::generic_category().message(-code))
+        .advice(
+            "see that /dev/urandom and /dev/random are there, and that memory and descriptors "
+            "are free; this says nothing about the header");
+  }
   return code < 0 ? context_->complaint(code) : "";
 }
 
 Secret Container::unlock(const std::vector<std::shared_ptr<const Secret>>& keys,
-                         const Limits& limits) {
+                         const Limits& limits, const Attempts& attempts) {
   check_digest_cost(description_.segment, limits);
   const std::vector<Keyslot> slots =
       survey_keyslots(*context_, description_.segment, limits, header_, *image_);
   image_->seal();
-  return try_keys(*context_, slots, keys);
+  return try_keys(*context_, slots, keys, attempts);
 }
 
 }  // namespace peelfs::luks

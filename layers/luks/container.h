@@ -8,6 +8,7 @@
 #include "luks/header_image.h"
 #include "luks/keyslot.h"
 #include "luks/segment.h"
+#include "luks/volume.h"
 #include "peelfs/block_device.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
@@ -31,7 +32,8 @@ class Container {
   const Description& description() const noexcept { return description_; }
 
   /// @throws Error: locked, unsupported
-  Secret unlock(const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits);
+  Secret unlock(const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
+                const Attempts& attempts);
 
  private:
   /// @return "" or why libcryptsetup refused this copy

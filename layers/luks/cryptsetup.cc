@@ -1,5 +1,6 @@
 #include "luks/cryptsetup.h"
 
+#include <cerrno>
 #include <system_error>
 #include <utility>
 
@@ -35,12 +36,29 @@ std::unique_lock<std::mutex> lock_cryptsetup() {
   return lock;
 }
 
+bool is_host_fault(int code) noexcept {
+  switch (-code) {
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EACCES:
+    case EPERM:
+    case ENODEV:
+    case ENOSYS:  // what it answers when /dev/urandom or /dev/random cannot be opened
+    case EIO:
+    case EAGAIN:
+      return true;
+    default:
+      return false;
+  }
+}
+
 CryptContext::CryptContext(const std::string& path) : path_(path) {
   const int code = crypt_init(&device_, path.c_str());
   if (code < 0) {
-    throw Error(Fault::io, "libcryptsetup cannot be started on a copy of the header")
+    throw Error(Fault::denied, "this host does not let libcryptsetup look at a copy of the header")
         .found(std::generic_category().message(-code))
-        .advice("see that /proc is mounted");
+        .advice("see that /proc is mounted; this says nothing about the header");
   }
   crypt_set_log_callback(device_, &CryptContext::keep, this);
 }

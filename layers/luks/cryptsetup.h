@@ -13,6 +13,10 @@ namespace peelfs::luks {
 /// would need twice the memory.
 std::unique_lock<std::mutex> lock_cryptsetup();
 
+/// Whether a negative errno of libcryptsetup tells of a failure of this host (no memory, no
+/// descriptors, no source of random numbers) and not of the header, which lies in our own memory.
+bool is_host_fault(int code) noexcept;
+
 /// Not thread-safe.
 class CryptContext {
  public:

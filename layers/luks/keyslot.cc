@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 
 #include "crypto/cipher_spec.h"
+#include "peelfs/budget.h"
 #include "peelfs/error.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
@@ -154,6 +156,32 @@ std::string refusals(const std::vector<Keyslot>& slots) {
   return text;
 }
 
+/// Charges the run for the time that one key derivation takes.
+class PaidAttempt {
+ public:
+  /// @throws Error(Fault::locked) when no time is left
+  PaidAttempt(Budget* budget, CryptContext& context) : budget_(budget) {
+    if (budget_ == nullptr || budget_->left(Budget::Kind::kdf_milliseconds) != 0) return;
+    const char* uuid = crypt_get_uuid(context.get());
+    budget_->refuse(Budget::Kind::kdf_milliseconds,
+                    std::string("LUKS volume ") + (uuid == nullptr ? "?" : uuid));
+    throw Error(Fault::locked, spent_reason(Budget::Kind::kdf_milliseconds))
+        .advice("raise it with --kdf-seconds, or try peelfs unlock MOUNTPOINT NAME");
+  }
+  ~PaidAttempt() {
+    if (budget_ == nullptr) return;
+    const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - begin_);
+    budget_->take(Budget::Kind::kdf_milliseconds, static_cast<std::uint64_t>(spent.count()) + 1);
+  }
+  PaidAttempt(const PaidAttempt&) = delete;
+  PaidAttempt& operator=(const PaidAttempt&) = delete;
+
+ private:
+  Budget* budget_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 /// One key on one slot. @return the volume key; nothing when it does not fit
 std::optional<Secret> try_key(CryptContext& context, int slot, const Secret& key,
                               std::string& trouble) {
@@ -169,6 +197,13 @@ std::optional<Secret> try_key(CryptContext& context, int slot, const Secret& key
   }
   const std::string complaint = context.complaint(code);
   // -EPERM is the one answer that means "wrong key".
+  if (code == -ENOMEM || code == -EMFILE || code == -ENFILE) {
+    throw Error(Fault::locked, "a key could not be tried: " + complaint)
+        .found("keyslot " + std::to_string(slot))
+        .advice(code == -ENOMEM ? "this host has too little free memory for its key derivation, "
+                                  "which says nothing about the key or the disk"
+                                : "this is a failure of the host, not of the key or the disk");
+  }
   if (code != -EPERM) trouble = "keyslot " + std::to_string(slot) + " failed: " + complaint;
   return std::nullopt;
 }
@@ -218,7 +253,7 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
 }
 
 Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
-                const std::vector<std::shared_ptr<const Secret>>& keys) {
+                const std::vector<std::shared_ptr<const Secret>>& keys, const Attempts& attempts) {
   const std::string not_tried = refusals(slots);
   const std::string suffix = not_tried.empty() ? "" : " (" + not_tried + ")";
   if (keys.empty()) {
@@ -229,10 +264,13 @@ Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
   for (const std::shared_ptr<const Secret>& key : keys) {
     for (const Keyslot& slot : slots) {
       if (!slot.refusal.empty()) continue;
+      const PaidAttempt attempt(attempts.budget, context);
       if (std::optional<Secret> found = try_key(context, slot.number, *key, trouble)) {
+        if (attempts.ring != nullptr) attempts.ring->report(*key, true);
         return std::move(*found);
       }
     }
+    if (attempts.ring != nullptr) attempts.ring->report(*key, false);
   }
   const std::string count =
       keys.size() == 1 ? "the key given does not open it"

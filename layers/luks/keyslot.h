@@ -9,6 +9,7 @@
 #include "luks/cryptsetup.h"
 #include "luks/header_image.h"
 #include "luks/segment.h"
+#include "luks/volume.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
 
@@ -39,7 +40,7 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
 /// @return the volume key
 /// @throws Error: locked when no key fits or there is none, unsupported when no slot can be tried
 Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
-                const std::vector<std::shared_ptr<const Secret>>& keys);
+                const std::vector<std::shared_ptr<const Secret>>& keys, const Attempts& attempts);
 
 /// @throws Error(Fault::unsupported) when iterations of a digest exceed the limit
 void check_digest_cost(const Segment& segment, const Limits& limits);

@@ -141,7 +141,7 @@ Opened luks_open(const OpenInput& input) {
   try {
     key = container.unlock(
         input.keys.candidates({member.tail + "_crypt", member.stem, member.tail, description.uuid}),
-        input.limits);
+        input.limits, {&input.keys, input.budget});
   } catch (const Error& error) {
     if (error.fault() != Fault::locked) throw;
     opened.trouble = trouble_from(error);

@@ -7,11 +7,11 @@
 namespace peelfs {
 
 LuksVolume unlock_luks(const BlockDevice& header,
-                       const std::vector<std::shared_ptr<const Secret>>& keys,
-                       const Limits& limits) {
+                       const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
+                       const Attempts& attempts) {
   luks::Container container(header);
   LuksVolume volume;
-  volume.key = container.unlock(keys, limits);
+  volume.key = container.unlock(keys, limits, attempts);
   const luks::Description& description = container.description();
   volume.cipher = description.segment.cipher;
   volume.data_offset = description.segment.offset;

@@ -12,6 +12,12 @@
 
 namespace peelfs {
 
+/// Who is told of every key that is tried; null: nobody.
+struct Attempts {
+  const KeyRing* ring = nullptr;  ///< learns which key opened the volume, and which did not
+  Budget* budget = nullptr;       ///< pays for key derivations, and ends them
+};
+
 /// An unlocked volume.
 struct LuksVolume {
   std::string cipher;  ///< "aes-xts-plain64"
@@ -29,7 +35,7 @@ struct LuksVolume {
 /// @param header the device or file that begins with a LUKS1 or LUKS2 header
 /// @throws Error: locked when no key fits (or there is none), damaged, unsupported
 LuksVolume unlock_luks(const BlockDevice& header,
-                       const std::vector<std::shared_ptr<const Secret>>& keys,
-                       const Limits& limits);
+                       const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
+                       const Attempts& attempts = {});
 
 }  // namespace peelfs

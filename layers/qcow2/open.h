@@ -20,6 +20,7 @@ struct Surroundings {
   const KeyRing& keys;
   const Limits& limits;
   Caches& caches;
+  Budget* budget = nullptr;  ///< of the run; null: only `limits` hold
 };
 
 /// An image to open.

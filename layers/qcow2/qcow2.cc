@@ -116,6 +116,8 @@ void add_snapshots(const std::shared_ptr<const Image>& image, const Inner& disk,
     inner.path = {disk.path.empty() ? "@" + name : disk.path.back() + "@" + name};
     inner.device = std::move(device);
     inner.trouble = std::move(trouble);
+    inner.moment = Moment{table.snapshots[i].name, table.snapshots[i].date_seconds,
+                          table.snapshots[i].date_nanoseconds};
     devices.push_back(std::move(inner));
   }
 }
@@ -143,7 +145,8 @@ Opened qcow2_open(const OpenInput& input) {
     if (!member.tail.empty()) disk.tail = member.tail + "_qcow2";
   }
 
-  const qcow2::Surroundings surroundings{input.keys, input.limits, qcow2::process_caches()};
+  const qcow2::Surroundings surroundings{input.keys, input.limits, qcow2::process_caches(),
+                                         input.budget};
   const std::shared_ptr<const Image> image = qcow2::open_image(
       {member.device, member.references, printable(disk.name), {disk.name, member.stem}},
       surroundings);

@@ -35,6 +35,7 @@ DiskSnapshot decode_snapshot(Bytes bytes) {
   snapshot.id_size = reader.be16(12);
   snapshot.name_size = reader.be16(14);
   snapshot.date_seconds = reader.be32(16);
+  snapshot.date_nanoseconds = reader.be32(20);
   snapshot.vm_state_size = reader.be32(32);
   snapshot.extra_data_size = reader.be32(36);
   return snapshot;

@@ -121,13 +121,14 @@ constexpr CompressedDescriptor decode_compressed(std::uint64_t entry, std::uint3
 
 /// The part of a snapshot table entry that every entry has; extra data, ID and name follow.
 struct DiskSnapshot {
-  std::uint64_t l1_table_offset = 0;  // 0
-  std::uint32_t l1_size = 0;          // 8, in entries
-  std::uint16_t id_size = 0;          // 12
-  std::uint16_t name_size = 0;        // 14
-  std::uint32_t date_seconds = 0;     // 16
-  std::uint32_t vm_state_size = 0;    // 32, bytes; of old images
-  std::uint32_t extra_data_size = 0;  // 36
+  std::uint64_t l1_table_offset = 0;   // 0
+  std::uint32_t l1_size = 0;           // 8, in entries
+  std::uint16_t id_size = 0;           // 12
+  std::uint16_t name_size = 0;         // 14
+  std::uint32_t date_seconds = 0;      // 16
+  std::uint32_t date_nanoseconds = 0;  // 20
+  std::uint32_t vm_state_size = 0;     // 32, bytes; of old images
+  std::uint32_t extra_data_size = 0;   // 36
   // Extra data: the size of the VM state is at 40, that of the disk at 48.
   static constexpr std::size_t fixed_size = 40;
   static constexpr std::size_t vm_state_at = 40;

@@ -35,6 +35,7 @@ Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t
           ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::disk_size_at)
           : header.size();
   snapshot.date_seconds = disk.date_seconds;
+  snapshot.date_nanoseconds = disk.date_nanoseconds;
   snapshot.vm_state_size =
       id_at >= DiskSnapshot::disk_size_at
           ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::vm_state_at)

@@ -19,8 +19,9 @@ struct Snapshot {
   std::uint64_t size = 0;  ///< of its disk, bytes
   /// Whether the entry says its size; else (old images) it is the image's present one.
   bool has_size = false;
-  std::uint32_t date_seconds = 0;
-  std::uint64_t vm_state_size = 0;  ///< bytes; 0: only of the disk
+  std::uint32_t date_seconds = 0;      ///< since 1970
+  std::uint32_t date_nanoseconds = 0;  ///< behind those
+  std::uint64_t vm_state_size = 0;     ///< bytes; 0: only of the disk
   /// Where its entry stands, in bytes from the start of the table, with what pads it.
   std::uint64_t entry_at = 0;
   std::uint64_t entry_length = 0;

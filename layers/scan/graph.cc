@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <filesystem>
 
 namespace peelfs {
 
@@ -63,6 +63,30 @@ void Graph::take_up_growth() {
   }
 }
 
+GroupMember Graph::member_of_group(std::uint64_t id) const {
+  const Item& item = items_.at(id);
+  GroupMember member{id, item.claim ? item.claim->uuid : "", item.taken, {}};
+  std::vector<const Item*> line{&item};
+  while (!line.back()->node.parents.empty()) {
+    line.push_back(&items_.at(line.back()->node.parents.front()));
+  }
+  std::reverse(line.begin(), line.end());
+  for (const Item* one : line) {
+    if (one->node.parents.empty()) {
+      const std::filesystem::path path(one->node.source_path);
+      member.places.push_back(std::filesystem::absolute(path).lexically_normal().parent_path());
+    } else if (one->image_file) {
+      std::string folder = std::to_string(one->node.parents.front());
+      for (std::size_t i = 0; i + 1 < one->node.path.size(); ++i) {
+        folder += "/" + one->node.path[i];
+        member.places.push_back(folder);
+      }
+    }
+    member.places.push_back("#" + std::to_string(one->node.id));
+  }
+  return member;
+}
+
 std::shared_ptr<const Tree> Graph::publish() const {
   auto tree = std::make_shared<Tree>();
   for (const auto& [id, item] : items_) {
@@ -86,37 +110,6 @@ void add_trouble(std::optional<Trouble>& known, const Trouble& more) {
                         : known->reason + "; " + more.reason;
   }
   if (gravity(more.state) > gravity(known->state)) known->state = more.state;
-}
-
-std::vector<std::vector<GroupMember>> split_clones(const std::vector<GroupMember>& members) {
-  std::set<std::string> distinct;
-  for (const GroupMember& member : members) distinct.insert(member.uuid);
-  if (distinct.size() == members.size()) return {members};
-
-  std::map<std::uint64_t, std::vector<GroupMember>> by_root;
-  for (const GroupMember& member : members) by_root[member.root].push_back(member);
-  std::vector<std::vector<GroupMember>> instances;
-  std::vector<GroupMember> left;
-  const auto pair_up = [&](const std::vector<GroupMember>& some) {
-    std::map<std::string, std::size_t> seen;
-    const std::size_t first = instances.size();
-    for (const GroupMember& member : some) {
-      const std::size_t nth = first + seen[member.uuid]++;
-      if (nth >= instances.size()) instances.resize(nth + 1);
-      instances[nth].push_back(member);
-    }
-  };
-  for (const auto& [root, some] : by_root) {
-    std::set<std::string> here;
-    for (const GroupMember& member : some) here.insert(member.uuid);
-    if (here == distinct) {
-      pair_up(some);
-    } else {
-      left.insert(left.end(), some.begin(), some.end());
-    }
-  }
-  if (!left.empty()) pair_up(left);
-  return instances;
 }
 
 }  // namespace peelfs

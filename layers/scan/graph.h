@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "peelfs/layer.h"
+#include "scan/instances.h"
 #include "scan/scanner.h"
 
 namespace peelfs {
@@ -17,7 +18,9 @@ namespace peelfs {
 struct Item {
   Node node;
   std::uint64_t root = 0;  ///< id of the source it comes from (of its first member)
-  unsigned nesting = 0;    ///< layers above it
+  /// The snapshots it lies in, outermost first, and itself if it is one.
+  std::vector<TakenAt> taken;
+  unsigned nesting = 0;  ///< layers above it
   bool image_file = false;
   bool probe_formats = true;     ///< false: raw, the first layer is no image format
   bool unpacks_to_stem = false;  ///< see Member
@@ -37,6 +40,7 @@ class Graph {
  public:
   Item& add(Item item);
   Item& at(std::uint64_t id) { return items_.at(id); }
+  const Item& at(std::uint64_t id) const { return items_.at(id); }
   const std::map<std::uint64_t, Item>& items() const { return items_; }
   std::size_t size() const { return items_.size(); }
 
@@ -47,6 +51,9 @@ class Graph {
   /// Puts devices that have grown (see BlockDevice::regrown) in the place of what they were; what
   /// lies on them has grown them, and stays as it is.
   void take_up_growth();
+
+  /// An item as a member of its group, see GroupMember.
+  GroupMember member_of_group(std::uint64_t id) const;
 
   /// A copy for readers.
   std::shared_ptr<const Tree> publish() const;
@@ -59,17 +66,5 @@ class Graph {
 
 /// Adds a trouble to what is already known about a device: the graver state wins, reasons add up.
 void add_trouble(std::optional<Trouble>& known, const Trouble& more);
-
-/// One member of a group that is to be opened.
-struct GroupMember {
-  std::uint64_t id = 0;
-  std::uint64_t root = 0;
-  std::string uuid;  ///< of the member (PV UUID), which a clone carries, too
-};
-
-/// Splits the members of one group into instances: clones of a group carry the same UUIDs, and must
-/// never be mixed. A source that holds a complete set is an instance of its own; what is left is
-/// paired in the order in which it was found.
-std::vector<std::vector<GroupMember>> split_clones(const std::vector<GroupMember>& members);
 
 }  // namespace peelfs

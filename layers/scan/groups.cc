@@ -1,5 +1,7 @@
 // Groups, which are opened as a whole: what belongs together, and who is missing.
 #include <algorithm>
+#include <array>
+#include <ctime>
 
 #include "scan/state.h"
 
@@ -35,25 +37,20 @@ void Scanner::State::open_group(const GroupKey& key, Group& group) {
   group.incomplete = false;
   for (const std::uint64_t id : group.members) drop_children(id);
   std::vector<GroupMember> members;
-  for (const std::uint64_t id : group.members) {
-    const Item& item = graph.at(id);
-    members.push_back({id, item.root, item.claim->uuid});
-  }
-  const auto instances = split_clones(members);
-  for (const auto& instance : instances) {
+  for (const std::uint64_t id : group.members) members.push_back(graph.member_of_group(id));
+  const std::vector<Instance> instances = split_instances(members);
+  for (const Instance& instance : instances) {
     std::vector<std::uint64_t> ids;
-    std::set<std::uint64_t> roots;
-    for (const GroupMember& member : instance) {
-      ids.push_back(member.id);
-      roots.insert(member.root);
+    for (const GroupMember& member : instance.members) ids.push_back(member.id);
+    for (const std::uint64_t id : homeless_of(key.first, instance, instances)) ids.push_back(id);
+    if (open_instance(*key.first, ids, instance.members.size())) {
+      group.incomplete = true;
+      explain_absence(instance, members);
     }
-    for (const std::uint64_t id : homeless[key.first]) {
-      // Beside clones only those of the same source can be told to belong.
-      if (instances.size() == 1 || roots.contains(graph.at(id).root)) ids.push_back(id);
-    }
-    if (open_instance(*key.first, ids, instance.size())) group.incomplete = true;
     ++last_instance;
-    for (const GroupMember& member : instance) graph.at(member.id).node.instance = last_instance;
+    for (const GroupMember& member : instance.members) {
+      graph.at(member.id).node.instance = last_instance;
+    }
     for (const std::uint64_t id : ids) {
       if (adopted.contains(id)) graph.at(id).node.instance = last_instance;
       if (adopted.contains(id)) graph.at(id).node.group = group.number;
@@ -61,6 +58,95 @@ void Scanner::State::open_group(const GroupKey& key, Group& group) {
   }
   for (const std::uint64_t id : group.members) {
     graph.at(id).node.group_incomplete = group.incomplete;
+  }
+}
+
+std::vector<std::uint64_t> Scanner::State::homeless_of(
+    const Layer* layer, const Instance& instance, const std::vector<Instance>& instances) const {
+  const GroupMember& own = instance.members.front();
+  // How many of its outermost places a member shares with an instance.
+  const auto nearness = [](const GroupMember& member, const Instance& to) {
+    std::size_t most = 0;
+    for (const GroupMember& one : to.members) most = std::max(most, shared_places(one, member));
+    return most;
+  };
+  struct Offer {
+    std::uint64_t id;
+    std::size_t nearness;
+    bool doubtful;
+  };
+  std::map<std::string, std::vector<Offer>> offers;
+  const auto found = homeless.find(layer);
+  if (found == homeless.end()) return {};
+  for (const std::uint64_t id : found->second) {
+    const GroupMember member = graph.member_of_group(id);
+    if (!may_be_of_one_moment(member.taken, own.taken)) continue;
+    const std::size_t here = nearness(member, instance);
+    const bool elsewhere =
+        std::any_of(instances.begin(), instances.end(), [&](const Instance& other) {
+          return other.members.front().id != own.id &&
+                 may_be_of_one_moment(member.taken, other.members.front().taken) &&
+                 nearness(member, other) >= here;
+        });
+    offers[member.uuid].push_back({id, here, elsewhere});
+  }
+  std::vector<std::uint64_t> ids;
+  for (auto& [uuid, some] : offers) {
+    std::sort(some.begin(), some.end(),
+              [](const Offer& a, const Offer& b) { return a.nearness > b.nearness; });
+    // Two copies that are as near do not tell which of them belongs here.
+    const bool tied = some.size() > 1 && some[0].nearness == some[1].nearness;
+    if (!tied && !some.front().doubtful) ids.push_back(some.front().id);
+  }
+  return ids;
+}
+
+std::string Scanner::State::place_text(std::uint64_t id) const {
+  const Item& item = graph.at(id);
+  std::string text = item.node.stem;
+  if (item.taken.empty()) {
+    return text + (item.node.parents.empty() ? "" : " of " + graph.at(item.root).node.source_path);
+  }
+  const Moment& moment = item.taken.back().moment;
+  if (moment.seconds == 0) return text + " (taken at an unknown time)";
+  const auto seconds = static_cast<std::time_t>(moment.seconds);
+  std::tm time{};
+  std::array<char, 32> date{};
+  if (gmtime_r(&seconds, &time) == nullptr ||
+      std::strftime(date.data(), date.size(), "%Y-%m-%d %H:%M:%S", &time) == 0) {
+    return text;
+  }
+  return text + " (taken at " + date.data() + " UTC)";
+}
+
+void Scanner::State::explain_absence(const Instance& instance,
+                                     const std::vector<GroupMember>& members) {
+  std::map<std::string, std::vector<std::uint64_t>> absent;
+  for (const GroupMember& member : members) absent[member.uuid].push_back(member.id);
+  for (const GroupMember& member : instance.members) absent.erase(member.uuid);
+  if (absent.empty()) return;
+  std::string text;
+  constexpr std::size_t most = 3;  // of each
+  std::size_t named = 0;
+  for (const auto& [uuid, ids] : absent) {
+    if (named++ == most) {
+      text += ", and members of " + std::to_string(absent.size() - most) + " more";
+      break;
+    }
+    text += (text.empty() ? "" : "; ") + uuid + " is in ";
+    for (std::size_t i = 0; i < ids.size() && i < most; ++i) {
+      text += (i == 0 ? "" : ", ") + place_text(ids[i]);
+    }
+    if (ids.size() > most) text += " and " + std::to_string(ids.size() - most) + " more";
+  }
+  const std::string own = place_text(instance.members.front().id);
+  const std::string why =
+      instance.among_copies
+          ? "it cannot be told which copies of its members belong together, so they are not mixed: "
+          : "members of another moment are not mixed with " + own + ": ";
+  const std::string advice = instance.among_copies ? "; name only the sources of one copy" : "";
+  for (const GroupMember& member : instance.members) {
+    add_trouble(graph.at(member.id).node.trouble, {"note", printable(why + text) + advice});
   }
 }
 
@@ -74,7 +160,7 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
     depth = std::max(depth, item.node.image_depth);
   }
   Opened opened;
-  const OpenInput input{members, *keys, limits, nullptr, depth};
+  const OpenInput input{members, *keys, limits, nullptr, depth, budget.get(), &memories[&layer]};
   const auto trouble = caught([&] { opened = layer.open(input); });
   for (std::size_t i = 0; i < own; ++i) {
     Item& member = graph.at(ids[i]);

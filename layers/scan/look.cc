@@ -10,7 +10,7 @@ namespace peelfs {
 void Scanner::State::look(std::uint64_t id) {
   Item& item = graph.at(id);
   if (item.node.component) return;
-  item.node.identity = identify(*item.node.device);
+  if (!identified(item)) return;
   if (use_detached_header(item)) return open_single(id);
   const auto trouble = caught([&] { probe(item); });
   if (trouble) add_trouble(item.node.trouble, *trouble);
@@ -26,6 +26,18 @@ void Scanner::State::look(std::uint64_t id) {
   if (item.node.identity.label.empty()) item.node.identity.label = item.claim->label;
   if (!item.claim->group) return open_single(id);
   join_group(item);
+}
+
+bool Scanner::State::identified(Item& item) {
+  if (budget->left(Budget::Kind::identify_bytes) == 0) {
+    budget->refuse(Budget::Kind::identify_bytes, item.node.stem);
+    add_trouble(item.node.trouble, {"unsupported", spent_reason(Budget::Kind::identify_bytes)});
+    return false;
+  }
+  const auto trouble =
+      caught([&] { item.node.identity = identify(*item.node.device, budget.get()); });
+  if (trouble) add_trouble(item.node.trouble, *trouble);
+  return !trouble;
 }
 
 void Scanner::State::probe(Item& item) {
@@ -96,7 +108,9 @@ void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
   Item& item = graph.at(id);
   const Member member = member_of(item);
   Opened opened;
-  const OpenInput input{{&member, 1}, ring, limits, item.detached_header, item.node.image_depth};
+  const OpenInput input{
+      {&member, 1},         ring, limits, item.detached_header, item.node.image_depth, budget.get(),
+      &memories[item.layer]};
   const auto trouble = caught([&] { opened = item.layer->open(input); });
   if (trouble) add_trouble(item.node.trouble, *trouble);
   if (opened.trouble) add_trouble(item.node.trouble, *opened.trouble);

@@ -24,6 +24,7 @@ void Scanner::State::settle() {
       open_group(dirty->first, dirty->second);
     }
   }
+  memories.clear();
   mark_homeless();
   const auto fresh = graph.publish();
   const std::lock_guard lock(publishing);
@@ -50,6 +51,7 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   Item item;
   item.nesting = nesting;
   item.root = first.root;
+  item.taken = first.taken;
   item.image_file = inner.image_file;
   item.references = std::move(inner.references);
   Node& node = item.node;
@@ -69,6 +71,7 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   node.parents = parents;
   item.unpacks_to_stem = inner.image_file && node.stem != node.name;
   Item& added = graph.add(std::move(item));
+  if (inner.moment) added.taken.push_back({added.node.id, *inner.moment});
   queue.push_back(added.node.id);
   return &added;
 }
@@ -126,6 +129,7 @@ Scanner::Scanner(Limits limits, std::shared_ptr<const KeyRing> keys,
                  std::map<std::string, DevicePtr> headers)
     : state_(std::make_unique<State>()) {
   state_->limits = limits;
+  state_->budget = std::make_unique<Budget>(limits);
   state_->keys = std::move(keys);
   state_->headers = std::move(headers);
 }
@@ -168,6 +172,14 @@ void Scanner::repeel(const std::vector<std::uint64_t>& ids) {
 std::shared_ptr<const Tree> Scanner::tree() const {
   const std::lock_guard lock(state_->publishing);
   return state_->tree;
+}
+
+std::vector<std::string> Scanner::endings() const {
+  return state_->budget->endings();
+}
+
+void Scanner::renew_key_time() {
+  state_->budget->renew(Budget::Kind::kdf_milliseconds);
 }
 
 std::vector<std::string> Scanner::unused_headers() const {

@@ -76,6 +76,12 @@ class Scanner {
 
   std::shared_ptr<const Tree> tree() const;
 
+  /// What was left out because the run's budget ended, for people; see Budget::endings().
+  std::vector<std::string> endings() const;
+
+  /// A person gives a key by hand: what was spent on keys so far does not count.
+  void renew_key_time();
+
   /// Names given with `headers` that no device had.
   std::vector<std::string> unused_headers() const;
 

@@ -9,9 +9,11 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "peelfs/budget.h"
 #include "scan/graph.h"
 #include "scan/scanner.h"
 
@@ -25,8 +27,8 @@ struct Group {
   std::uint64_t number = 0;
 };
 
-/// Whatever a layer throws becomes what is shown; only running out of memory is not the disk's
-/// fault.
+/// Whatever a layer throws becomes what is shown. Only what a layer says to be damage is shown as
+/// damage: the host may fail, and so may peelfs. Running out of memory ends the scan.
 template <typename Function>
 std::optional<Trouble> caught(Function&& function) {
   try {
@@ -36,8 +38,12 @@ std::optional<Trouble> caught(Function&& function) {
     return trouble_from(error);
   } catch (const std::bad_alloc&) {
     throw;
+  } catch (const std::system_error& error) {
+    return Trouble{
+        "denied", std::string("this host refused what is needed to look into it: ") + error.what()};
   } catch (const std::exception& error) {
-    return Trouble{"damaged", std::string("a layer failed without saying why: ") + error.what()};
+    return Trouble{"unsupported",
+                   std::string("peelfs failed on it, please report that: ") + error.what()};
   }
 }
 
@@ -49,6 +55,9 @@ struct Scanner::State {
   std::map<std::string, DevicePtr> headers;
   std::set<std::string> used_headers;
   Graph graph;
+  std::unique_ptr<Budget> budget;
+  /// What layers keep while the scanner settles: bytes may change between two times.
+  std::map<const Layer*, std::shared_ptr<void>> memories;
   std::deque<std::uint64_t> queue;
   std::map<GroupKey, Group> groups;
   /// Members that do not know their group (an LVM PV without metadata), by layer.
@@ -63,6 +72,8 @@ struct Scanner::State {
 
   // look.cc: one device
   void look(std::uint64_t id);
+  /// @return whether it could be found out what is on it; if not, it says why
+  bool identified(Item& item);
   void probe(Item& item);
   bool use_detached_header(Item& item);
   /// A source that is no image format is a disk, and called as one.
@@ -82,6 +93,14 @@ struct Scanner::State {
   /// @return whether something is missing
   bool open_instance(const Layer& layer, const std::vector<std::uint64_t>& ids, std::size_t own);
   void mark_homeless();
+  /// Members that do not know their group and may belong to this instance: of its moment, and no
+  /// nearer to another copy.
+  std::vector<std::uint64_t> homeless_of(const Layer* layer, const Instance& instance,
+                                         const std::vector<Instance>& instances) const;
+  /// Says of an incomplete instance where its missing members were seen, and why they were not
+  /// taken.
+  void explain_absence(const Instance& instance, const std::vector<GroupMember>& members);
+  std::string place_text(std::uint64_t id) const;
 
   // scanner.cc: how the picture changes
   /// @return the new item; null when a limit forbids it (then the parent says so)

@@ -1,7 +1,9 @@
 // identify() against `blkid -p` on the same file, and against what the kernel's tools said of the
 // fixtures.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -326,6 +328,27 @@ TEST(Identify, AbsurdNumbersAreNotBelieved) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(identify(*file_device(path)).type, "");
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(500));
+}
+
+TEST(Identify, WithoutDescriptorsTheHostIsToBlame) {
+  const DevicePtr device = std::make_shared<MemoryDevice>(pattern(1U << 20U, 1));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int lowest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(lowest, 0);
+  ::close(lowest);
+  rlimit limit = before;
+  limit.rlim_cur = static_cast<rlim_t>(lowest);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  std::string text = "nothing was said";
+  try {
+    (void)identify(*device);
+  } catch (const Error& error) {
+    text = std::string(fault_name(error.fault())) + ": " + error.what();
+  }
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(text.starts_with("denied: ")) << text;
+  EXPECT_NE(text.find("says nothing about the disk"), std::string::npos) << text;
 }
 
 }  // namespace
