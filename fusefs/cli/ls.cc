@@ -113,7 +113,12 @@ class Table {
     row[kFstype] = shown(node.identity.type.empty() && !table ? node.format : node.identity.type);
     row[kLabel] = shown(node.identity.label);
     row[kUuid] = shown(node.identity.uuid);
-    if (node.trouble) row[kState] = shown(node.trouble->state + ": " + node.trouble->reason);
+    // Of several sources with one name: which file this one is.
+    if (catalog_.is_doubled(node.id)) row[kState] = shown("file " + catalog_.source_of(node.id));
+    if (node.trouble) {
+      row[kState] += row[kState].empty() ? "" : "; ";
+      row[kState] += shown(node.trouble->state + ": " + node.trouble->reason);
+    }
     return row;
   }
 
@@ -148,7 +153,7 @@ int run_ls(const Command& command) {
     for (const std::string& remark : catalog->remarks()) warn(remark);
   }
   const auto& nodes = catalog->tree().nodes;
-  const bool failed = peeling->failed_sources() != 0 ||
+  const bool failed = !peeling->complete() ||
                       std::any_of(nodes.begin(), nodes.end(),
                                   [](const auto& item) { return is_failure(*item.second); });
   return failed ? exit_code::incomplete : exit_code::ok;

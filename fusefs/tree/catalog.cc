@@ -56,9 +56,10 @@ class Qualifier {
   std::string source_of(const Node& node) const {
     const Node* current = &node;
     while (!current->parents.empty()) current = &tree_.at(current->parents.front());
-    if (current != &node) return current->stem;
+    const bool unpacked = !node.parents.empty() && node.parents.front() == current->id;
+    if (current != &node && !(unpacked && current->hidden)) return current->stem;
     // Two sources of one name differ in their directories.
-    const std::string& path = node.source_path;
+    const std::string& path = current->source_path;
     const std::size_t end = path.rfind('/');
     if (end == std::string::npos || end == 0) return "";
     const std::size_t begin = path.rfind('/', end - 1);
@@ -83,43 +84,67 @@ class Qualifier {
 
 Catalog::Catalog(std::shared_ptr<const Tree> tree, const Catalog* previous)
     : tree_(std::move(tree)) {
-  assign_names(previous);
+  if (previous != nullptr) {
+    given_names_ = previous->given_names_;
+    former_names_ = previous->former_names_;
+    numbers_ = previous->numbers_;
+    given_places_ = previous->given_places_;
+    places_ = previous->places_;
+  }
+  assign_names();
   add_links();
   add_paths();
 }
 
-void Catalog::assign_names(const Catalog* previous) {
-  std::set<std::string, std::less<>> taken(reserved);
-  const auto give = [&](const Node& node, std::string name) {
-    // A name may not be reused even by a device that came when the first one is gone.
-    taken.insert(name);
-    by_name_.emplace(name, node.id);
-    names_.emplace(node.id, std::move(name));
-  };
-  if (previous != nullptr) {
-    for (const auto& [name, id] : previous->by_name_) taken.insert(name);
+void Catalog::give(const Node& node, std::string name) {
+  given_names_.emplace(name, node.id);
+  by_name_.emplace(name, node.id);
+  former_names_.insert_or_assign(node.id, name);
+  names_.emplace(node.id, std::move(name));
+}
+
+bool Catalog::is_taken(const std::string& name) const {
+  return reserved.contains(name) || given_names_.contains(name);
+}
+
+void Catalog::number(const Node& node, const std::string& name) {
+  std::string unique = name;
+  for (unsigned number = 2; is_taken(unique); ++number) {
+    unique = safe_file_name(node.name.substr(0, 200) + "~" + std::to_string(number));
+    numbers_.insert_or_assign(node.id, number);
   }
-  std::map<std::string, std::vector<const Node*>> wanting;
+  give(node, std::move(unique));
+}
+
+void Catalog::assign_names() {
+  // The person named sources; what was found inside of others makes way.
+  const auto is_source = [this](const Node* node) {
+    return node->parents.empty() || tree_->at(node->parents.front()).hidden;
+  };
+  std::map<std::string, std::vector<const Node*>> wanting, sources;
   for (const Node* node : in_order(*tree_)) {
     if (node->hidden) continue;
-    if (previous != nullptr && previous->names_.contains(node->id)) {
-      give(*node, previous->names_.at(node->id));
+    const std::string name = safe_file_name(node->name);
+    if (is_source(node)) sources[name].push_back(node);
+    // A device that was away comes back with the name that it had.
+    if (const auto former = former_names_.find(node->id); former != former_names_.end()) {
+      give(*node, std::string(former->second));
       continue;
     }
-    wanting[safe_file_name(node->name)].push_back(node);
+    wanting[name].push_back(node);
+  }
+  for (const auto& [name, nodes] : sources) {
+    if (nodes.size() < 2) continue;
+    for (const Node* node : nodes) doubled_.insert(node->id);
   }
   const Qualifier qualifier(*tree_);
   for (auto& [name, nodes] : wanting) {
-    // The person named sources; what was found inside of others makes way.
-    const auto is_source = [&](const Node* node) {
-      return node->parents.empty() || tree_->at(node->parents.front()).hidden;
-    };
-    if (!taken.contains(name) && std::count_if(nodes.begin(), nodes.end(), is_source) == 1) {
+    if (!is_taken(name) && std::count_if(nodes.begin(), nodes.end(), is_source) == 1) {
       const auto source = std::find_if(nodes.begin(), nodes.end(), is_source);
       give(**source, name);
       nodes.erase(source);
     }
-    if (nodes.size() == 1 && !taken.contains(name)) {
+    if (nodes.size() == 1 && !is_taken(name)) {
       give(*nodes.front(), name);
       continue;
     }
@@ -130,21 +155,26 @@ void Catalog::assign_names(const Catalog* previous) {
       for (const Node* node : nodes) {
         const std::string prefix = qualifier.prefix(*node, level);
         chosen.push_back(prefix.empty() ? "" : safe_file_name(prefix + "." + node->name));
-        if (!chosen.back().empty() && !taken.contains(chosen.back()))
-          distinct.insert(chosen.back());
+        if (!chosen.back().empty() && !is_taken(chosen.back())) distinct.insert(chosen.back());
       }
       if (distinct.size() == nodes.size()) break;
       chosen.clear();
     }
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-      std::string unique = chosen.empty() ? name : chosen[i];
-      for (unsigned number = 2; taken.contains(unique); ++number) {
-        unique = safe_file_name(nodes[i]->name.substr(0, 200) + "~" + std::to_string(number));
+      if (chosen.empty()) {
+        number(*nodes[i], name);
+      } else {
+        give(*nodes[i], std::move(chosen[i]));
       }
-      give(*nodes[i], unique);
     }
   }
   for (const auto& [name, id] : by_name_) devices_.push_back({name, tree_->nodes.at(id)});
+}
+
+const std::string& Catalog::source_of(std::uint64_t id) const {
+  const Node* node = &tree_->at(id);
+  while (!node->parents.empty()) node = &tree_->at(node->parents.front());
+  return node->source_path;
 }
 
 const std::string& Catalog::name_of(std::uint64_t id) const {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,7 +30,15 @@ class Catalog {
     std::shared_ptr<const Node> node;
   };
 
-  /// @param previous names that it published stay as they are for the same devices (null: none)
+  /// A name that several devices want is given by these rules, everywhere in the same way:
+  /// - a source gets it before what was found inside of others, if only one source wants it;
+  /// - otherwise each is qualified by its source, its folder or its image ("vm1.os", "vm2.os");
+  /// - where that does not tell them apart, the first gets the name and the others NAME~2, NAME~3,
+  ///   in the order in which sources were named and devices lie in them.
+  /// Below by-path a device whose place another one wants carries the same mark: what X~N is in the
+  /// root is X~N there.
+  /// @param previous names and places that it published, or that others did before it, stay as they
+  ///   are for the same devices, and are given to no other one (null: none)
   Catalog(std::shared_ptr<const Tree> tree, const Catalog* previous);
 
   const Tree& tree() const noexcept { return *tree_; }
@@ -42,18 +51,31 @@ class Catalog {
   const Entry* find(std::string_view what) const;
   /// The flat name of a node; "" when it has no device file.
   const std::string& name_of(std::uint64_t id) const;
+  /// Whether several sources want this device's name, so that a listing must tell its file.
+  bool is_doubled(std::uint64_t id) const { return doubled_.contains(id); }
+  /// The file that a device comes from: the path of its first source, as the person wrote it.
+  const std::string& source_of(std::uint64_t id) const;
   /// Things a person should know about names: links that are ambiguous, and why.
   std::span<const std::string> remarks() const noexcept { return remarks_; }
 
  private:
-  void assign_names(const Catalog* previous);
+  void assign_names();
+  void number(const Node& node, const std::string& name);
+  void give(const Node& node, std::string name);
+  bool is_taken(const std::string& name) const;
   void add_links();
   void add_paths();
+  std::string place_of(const Node& node, const std::string& above, bool alone);
 
   std::shared_ptr<const Tree> tree_;
   std::vector<Entry> devices_;
   std::map<std::uint64_t, std::string> names_;
   std::map<std::string, std::uint64_t, std::less<>> by_name_;
+  /// All names and places ever given, also by the catalogues before, and to whom.
+  std::map<std::string, std::uint64_t> given_names_, given_places_;
+  std::map<std::uint64_t, std::string> former_names_, places_;
+  std::map<std::uint64_t, unsigned> numbers_;  ///< N of those that are called NAME~N
+  std::set<std::uint64_t> doubled_;
   std::vector<Link> links_;
   std::vector<std::string> remarks_;
 };

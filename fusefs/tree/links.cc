@@ -93,11 +93,43 @@ void Catalog::add_links() {
   }
 }
 
+std::string Catalog::place_of(const Node& node, const std::string& above, bool alone) {
+  if (node.path.empty()) return above;
+  std::string place = above;
+  for (const std::string& component : node.path) place += "/" + safe_file_name(component);
+  const auto take = [&](const std::string& wanted) {
+    const auto [at, fresh] = given_places_.emplace(wanted, node.id);
+    if (!fresh && at->second != node.id) return false;
+    places_.insert_or_assign(node.id, wanted);
+    return true;
+  };
+  if (const auto former = places_.find(node.id);
+      former != places_.end() && former->second.starts_with(above + "/")) {
+    return former->second;
+  }
+  // A hidden container stands where its disk would.
+  const Node& named =
+      node.hidden && !node.children.empty() ? tree_->at(node.children.front()) : node;
+  const std::string& name = name_of(named.id);
+  const bool plain = name == safe_file_name(named.name);
+  if ((alone || plain) && take(place)) return place;
+  const auto number = numbers_.find(named.id);
+  std::string other =
+      place + "~" + (number != numbers_.end() ? std::to_string(number->second) : name);
+  if (node.parents.empty()) other = above + "/" + name;
+  while (!take(other)) other += "~" + name;
+  return other;
+}
+
 void Catalog::add_paths() {
   // A device with others inside is a directory, in which `device` is the device itself (and `file`
   // the image file that it was unpacked from); one with nothing inside is a link.
+  std::map<std::pair<std::uint64_t, std::vector<std::string>>, unsigned> wanted;
+  const auto want = [](const Node& node) {
+    return std::pair(node.parents.empty() ? 0 : node.parents.front(), node.path);
+  };
+  for (const auto& [id, node] : tree_->nodes) ++wanted[want(*node)];
   std::map<std::uint64_t, std::string> directories;
-  std::set<std::string> used;
   std::vector<std::uint64_t> pending(tree_->roots.rbegin(), tree_->roots.rend());
   while (!pending.empty()) {
     const Node& node = tree_->at(pending.back());
@@ -105,22 +137,13 @@ void Catalog::add_paths() {
     if (directories.contains(node.id)) continue;
     // It stands below its first parent, and comes again when that one has its place.
     if (!node.parents.empty() && !directories.contains(node.parents.front())) continue;
-    std::string place = node.parents.empty() ? "by-path" : directories.at(node.parents.front());
-    for (const std::string& component : node.path) place += "/" + safe_file_name(component);
-    const bool own_component = !node.path.empty();
-    if (own_component && !used.insert(place).second) {
-      // Several sources of one name, or names that differ only in what was escaped.
-      for (unsigned number = 2;; ++number) {
-        const std::string other = place + "~" + std::to_string(number);
-        if (!used.insert(other).second) continue;
-        place = other;
-        break;
-      }
-    }
+    const std::string above =
+        node.parents.empty() ? "by-path" : directories.at(node.parents.front());
+    const std::string place = place_of(node, above, wanted.at(want(node)) == 1);
     directories.emplace(node.id, place);
     pending.insert(pending.end(), node.children.rbegin(), node.children.rend());
     if (node.hidden) continue;
-    const bool directory = !node.children.empty() || !own_component;
+    const bool directory = !node.children.empty() || node.path.empty();
     const std::size_t slash = place.rfind('/');
     Link link = directory ? Link{place, node.kind == "file" ? "file" : "device", ""}
                           : Link{place.substr(0, slash), place.substr(slash + 1), ""};

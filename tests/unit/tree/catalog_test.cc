@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "support/support.h"
 #include "tree/names.h"
@@ -121,7 +122,9 @@ TEST_F(CatalogTest, SourcesOfOneNameAreToldApartByTheirDirectories) {
   add("os", "disk", {}, {"os"}, {.source_path = "/srv/b/os.img"});
   const Catalog result = catalog();
   EXPECT_EQ(names(result), "a.os b.os ");
-  EXPECT_EQ(links(result, "by-path"), "by-path/os>../a.os\nby-path/os~2>../b.os\n");
+  EXPECT_EQ(links(result, "by-path"), "by-path/a.os>../a.os\nby-path/b.os>../b.os\n");
+  EXPECT_TRUE(result.is_doubled(1) && result.is_doubled(2));
+  EXPECT_EQ(result.source_of(2), "/srv/b/os.img");
 }
 
 TEST_F(CatalogTest, ASourceKeepsItsNameBesideWhatIsInsideOfAnother) {
@@ -138,6 +141,84 @@ TEST_F(CatalogTest, WhenNothingTellsThemApartANumberDoes) {
   const Catalog result = catalog();
   EXPECT_EQ(result.devices().size(), 3U);
   EXPECT_EQ(names(result), "host x x~2 ");
+}
+
+TEST_F(CatalogTest, ImagesOfOneNameAreToldApartByTheirDirectories) {
+  for (const std::string folder : {"a", "b"}) {
+    const auto file = add("os.qcow2", "file", {}, {"os"},
+                          {.hidden = true, .source_path = "/srv/" + folder + "/os.qcow2"});
+    add("os", "disk", {file}, {});
+    add("os@s", "snapshot", {file}, {"@s"});
+  }
+  const Catalog result = catalog();
+  EXPECT_EQ(names(result), "a.os a.os@s b.os b.os@s ");
+  EXPECT_EQ(result.find("by-path/a.os")->name, "a.os");
+}
+
+TEST_F(CatalogTest, OneNumberingForNamesAndPaths) {
+  // A source found last in the tree, though named first, must not get another number below by-path.
+  std::vector<std::uint64_t> disks;
+  for (int i = 0; i < 4; ++i) {
+    const std::string path = "/srv/" + std::to_string(i) + "/vm/os.qcow2";
+    if (i % 2 == 0) {  // in an image format: its disk lies one level deeper
+      const auto file = add("os.qcow2", "file", {}, {"os"}, {.hidden = true, .source_path = path});
+      disks.push_back(add("os", "disk", {file}, {}));
+    } else {
+      disks.push_back(add("os", "disk", {}, {"os"}, {.source_path = path}));
+    }
+    add("osp1", "part", {disks.back()}, {"p1"});
+  }
+  const Catalog result = catalog();
+  std::set<std::string> seen;
+  for (const std::uint64_t disk : disks) {
+    const std::string& name = result.name_of(disk);
+    seen.insert(name);
+    const Catalog::Entry* by_path = result.find("by-path/" + name);
+    ASSERT_NE(by_path, nullptr) << name;
+    EXPECT_EQ(by_path->node->id, disk) << name;
+    EXPECT_TRUE(result.is_doubled(disk));
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"os", "os~2", "os~3", "os~4"}));
+}
+
+TEST_F(CatalogTest, OneNumberingInsideOfADevice) {
+  const auto host = add("host", "disk", {}, {"host"});
+  std::vector<std::uint64_t> twins;
+  for (int i = 0; i < 3; ++i) twins.push_back(add("vg-x", "lvm", {host}, {"vg", "x"}));
+  const Catalog result = catalog();
+  for (const std::uint64_t twin : twins) {
+    const std::string& name = result.name_of(twin);
+    const std::size_t mark = name.find('~');
+    const std::string suffix = mark == std::string::npos ? "" : name.substr(mark);
+    const Catalog::Entry* by_path = result.find("by-path/host/vg/x" + suffix);
+    ASSERT_NE(by_path, nullptr) << name;
+    EXPECT_EQ(by_path->node->id, twin);
+  }
+}
+
+TEST_F(CatalogTest, NamesAndPathsComeBackToTheSameDevice) {
+  const auto host = add("host", "disk", {}, {"host"});
+  const auto first = add("x", "lvm", {host}, {"x"});
+  const auto second = add("x", "lvm", {host}, {"x"});
+  const Catalog one = catalog();
+  EXPECT_EQ(one.name_of(second), "x~2");
+  const auto gone = nodes_.extract(first);
+  nodes_.at(host)->children = {second};
+  const Catalog two = catalog(&one);
+  EXPECT_EQ(names(two), "host x~2 ");
+  // Somebody else comes meanwhile, more than one catalogue later.
+  const Catalog three = catalog(&two);
+  const auto other = add("x", "lvm", {host}, {"x"});
+  const Catalog four = catalog(&three);
+  EXPECT_EQ(names(four), "host host.x x~2 ");
+  EXPECT_EQ(four.find("by-path/host/x~host.x")->node->id, other);
+  EXPECT_EQ(four.find("by-path/host/x"), nullptr);
+  nodes_.emplace(first, gone.mapped());
+  nodes_.at(host)->children = {first, second, other};
+  const Catalog five = catalog(&four);
+  EXPECT_EQ(five.name_of(first), "x");
+  EXPECT_EQ(five.name_of(other), "host.x");
+  EXPECT_EQ(five.find("by-path/host/x")->node->id, first);
 }
 
 TEST_F(CatalogTest, PublishedNamesAreFrozen) {
