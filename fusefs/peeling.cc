@@ -87,11 +87,54 @@ void Peeling::peel() {
   scanner_ = std::make_unique<Scanner>(limits_, keys_, std::move(headers));
   for (const Source& source : sources_) scanner_->add(source);
   scanner_->settle();
-  for (const std::string& name : scanner_->unused_headers()) {
-    warnings_.push_back("no device is called '" + printable(name) +
-                        "': the header given for it is not used; 'peelfs ls' shows the names");
-  }
   publish();
+  use_named_keys();
+  for (std::string& ending : scanner_->endings()) warnings_.push_back(std::move(ending));
+  for (const std::string& name : scanner_->unused_headers()) {
+    add_unmet("no device is called '" + printable(name) +
+              "': the header given for it is not used; there are " + names_text(*catalog()));
+  }
+}
+
+void Peeling::add_unmet(std::string what) {
+  warnings_.push_back(what);
+  unmet_.push_back(std::move(what));
+}
+
+std::string Peeling::names_text(const Catalog& catalog) {
+  constexpr std::size_t most = 12;
+  std::string text;
+  std::size_t named = 0;
+  for (const Catalog::Entry& entry : catalog.devices()) {
+    if (named++ == most) {
+      return text + " and " + std::to_string(catalog.devices().size() - most) + " more";
+    }
+    text += (text.empty() ? "" : ", ") + entry.name;
+  }
+  return text;
+}
+
+void Peeling::use_named_keys() {
+  for (const KeyRing::Use& use : keys_->uses()) {
+    if (use.whose.empty() || use.wanted) continue;
+    const auto current = catalog();
+    const Catalog::Entry* entry = current->find(use.whose);
+    if (entry == nullptr || !entry->node->trouble || entry->node->trouble->state != "locked") {
+      continue;
+    }
+    (void)keys_->candidates({use.whose});  // from now on it counts as wanted
+    for (const auto& key : keys_->named(use.whose)) {
+      KeyRing one;
+      one.add_for_all(key->clone());
+      const bool opened = scanner_->retry(entry->node->id, one);
+      keys_->report(*key, opened);
+      if (!opened) continue;
+      const Node& node = *entry->node;
+      keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, key->clone());
+      break;
+    }
+    publish();
+  }
 }
 
 std::unique_ptr<Peeling> Peeling::uncovered() const {
@@ -158,6 +201,7 @@ std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) 
   }
   KeyRing one;
   one.add_for_all(key.clone());
+  scanner_->renew_key_time();
   if (!scanner_->retry(node.id, one)) {
     const auto tree = scanner_->tree();
     const auto& trouble = tree->at(node.id).trouble;
@@ -165,7 +209,7 @@ std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) 
     return trouble ? trouble->reason : "it is still locked";
   }
   // Clones and what is opened again later take the same key.
-  keys_->add_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, std::move(key));
+  keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, std::move(key));
   publish();
   remember_tables();
   return std::nullopt;

@@ -56,6 +56,15 @@ class Peeling {
   /// Sources that could not be opened and things the person should know.
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   std::size_t failed_sources() const noexcept { return failed_sources_; }
+
+  /// What the person asked for and what fits nothing: a key that opens nothing, a name that no
+  /// device has. It becomes a warning, and a reason not to end with success.
+  void add_unmet(std::string what);
+  const std::vector<std::string>& unmet() const noexcept { return unmet_; }
+  /// Whether every source was opened, and all that was asked for was done.
+  bool complete() const noexcept { return failed_sources_ == 0 && unmet_.empty(); }
+  /// The names of devices, the first dozen of them, for a message.
+  static std::string names_text(const Catalog& catalog);
   const std::vector<Source>& sources() const noexcept { return sources_; }
 
   const std::shared_ptr<KeyRing>& keys() const noexcept { return keys_; }
@@ -69,6 +78,9 @@ class Peeling {
   void couple(const Tree& tree);
   /// @throws Error when what has to be noted before cannot be
   void publish();
+  /// Tries keys on the devices whose final names they were given for: a name that is qualified
+  /// because several devices want it is not known before all are there.
+  void use_named_keys();
 
   std::shared_ptr<KeyRing> keys_;
   Limits limits_;
@@ -77,6 +89,7 @@ class Peeling {
   std::vector<overlay::OpenedOverlay> overlays_;  ///< those that can be written
   std::set<std::vector<std::size_t>> coupled_;    ///< of them, by their places: noted already
   std::vector<std::string> warnings_;
+  std::vector<std::string> unmet_;
   std::size_t failed_sources_ = 0;
   std::mutex scanning_;
   std::unique_ptr<Scanner> scanner_;

@@ -30,7 +30,7 @@ _peelfs() {
     local verbs="mount ls cat export map umount unlock try diff commit drop checkpoint revert help"
     local general="--help --version --verbose --quiet"
     local keys="--key-file --key --no-prompt"
-    local sources="$keys --header --allow-reference --depth --no-search --kdf-memory --kdf-iterations"
+    local sources="$keys --header --allow-reference --depth --no-search --kdf-memory --kdf-iterations --kdf-seconds --run-files --identify-bytes"
     local overlay="--overlay --accept-source"
 
     # The verb and the operands behind it.
@@ -39,7 +39,7 @@ _peelfs() {
         word=${words[i]}
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
-            --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | --kdf-iterations | -o | --options | \
+            --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
                 --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep) skip=yes ;;
             -*) ;;
             *)
@@ -61,13 +61,13 @@ _peelfs() {
             return ;;
         --overlay | --keep) COMPREPLY=($(compgen -d -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
         --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        --depth | --kdf-memory | --kdf-iterations | --offset | --length | --timeout | --hexdump) return ;;
+        --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | --offset | --length | --timeout | --hexdump) return ;;
         -o | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
             COMPREPLY=($(compgen -P "$before" -W "overlay= overlay-temp accept-source rw in-place ro allow_other threads= log-file= debug no-auto-unmount
                 fsname= max_read= nodev nosuid noexec noatime key-file= key= header= allow-reference=
-                depth= no-search no-prompt kdf-memory= kdf-iterations=" -- "${cur##*,}"))
+                depth= no-search no-prompt kdf-memory= kdf-iterations= kdf-seconds= run-files= identify-bytes=" -- "${cur##*,}"))
             compopt -o nospace 2>/dev/null
             return ;;
     esac

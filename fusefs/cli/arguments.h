@@ -28,7 +28,8 @@ std::vector<std::string> split_spec(std::string_view spec);
 /// Takes one of the options that all verbs with sources share.
 /// @param name without dashes: "key-file", "key", "header", "allow-reference", "depth",
 /// "no-search",
-///   "no-prompt", "kdf-memory", "kdf-iterations", "overlay", "overlay-temp", "accept-source"
+///   "no-prompt", "kdf-memory", "kdf-iterations", "kdf-seconds", "run-files", "identify-bytes",
+///   "overlay", "overlay-temp", "accept-source"
 /// @return false when it is none of these
 /// @throws Error(Fault::usage) for a value that makes no sense
 bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value);

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unmet.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
@@ -95,7 +96,7 @@ int run_cat(const Command& command) {
         .expected("at most " + std::to_string(device.size()));
   }
   try {
-    return write_device(command, entry);
+    return code_for(*peeling, write_device(command, entry));
   } catch (const Error& error) {  // of the output; those of the device are told where they are met
     warn(error.what());
     return exit_code::incomplete;

@@ -13,6 +13,7 @@
 #include "cli/mounted.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unmet.h"
 #include "host/source.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
@@ -142,7 +143,7 @@ int run_diff(const Command& command) {
   }
   put(text);
   finish_output();
-  return incomplete ? exit_code::incomplete : exit_code::ok;
+  return code_for(*after, incomplete ? exit_code::incomplete : exit_code::ok);
 }
 
 }  // namespace peelfs::cli

@@ -17,6 +17,7 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unmet.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -253,7 +254,7 @@ int run_export(const Command& command) {
   Output output(command, command.output == "-" ? "standard output" : printable(command.output));
   if (command.resume) check_resumed(command, output, map);
   try {
-    return copy(command, entry, output, map);
+    return code_for(*peeling, copy(command, entry, output, map));
   } catch (const Error& error) {
     warn(error.what());
     return exit_code::incomplete;

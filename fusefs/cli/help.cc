@@ -51,8 +51,11 @@ Sources and keys:
   --no-prompt             never ask for a passphrase
   --overlay DIR           look through the overlays in DIR (mount: write into them)
   --accept-source         as for mount: the overlay's source is what it was, I know
-  --kdf-memory SIZE       memory that a LUKS header may ask for (4G)
+  --kdf-memory SIZE       memory that a LUKS header may ask for (4G, at most half of the RAM)
   --kdf-iterations N      iterations that one may ask for (100000000)
+  --kdf-seconds N         time that trying keys may take in all (600)
+  --run-files N           files that are looked at for images in all (2000000)
+  --identify-bytes SIZE   bytes read in all to find out what devices are (32G)
   -v, --verbose           say more
   -q, --quiet             no warnings
 What is still locked is asked for on the terminal, if standard input is one: three
@@ -93,7 +96,8 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
     max_read=N              bytes in one request of the kernel
     nodev, nosuid, noexec, noatime, ... as for mount(8)
     key-file=PATH, key=..., header=..., allow-reference=..., depth=N, no-search,
-    no-prompt, kdf-memory=..., kdf-iterations=...   as the options of those names below
+    no-prompt, kdf-memory=..., kdf-iterations=..., kdf-seconds=..., run-files=...,
+    identify-bytes=...      as the options of those names below
 )";
 
 constexpr const char* kMountRest = R"(

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unmet.h"
 #include "peelfs/error.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
@@ -164,7 +165,7 @@ int run_map(const Command& command) {
   }
   if (pending) printer.print(*pending);
   printer.finish();
-  return complete ? exit_code::ok : exit_code::incomplete;
+  return code_for(*peeling, complete ? exit_code::ok : exit_code::incomplete);
 }
 
 }  // namespace peelfs::cli

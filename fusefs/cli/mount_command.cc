@@ -1,6 +1,7 @@
 // `peelfs mount`, `peelfs umount`, `peelfs unlock`.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -140,7 +141,18 @@ int run_unlock(const Command& command) {
     if (!open) warn(name + " stays locked: " + (why_not.empty() ? "no key is for it" : why_not));
     opened += open ? 1 : 0;
   }
-  if (opened == names.size()) return exit_code::ok;
+  bool unused = false;
+  for (const NamedKey& key : keys) {
+    if (key.whose.empty() || std::find(names.begin(), names.end(), key.whose) != names.end()) {
+      continue;
+    }
+    std::string there;
+    for (const std::string& name : names) there += (there.empty() ? "" : ", ") + name;
+    warn("a key was given for '" + printable(key.whose) +
+         "', which is not to be opened; these are: " + there);
+    unused = true;
+  }
+  if (opened == names.size()) return unused ? exit_code::incomplete : exit_code::ok;
   return opened == 0 ? exit_code::nothing : exit_code::incomplete;
 }
 

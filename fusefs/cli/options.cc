@@ -15,7 +15,8 @@ void bind_no_prompt(Parser& parser, Command& command) {
 }
 
 void bind_source_options(Parser& parser, Command& command) {
-  for (const char* name : {"header", "allow-reference", "depth", "kdf-memory", "kdf-iterations"}) {
+  for (const char* name : {"header", "allow-reference", "depth", "kdf-memory", "kdf-iterations",
+                           "kdf-seconds", "run-files", "identify-bytes"}) {
     parser.option(std::string("--") + name, [&command, name](const std::string& value) {
       set_source_option(command.from, name, value);
     });

@@ -9,6 +9,7 @@
 #include "cli/mounted.h"
 #include "cli/secrets.h"
 #include "cli/text.h"
+#include "cli/unmet.h"
 #include "cli/values.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
@@ -77,6 +78,13 @@ std::string carriers(const Catalog& catalog, std::string_view what) {
   return found > 1 ? names : "";
 }
 
+/// The one device that a verb is about; empty: all of them.
+std::string wanted_device(const Command& command) {
+  const bool one =
+      command.verb == Verb::cat || command.verb == Verb::export_ || command.verb == Verb::map;
+  return one ? command.name : "";
+}
+
 std::vector<std::string> names_of(const Catalog& catalog) {
   std::vector<std::string> names;
   for (const Catalog::Entry& entry : catalog.devices()) names.push_back(entry.name);
@@ -143,7 +151,8 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
     }
   }
   auto peeling = std::make_shared<Peeling>(request, std::move(ring));
-  if (command.from.prompt) ask_for_locked(*peeling);
+  if (command.from.prompt) ask_for_locked(*peeling, wanted_device(command));
+  find_unmet(command, *peeling);
   explain_locked(command, *peeling, newline);
   explain_read_only(command, *peeling);
   return peeling;
@@ -164,12 +173,6 @@ Catalog::Entry find_device(const Peeling& peeling, const Catalog& catalog,
   }
   const std::vector<std::string> names = names_of(catalog);
   const std::vector<std::string_view> views(names.begin(), names.end());
-  std::string there;
-  constexpr std::size_t kNamed = 12;
-  for (std::size_t i = 0; i < names.size() && i < kNamed; ++i) there += (i ? ", " : "") + names[i];
-  if (names.size() > kNamed) {
-    there += " and " + std::to_string(names.size() - kNamed) + " more";
-  }
   std::string advice;
   if (const std::string_view meant = closest(what, views); !meant.empty()) {
     advice = "did you mean '" + std::string(meant) + "'?";
@@ -180,7 +183,7 @@ Catalog::Entry find_device(const Peeling& peeling, const Catalog& catalog,
     advice = "'peelfs ls' shows them as a tree";
   }
   throw Error(Fault::missing, "there is no device '" + what + "'")
-      .found(there)
+      .found(Peeling::names_text(catalog))
       .advice(std::move(advice));
 }
 

@@ -72,6 +72,16 @@ std::pair<std::string, std::string> parse_header(std::string_view text) {
   return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
 }
 
+std::uint64_t parse_amount(std::string_view value, const char* option, const char* unit) {
+  const auto amount = parse_number(value);
+  if (!amount || *amount == 0) {
+    throw usage(std::string(option) + ": how many " + unit + " one run may spend")
+        .found("'" + printable(value) + "'")
+        .expected("a number from 1 on");
+  }
+  return *amount;
+}
+
 void need_value(std::string_view name, std::string_view value) {
   if (value.empty()) throw usage("option '" + std::string(name) + "' needs a value");
 }
@@ -117,6 +127,12 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
           .expected("a number from 1 to 4294967295");
     }
     options.limits.kdf_iterations = static_cast<std::uint32_t>(*iterations);
+  } else if (name == "kdf-seconds") {
+    options.limits.run_kdf_seconds = parse_amount(value, "--kdf-seconds", "seconds");
+  } else if (name == "run-files") {
+    options.limits.run_files = parse_amount(value, "--run-files", "files");
+  } else if (name == "identify-bytes") {
+    options.limits.run_identify_bytes = parse_size(value, "--identify-bytes");
   } else if (name == "overlay") {
     need_value(name, value);
     if (!options.overlay.empty()) {

@@ -50,6 +50,10 @@ void find_members(const Catalog& catalog, const Node& node, Target& target) {
 Target find_target(const Command& command) {
   const auto peeling = open_session(command);
   report_warnings(command, *peeling);
+  if (!peeling->unmet().empty()) {
+    throw Error(Fault::usage, peeling->unmet().front())
+        .advice("nothing was run; give the right key, or leave this one out");
+  }
   const auto catalog = peeling->catalog();
   const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
   if (entry.node->trouble && entry.node->trouble->state == "locked") {

@@ -189,7 +189,7 @@ int serve(const MountOptions& options, const std::string& mountpoint,
       say("warning: " + printable(warning));
     }
   }
-  int success = peeling->failed_sources() > 0 ? mount_exit::partial : mount_exit::ok;
+  int success = peeling->complete() ? mount_exit::ok : mount_exit::partial;
 
   ControlServer control;
   Filesystem filesystem(peeling, owner_of(options), control.address(),

@@ -21,7 +21,8 @@ inline constexpr int ok = 0;
 inline constexpr int usage = 1;     ///< wrong invocation, or no permission
 inline constexpr int system = 2;    ///< out of memory, cannot fork
 inline constexpr int failed = 32;   ///< nothing is mounted
-inline constexpr int partial = 64;  ///< mounted, but at least one named source could not be opened
+inline constexpr int partial = 64;  ///< mounted, but a source could not be opened, or a key or
+                                    ///< a name that was given fits nothing
 }  // namespace mount_exit
 
 struct MountOptions {

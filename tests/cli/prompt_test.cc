@@ -209,6 +209,92 @@ TEST_F(Keys, NoPromptWhenToldOrWhenInputIsNoTerminal) {
   EXPECT_FALSE(contains(piped.screen(), "Passphrase"));
 }
 
+// --- what is asked for and fits nothing ---
+
+TEST_F(Keys, AKeyThatOpensNothingIsAFailure) {
+  for (const auto& [arguments, says] : std::vector<std::pair<std::string, std::string>>{
+           {"--key-file " + (folder_ / "key2") + " " + one_,
+            "key2 opens nothing: no device takes it"},
+           {"--key one=file:" + (folder_ / "key2") + " " + one_,
+            "given for 'one', does not open it"},
+           {"--key-file " + (folder_ / "key1") + " " + (folder_ / "plain"),
+            "no device needs a key"},
+           {"--key plain=file:" + (folder_ / "key1") + " " + (folder_ / "plain"),
+            "plain needs no key"}}) {
+    write_file(folder_ / "plain", pattern(1U << 20U, 3));
+    const Outputs result = peelfs_apart("ls " + arguments);
+    EXPECT_EQ(result.exit_code, 1) << arguments;
+    EXPECT_TRUE(contains(result.errors, says)) << arguments << ": " << result.errors;
+    EXPECT_NE(result.output, "") << "what there is to see is shown";
+  }
+  // Each opens one: all is well, in whatever order.
+  const std::string both = "--key-file " + (folder_ / "key2") + " --key-file " + (folder_ / "key1");
+  const Outputs result = peelfs_apart("ls " + both + " " + one_ + " " + two_);
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_EQ(result.errors, "");
+}
+
+TEST_F(Keys, ANameThatFitsNothingIsAFailureAndTheNamesAreTold) {
+  const std::string key = "file:" + (folder_ / "key1");
+  for (const std::string& arguments :
+       {"--key eno=" + key + " " + one_, "--header eno=" + two_ + " " + one_}) {
+    const Outputs result = peelfs_apart("ls " + arguments);
+    EXPECT_EQ(result.exit_code, 1) << arguments;
+    EXPECT_TRUE(contains(result.errors, "no device is called 'eno'")) << result.errors;
+    EXPECT_TRUE(contains(result.errors, "there are one")) << result.errors;
+  }
+  SKIP_IF_CANNOT_MOUNT();
+  const std::string mount = folder_ / "m";
+  must_run("mkdir " + mount);
+  const Outputs mounted = peelfs_apart("-o writable=eno --overlay-temp " + one_ + " " + mount);
+  EXPECT_EQ(mounted.exit_code, 64);
+  EXPECT_TRUE(contains(mounted.errors, "no device is called 'eno', which -o writable= names"))
+      << mounted.errors;
+  EXPECT_TRUE(is_mounted(mount));
+  must_run(PEELFS_PROGRAM " umount " + mount);
+}
+
+TEST_F(Keys, AKeyForAQualifiedNameOpensItsDevice) {
+  for (const char* const folder : {"x", "y"}) {
+    must_run("mkdir " + (folder_ / folder) + " && cp " + one_ + " " + (folder_ / folder));
+  }
+  const Outputs result = peelfs_apart("ls --key x.one=file:" + (folder_ / "key1") + " " +
+                                      (folder_ / "x/one") + " " + (folder_ / "y/one"));
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_TRUE(contains(result.output, "one_cryptp1")) << result.output;
+  EXPECT_TRUE(contains(result.output, "locked")) << "the other one: " << result.output;
+  // Which file is which.
+  EXPECT_TRUE(contains(result.output, "file " + (folder_ / "y/one"))) << result.output;
+}
+
+// --- only what is on the way is asked for ---
+
+TEST_F(Keys, CatAsksForNothingThatIsNotOnItsWay) {
+  make_disk(folder_ / "plain");
+  const std::string sources = folder_ / "plain" + std::string(" ") + one_ + " " + two_ + " ";
+  for (const std::string& name : {std::string("plainp1"), std::string("one")}) {
+    Terminal terminal(PEELFS_PROGRAM " cat " + sources + name + " >/dev/null");
+    EXPECT_EQ(terminal.finish(), 0) << name;
+    EXPECT_FALSE(contains(terminal.screen(), "Passphrase")) << terminal.screen();
+  }
+  Terminal terminal(PEELFS_PROGRAM " export --quiet " + sources + "two_cryptp1 " +
+                    (folder_ / "out"));
+  ASSERT_TRUE(terminal.wait_for("Passphrase for two "));
+  ASSERT_TRUE(terminal.wait_for("): "));
+  terminal.type("second-pass\n");
+  EXPECT_EQ(terminal.finish(), 0);
+  EXPECT_EQ(count(terminal.screen(), "Passphrase for"), 1U) << terminal.screen();
+}
+
+TEST_F(Keys, WhatMayLieAnywhereIsAskedForUntilItIsThere) {
+  Terminal terminal(PEELFS_PROGRAM " map " + one_ + " " + two_ + " LABEL=cliroot >/dev/null");
+  ASSERT_TRUE(terminal.wait_for("Passphrase for one "));
+  ASSERT_TRUE(terminal.wait_for("): "));
+  terminal.type("first-pass\n");
+  EXPECT_EQ(terminal.finish(), 0);
+  EXPECT_EQ(count(terminal.screen(), "Passphrase for"), 1U) << terminal.screen();
+}
+
 TEST_F(Keys, CtrlCEndsItAndGivesTheTerminalBack) {
   Terminal terminal("exec " + ls(one_));
   ASSERT_TRUE(terminal.wait_for("Passphrase for one "));
