@@ -10,7 +10,6 @@
 #include "cli/changes.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
-#include "cli/mounted.h"
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
@@ -119,8 +118,7 @@ int run_diff(const Command& command) {
         .expected("SOURCE... NAME")
         .advice("'peelfs diff' without it shows the names");
   }
-  std::shared_ptr<Peeling> after;
-  naming_mounts(paths_of(peel_request(inside).sources), [&] { after = open_session(inside); });
+  const std::shared_ptr<Peeling> after = open_session(inside);
   report_warnings(inside, *after);
   const auto before = after->uncovered();
   if (command.dump.length != 0) return dump_device(command, *before, *after, name);

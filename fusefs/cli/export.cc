@@ -18,6 +18,7 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
+#include "host/in_use.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -108,6 +109,7 @@ class Output {
     }
     if (!S_ISREG(status.st_mode)) return;
     refuse_source(status);
+    if (const auto file = identity_of(target_.fd)) refuse_in_use(*file, target_.name);
     if (target_.seekable && !command.resume && ::ftruncate(target_.fd, 0) != 0) fail("empty");
   }
 

@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "cli/command.h"
-#include "cli/mounted.h"
 #include "cli/secrets.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -61,16 +60,13 @@ bool ask_and_unlock(Terminal& terminal, const std::string& mountpoint, const std
 }
 
 std::shared_ptr<Peeling> open_for_mount(const Command& command) {
-  std::shared_ptr<Peeling> peeling;
   try {
-    naming_mounts(paths_of(peel_request(command).sources),
-                  [&] { peeling = open_session(command); });
+    return open_session(command);
   } catch (const Error& error) {
     // An overlay of something else is no wrong usage: mount(8)'s code for a failure.
     if (error.error_number() != ESTALE) throw;
     throw Error(Fault::io, error.what()).with_errno(ESTALE);
   }
-  return peeling;
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 #include "cli/commit.h"
 #include "cli/interrupt.h"
-#include "cli/mounted.h"
+#include "cli/named_twice.h"
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "host/folder.h"
@@ -35,8 +35,7 @@ struct HeldOverlay {
 HeldOverlay hold(const std::string& path) {
   HeldOverlay held{path, HostFile::open(path, HostFile::Access::read_write), nullptr};
   held.image = make_file_device(held.file);
-  naming_mounts({overlay::source_of(*held.image)},
-                [&] { lock_image(*held.file, ImageUse::written); });
+  lock_image(*held.file, ImageUse::written);
   return held;
 }
 
@@ -197,8 +196,7 @@ void commit_overlays(overlay::CommitRequest request, bool quiet, bool to_errors)
   };
   std::vector<overlay::Committed> committed;
   refuse_twice(request.sources);
-  refuse_mounted(request.sources);
-  naming_mounts(paths_of(request.sources), [&] { committed = overlay::commit(request); });
+  committed = overlay::commit(request);
   bar.reset();
   if (quiet) return;
   for (const overlay::Committed& one : committed) {

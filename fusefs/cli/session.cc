@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/asking.h"
-#include "cli/mounted.h"
+#include "cli/named_twice.h"
 #include "cli/secrets.h"
 #include "cli/text.h"
 #include "cli/unmet.h"

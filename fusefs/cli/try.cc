@@ -12,6 +12,8 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/workplace.h"
+#include "host/in_use.h"
+#include "host/source.h"
 #include "mount/mount.h"
 #include "peelfs/error.h"
 
@@ -157,8 +159,18 @@ bool show_changes(const Command& command, const std::string& overlays, const Tar
 }
 
 int attempt(const Command& command) {
+/// Said before the command runs, too, and not only when everything is done.
+void refuse_what_is_in_use(const Command& command) {
+  if (command.outcome != Outcome::commit) return;
+  for (const std::string& source : command.from.sources) {
+    const std::string path = parse_source(source).path;
+    if (const auto file = identity_of(path)) refuse_in_use(*file, path);
+  }
+}
+
   Runner runner;  // before there is any key that it could inherit
   const Target target = find_target(command);
+  refuse_what_is_in_use(command);
   if (target.missing != 0 && !command.quiet) {
     warn(target.name + " is one of several devices of a btrfs filesystem, of which " +
          std::to_string(target.missing) + " are in none of the sources");

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "mount/control_protocol.h"
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 #include "mount/process.h"
 
 namespace peelfs {

@@ -12,6 +12,7 @@
 #include <ctime>
 #include <new>
 
+#include "host/shown_file.h"
 #include "mount/control_server.h"
 #include "mount/filesystem.h"
 #include "mount/log.h"
@@ -183,6 +184,7 @@ int serve(const MountOptions& options, const std::string& mountpoint,
     watcher.emplace();
   }
   open_log(options.log_file, !options.foreground, options.debug);
+  announce_mount();
   const std::shared_ptr<Peeling> peeling = open();
   for (const std::string& warning : peeling->warnings()) {
     if (!options.quiet) {
@@ -196,6 +198,7 @@ int serve(const MountOptions& options, const std::string& mountpoint,
                         fuse_options(options).max_read);
   const UniqueFd signals = take_signals();
   Session session(filesystem, options, mountpoint);
+  announce_mount(session.device());
   if (watcher) {
     watcher->arm(mountpoint, session.device());
   }

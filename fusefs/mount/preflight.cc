@@ -8,7 +8,7 @@
 #include <array>
 #include <charconv>
 
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 #include "mount/process.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"

@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 #include "mount/operations.h"
 #include "mount/preflight.h"
 #include "mount/unmounter.h"

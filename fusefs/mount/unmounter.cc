@@ -10,7 +10,7 @@
 #include <cstring>
 #include <vector>
 
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 #include "peelfs/error.h"
 
 namespace peelfs {

@@ -10,6 +10,8 @@
 #include <array>
 
 #include "host/file_mapping.h"
+#include "host/in_use.h"
+#include "host/open_files.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
 
@@ -67,6 +69,11 @@ std::string what_it_is(mode_t mode) {
   return "neither a file nor a block device";
 }
 
+Error no_image(const std::string& path, mode_t mode) {
+  return Error(Fault::usage, path + " is " + what_it_is(mode))
+      .expected("a disk image or a block device");
+}
+
 /// Hands buffers to `transfer`, as many as one system call takes, until it has been through all of
 /// them. @param transfer (buffers) -> bytes that it has done, from the first on
 template <typename Transfer>
@@ -105,25 +112,42 @@ class Dirtied {
 /// O_NONBLOCK: opening a FIFO by mistake must not hang. It means nothing for what we accept.
 constexpr int common_flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
-int open_for_writing(const std::string& path) {
-  struct stat status {};
-  // O_EXCL without O_CREAT means "nobody else has it claimed" for a block device, and nothing is
-  // promised for a file.
-  const bool block = ::stat(path.c_str(), &status) == 0 && S_ISBLK(status.st_mode);
-  const int fd = ::open(path.c_str(), O_RDWR | common_flags | (block ? O_EXCL : 0));
-  if (fd >= 0) return fd;
-  const int error_number = errno;
+Error cannot_write(const std::string& path, int error_number) {
   Error error = Error::system(error_number, "cannot open " + path + " for writing");
   if (error_number == EBUSY) {
-    throw std::move(error).advice(
+    return std::move(error).advice(
         "it is mounted, or a device of the host lies on it; this shows which: " +
         shell_line({"lsblk", path}));
   }
   if (error_number == EACCES || error_number == EPERM || error_number == EROFS) {
-    throw std::move(error).advice(
+    return std::move(error).advice(
         "leave out 'rw' to look without writing, or try changes in an overlay (--overlay DIR)");
   }
-  throw error;
+  return error;
+}
+
+/// Pinned first: what was asked about is what is opened, whatever its name means by then.
+int open_for_writing(const std::string& path) {
+  const int pinned = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+  if (pinned < 0) throw cannot_write(path, errno);
+  try {
+    if (const auto identity = identity_of(pinned)) refuse_in_use(*identity, path);
+    struct stat status {};
+    if (::fstat(pinned, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
+      throw no_image(path, status.st_mode);
+    }
+    // O_EXCL without O_CREAT means "nobody else has it claimed" for a block device, and nothing is
+    // promised for a file.
+    const bool block = S_ISBLK(status.st_mode);
+    const std::string again = "/proc/self/fd/" + std::to_string(pinned);
+    const int fd = ::open(again.c_str(), O_RDWR | common_flags | (block ? O_EXCL : 0));
+    if (fd < 0) throw cannot_write(path, errno);
+    ::close(pinned);
+    return fd;
+  } catch (const Error&) {
+    ::close(pinned);
+    throw;
+  }
 }
 
 }  // namespace
@@ -150,6 +174,13 @@ std::shared_ptr<const HostFile> HostFile::open(const std::string& path, Access a
     throw error;
   }
   return adopt(fd, path);
+}
+
+std::shared_ptr<const HostFile> open_again(const HostFile& file) {
+  const std::string descriptor = "/proc/self/fd/" + std::to_string(file.descriptor());
+  const int fd = ::open(descriptor.c_str(), O_RDONLY | common_flags);
+  if (fd < 0) throw Error::system(errno, "cannot open " + file.path() + " once more");
+  return HostFile::adopt(fd, file.path());
 }
 
 std::shared_ptr<const HostFile> HostFile::adopt(int fd, const std::string& path) {
@@ -183,13 +214,14 @@ HostFile::HostFile(int fd, const std::string& path)
     }
     size_ = bytes;
   } else {
-    fail(Error(Fault::usage, path_ + " is " + what_it_is(status.st_mode))
-             .expected("a disk image or a block device"));
+    fail(no_image(path_, status.st_mode));
   }
   end_ = size_;
+  note_opened(*this);
 }
 
 HostFile::~HostFile() {
+  note_closing(*this);
   ::close(fd_);
 }
 

@@ -3,9 +3,14 @@
 #include <fcntl.h>
 
 #include <array>
+#include <optional>
+#include <utility>
 
+#include "host/in_use.h"
 #include "host/lock_holder.h"
+#include "host/shown_file.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs {
 
@@ -71,14 +76,23 @@ void release(const HostFile& file) {
   fcntl(file.descriptor(), F_OFD_SETLK, &lock);
 }
 
-Error busy(const HostFile& file, ImageUse use, off_t byte, const std::string& what) {
+/// @param found who is in the way, and how; @param mount of peelfs, if it is one
+Error busy(const HostFile& file, ImageUse use, std::string found,
+           const std::optional<ShownAt>& mount) {
+  const bool known = mount && !mount->mountpoint.empty();
+  if (mount) found += (found.empty() ? "" : "; ") + mount->describe();
   return Error(Fault::denied,
                use == ImageUse::written
                    ? file.path() + " cannot be written: it is in use"
                    : file.path() + " must not change while it is relied on, and it is in use")
-      .found(lock_holder(file, byte) + " " + what)
-      .advice("shut the guest down or unmount it there first")
+      .found(std::move(found))
+      .advice(known ? "unmount it first: " + shell_line({"peelfs", "umount", mount->mountpoint})
+                    : "shut the guest down or unmount it there first")
       .with_errno(EBUSY);
+}
+
+Error locked(const HostFile& file, ImageUse use, off_t byte, const std::string& what) {
+  return busy(file, use, lock_holder(file, byte) + " " + what, shown_at(file));
 }
 
 /// As raw_check_lock_bytes() does.
@@ -87,10 +101,10 @@ void check(const HostFile& file, ImageUse use, const Wish& wish) {
     const off_t done = done_base + permission;
     const off_t forbidden = forbidden_base + permission;
     if ((wish.forbids & bit(permission)) != 0 && taken(file, done)) {
-      throw busy(file, use, done, permission == do_resize ? "may resize it" : "writes it");
+      throw locked(file, use, done, permission == do_resize ? "may resize it" : "writes it");
     }
     if ((wish.does & bit(permission)) != 0 && taken(file, forbidden)) {
-      throw busy(
+      throw locked(
           file, use, forbidden,
           permission == do_read ? "lets nobody read it" : "relies on it, and lets nobody write it");
     }
@@ -108,6 +122,11 @@ void lock_image(const HostFile& file, ImageUse use) {
       if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, forbidden_base + permission);
     }
     check(file, use, wish);
+    if (use == ImageUse::written) {
+      // A mount that only reads forbids nothing to qemu, but must not see its files change.
+      if (const auto mount = shown_at(file)) throw busy(file, use, "", mount);
+      refuse_in_use(identity_of(file), file.path());
+    }
   } catch (const Error&) {
     release(file);
     throw;

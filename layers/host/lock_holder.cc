@@ -67,7 +67,7 @@ bool process_holds(const fs::path& process, const HostFile& file, off_t byte) {
 
 }  // namespace
 
-std::string lock_holder(const HostFile& file, off_t byte) {
+std::vector<std::string> lock_holders(const HostFile& file, off_t byte) {
   std::vector<std::string> found;
   std::error_code failure;
   for (fs::directory_iterator at("/proc", failure), end; !failure && at != end;
@@ -79,6 +79,11 @@ std::string lock_holder(const HostFile& file, off_t byte) {
     std::getline(comm, name);
     found.push_back(printable(name) + " (pid " + pid + ")");
   }
+  return found;
+}
+
+std::string lock_holder(const HostFile& file, off_t byte) {
+  const std::vector<std::string> found = lock_holders(file, byte);
   if (found.empty()) return "a process that this user may not look into";
   std::string text;
   for (std::size_t i = 0; i < std::min(found.size(), named_at_most); ++i) {

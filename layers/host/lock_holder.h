@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "peelfs/host_file.h"
 
@@ -15,5 +16,7 @@ namespace peelfs {
 /// and of programs that hide their memory as peelfs does, do not answer.
 /// @return never empty: "a process that this user may not look into" if none was found
 std::string lock_holder(const HostFile& file, off_t byte);
+/// The same, one by one. @return empty: none was found
+std::vector<std::string> lock_holders(const HostFile& file, off_t byte);
 
 }  // namespace peelfs

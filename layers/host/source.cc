@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "host/image_lock.h"
+#include "host/in_use.h"
 
 namespace peelfs {
 
@@ -47,6 +48,12 @@ std::vector<std::string> images_in(const std::string& directory) {
   return images;
 }
 
+/// Where the files lie that a source may name; empty: nowhere.
+std::string directory_of(const HostFile& file, const fs::path& path) {
+  if (file.is_block_device()) return "";
+  return path.has_parent_path() ? path.parent_path().string() : ".";
+}
+
 class Opener {
  public:
   explicit Opener(std::span<const std::string> allowed) : allowed_(allowed) {}
@@ -82,11 +89,7 @@ class Opener {
     using Access = HostFile::Access;
     auto file = HostFile::open(spec.path, spec.writable ? Access::read_write : Access::read_only);
     for (const Source& other : result_.sources) {
-      if (other.file->device_number() != file->device_number() ||
-          other.file->inode() != file->inode() ||
-          other.file->is_block_device() != file->is_block_device()) {
-        continue;
-      }
+      if (identity_of(*other.file) != identity_of(*file)) continue;
       throw Error(Fault::usage, spec.path + " is the same file as " + other.path)
           .advice("it is shown once, as " + other.stem);
     }
@@ -98,23 +101,31 @@ class Opener {
     } else {
       source.writer = image_writer(*file);
     }
+    if (!spec.writable && source.writer.empty()) {
+      source.writer = host_writer(identity_of(*file), host_);
+    }
     const fs::path path(spec.path);
     const std::string file_name = path.filename().string();
     source.name = spec.name.empty() ? file_name : spec.name;
     source.stem = spec.name.empty() ? strip_image_suffix(file_name) : spec.name;
     source.path = spec.path;
     source.raw = spec.raw;
-    const std::string directory = path.has_parent_path() ? path.parent_path().string() : ".";
-    source.references = make_host_references(file->is_block_device() ? "" : directory, allowed_,
+    source.references = make_host_references(directory_of(*file, spec.path), allowed_,
                                              spec.writable || spec.relied_on, spec.writable);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));
   }
 
   std::span<const std::string> allowed_;
+  const SeenHost host_;
 };
 
 }  // namespace
+
+std::shared_ptr<const References> references_for_reading(
+    const Source& source, std::span<const std::string> allow_references) {
+  return make_host_references(directory_of(*source.file, source.path), allow_references);
+}
 
 SourceSpec parse_source(std::string_view argument) {
   SourceSpec spec;

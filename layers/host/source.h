@@ -34,7 +34,8 @@ struct Source {
   bool raw = false;
   std::shared_ptr<const HostFile> file;
   std::shared_ptr<const References> references;
-  std::string writer;  ///< who writes it meanwhile (a running guest), as image_writer() says
+  /// Who writes it meanwhile: a guest, as image_writer() says, or this host, as host_writer() does.
+  std::string writer;
 
   /// An overlay over it, which takes the place of its bytes (or, if `overlay_unpacked`, of the disk
   /// that an image format unpacks them to). Null: none.
@@ -74,5 +75,10 @@ std::shared_ptr<const References> make_host_references(const std::string& direct
                                                        std::span<const std::string> allowed,
                                                        bool relied_on = false,
                                                        bool writable = false);
+
+/// For a second look at a source that is open for writing: what its images name is only read, and
+/// no locks are taken on it. @param allow_references as for open_sources()
+std::shared_ptr<const References> references_for_reading(
+    const Source& source, std::span<const std::string> allow_references);
 
 }  // namespace peelfs

@@ -12,7 +12,7 @@
 #include <fstream>
 #include <thread>
 
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 
 namespace peelfs::test {
 namespace {

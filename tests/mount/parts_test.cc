@@ -5,7 +5,7 @@
 
 #include "mount/inodes.h"
 #include "mount/log.h"
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 #include "mount/preflight.h"
 #include "mount/process.h"
 #include "mounted.h"

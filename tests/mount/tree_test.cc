@@ -12,7 +12,7 @@
 #include <fstream>
 #include <set>
 
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 #include "mounted.h"
 
 namespace peelfs::test {

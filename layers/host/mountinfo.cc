@@ -1,4 +1,4 @@
-#include "mount/mountinfo.h"
+#include "host/mountinfo.h"
 
 #include <sys/sysmacros.h>
 
@@ -11,23 +11,6 @@
 
 namespace peelfs {
 namespace {
-
-/// mountinfo writes blank, tab, newline and backslash as three octal digits.
-std::string unescape(std::string_view text) {
-  std::string plain;
-  plain.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto octal = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '7'; };
-    if (text[i] == '\\' && i + 3 < text.size() && octal(i + 1) && octal(i + 2) && octal(i + 3)) {
-      plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                                 (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
 
 std::vector<std::string_view> fields_of(std::string_view line) {
   std::vector<std::string_view> fields;
@@ -61,6 +44,22 @@ std::string real_path(const std::string& path) {
 }
 
 }  // namespace
+
+std::string unescape_path(std::string_view text) {
+  std::string plain;
+  plain.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto octal = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '7'; };
+    if (text[i] == '\\' && i + 3 < text.size() && octal(i + 1) && octal(i + 2) && octal(i + 3)) {
+      plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                                 (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
 
 std::optional<unsigned long> MountEntry::id_option(std::string_view name) const {
   std::string_view rest = super_options;
@@ -98,34 +97,34 @@ std::optional<MountEntry> parse_mountinfo_line(std::string_view line) {
   MountEntry entry;
   entry.device =
       makedev(static_cast<unsigned>(*major_number), static_cast<unsigned>(*minor_number));
-  entry.mountpoint = unescape(fields[4]);
+  entry.mountpoint = unescape_path(fields[4]);
   entry.type = fields[separator + 1];
-  entry.source = unescape(fields[separator + 2]);
+  entry.source = unescape_path(fields[separator + 2]);
   entry.super_options = fields[separator + 3];
   return entry;
 }
 
-std::optional<MountEntry> find_mount(std::string_view path) {
-  std::ifstream file("/proc/self/mountinfo");
-  std::optional<MountEntry> found;
+std::vector<MountEntry> read_mounts(const std::string& file) {
+  std::ifstream lines(file);
+  std::vector<MountEntry> found;
   std::string line;
-  while (std::getline(file, line)) {
-    std::optional<MountEntry> entry = parse_mountinfo_line(line);
-    if (entry && entry->mountpoint == path) {
-      found = std::move(entry);  // the kernel lists what was mounted later further below
-    }
+  while (std::getline(lines, line)) {
+    if (auto entry = parse_mountinfo_line(line)) found.push_back(*std::move(entry));
+  }
+  return found;
+}
+
+std::optional<MountEntry> find_mount(std::string_view path) {
+  std::optional<MountEntry> found;
+  for (MountEntry& entry : read_mounts()) {
+    if (entry.mountpoint == path) found = std::move(entry);  // what was mounted later comes later
   }
   return found;
 }
 
 std::vector<MountEntry> peelfs_mounts() {
-  std::ifstream file("/proc/self/mountinfo");
-  std::vector<MountEntry> found;
-  std::string line;
-  while (std::getline(file, line)) {
-    std::optional<MountEntry> entry = parse_mountinfo_line(line);
-    if (entry && entry->is_peelfs()) found.push_back(*std::move(entry));
-  }
+  std::vector<MountEntry> found = read_mounts();
+  std::erase_if(found, [](const MountEntry& entry) { return !entry.is_peelfs(); });
   return found;
 }
 

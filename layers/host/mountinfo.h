@@ -18,12 +18,24 @@ struct MountEntry {
   std::string super_options;
 
   bool is_peelfs() const noexcept { return type == "fuse.peelfs"; }
+  /// Whether the whole filesystem is read-only, not only this mount of it.
+  bool is_read_only() const noexcept {
+    return super_options == "ro" || super_options.starts_with("ro,");
+  }
   /// The number behind "user_id=" or "group_id=" of a FUSE mount.
   std::optional<unsigned long> id_option(std::string_view name) const;
 };
 
 /// Parses one line; nullopt when it is not one.
 std::optional<MountEntry> parse_mountinfo_line(std::string_view line);
+
+/// Every mount that this process sees, in the order in which they were mounted.
+/// @param file for tests
+std::vector<MountEntry> read_mounts(const std::string& file = "/proc/self/mountinfo");
+
+/// The kernel writes blank, tab, newline and backslash in a path as a backslash and three octal
+/// digits, in mountinfo as in /proc/swaps. @return the path
+std::string unescape_path(std::string_view text);
 
 /// The topmost mount at exactly this absolute path. Does not touch the mount itself.
 std::optional<MountEntry> find_mount(std::string_view path);

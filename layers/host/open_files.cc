@@ -1,0 +1,56 @@
+#include "host/open_files.h"
+
+#include <mutex>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "host/in_use.h"
+#include "host/shown_file.h"
+
+namespace peelfs {
+
+namespace {
+
+struct OpenFiles {
+  std::mutex mutex;
+  std::unordered_set<const HostFile*> files;
+};
+
+OpenFiles& open_files() {
+  static auto* const here = new OpenFiles;  // files may be closed while the process ends
+  return *here;
+}
+
+}  // namespace
+
+void for_each_open_file(const std::function<void(const HostFile&)>& act) {
+  OpenFiles& open = open_files();
+  const std::lock_guard lock(open.mutex);
+  for (const HostFile* const file : open.files) act(*file);
+}
+
+void note_opened(const HostFile& file) {
+  OpenFiles& open = open_files();
+  const std::lock_guard lock(open.mutex);
+  open.files.insert(&file);
+  // Under the same lock as for_each_open_file(): a file is marked here, or there.
+  mark_as_shown(file);
+}
+
+void note_closing(const HostFile& file) noexcept {
+  OpenFiles& open = open_files();
+  const std::lock_guard lock(open.mutex);
+  open.files.erase(&file);
+}
+
+void refuse_writing_what_is_in_use() {
+  std::vector<std::pair<FileIdentity, std::string>> written;
+  for_each_open_file([&](const HostFile& file) {
+    if (file.writable()) written.emplace_back(identity_of(file), file.path());
+  });
+  for (const auto& [file, path] : written) refuse_in_use(file, path);
+}
+
+}  // namespace peelfs
