@@ -31,7 +31,7 @@ _peelfs() {
     local general="--help --version --verbose --quiet"
     local keys="--key-file --key --no-prompt"
     local sources="$keys --header --allow-reference --depth --no-search --kdf-memory --kdf-iterations --kdf-seconds --run-files --identify-bytes"
-    local overlay="--overlay --accept-source"
+    local overlay="--overlay --accept-source --accept-shared"
 
     # The verb and the operands behind it.
     local verb="" word i skip=no operands=()
@@ -65,7 +65,7 @@ _peelfs() {
         -o | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
-            COMPREPLY=($(compgen -P "$before" -W "overlay= overlay-temp accept-source rw in-place ro allow_other threads= log-file= debug no-auto-unmount
+            COMPREPLY=($(compgen -P "$before" -W "overlay= overlay-temp accept-source accept-shared rw in-place ro allow_other threads= log-file= debug no-auto-unmount
                 fsname= max_read= nodev nosuid noexec noatime key-file= key= header= allow-reference=
                 depth= no-search no-prompt kdf-memory= kdf-iterations= kdf-seconds= run-files= identify-bytes=" -- "${cur##*,}"))
             compopt -o nospace 2>/dev/null
@@ -82,9 +82,10 @@ _peelfs() {
             map) options+=" $sources $overlay --json" ;;
             diff) options+=" $sources $overlay --json --hexdump" ;;
             commit) options+=" $sources $overlay --accept-part --drop-snapshots --grow" ;;
-            drop | revert) options+=" --overlay --accept-part" ;;
-            checkpoint) options+=" --overlay --list" ;;
-            try) options+=" $sources --commit --drop --keep" ;;
+            drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;
+            revert) options+=" --overlay --accept-shared --accept-part" ;;
+            checkpoint) options+=" --overlay --accept-shared --list" ;;
+            try) options+=" $sources --accept-shared --commit --drop --keep" ;;
             umount) options+=" --lazy --timeout" ;;
             unlock) options+=" $keys" ;;
         esac

@@ -29,7 +29,7 @@ std::vector<std::string> split_spec(std::string_view spec);
 /// @param name without dashes: "key-file", "key", "header", "allow-reference", "depth",
 /// "no-search",
 ///   "no-prompt", "kdf-memory", "kdf-iterations", "kdf-seconds", "run-files", "identify-bytes",
-///   "overlay", "overlay-temp", "accept-source"
+///   "overlay", "overlay-temp", "accept-source", "accept-shared"
 /// @return false when it is none of these
 /// @throws Error(Fault::usage) for a value that makes no sense
 bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value);

@@ -66,6 +66,8 @@ struct SourceOptions {
   std::string overlay;          ///< --overlay DIR; empty: none
   bool overlay_temp = false;    ///< --overlay-temp
   bool accept_source = false;   ///< --accept-source
+  bool accept_shared = false;   ///< --accept-shared
+  bool half_committed = false;  ///< --half-committed, of drop
   bool accept_part = false;     ///< --accept-part, of commit, drop and revert
   bool drop_snapshots = false;  ///< --drop-snapshots, of commit
   bool grow = false;            ///< --grow, of commit

@@ -51,6 +51,8 @@ Sources and keys:
   --no-prompt             never ask for a passphrase
   --overlay DIR           look through the overlays in DIR (mount: write into them)
   --accept-source         as for mount: the overlay's source is what it was, I know
+  --accept-shared         the directory of overlays, or an overlay, may belong to others
+                          or be writable for them, I know
   --kdf-memory SIZE       memory that a LUKS header may ask for (4G, at most half of the RAM)
   --kdf-iterations N      iterations that one may ask for (100000000)
   --kdf-seconds N         time that trying keys may take in all (600)
@@ -86,7 +88,7 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
                             or LUKS member, an image file); may be given again
     rw, in-place            as --rw; fstab needs in-place: mount(8) adds rw to anything
     ro                      read-only, whatever else is said; shows an overlay as it is
-    overlay=DIR, overlay-temp, accept-source   as above
+    overlay=DIR, overlay-temp, accept-source, accept-shared   as above
     allow_other             other users may read it, too
     threads=N               that serve requests, at most (twice the processors, at least 16)
     log-file=PATH           messages go there, not to syslog

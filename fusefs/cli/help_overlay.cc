@@ -59,7 +59,8 @@ Example:
   peelfs umount /mnt/p && peelfs commit --overlay changes disk.qcow2
 )";
 
-constexpr const char* kDrop = R"(peelfs drop --overlay DIR [--accept-part] [SOURCE...]
+constexpr const char* kDrop =
+    R"(peelfs drop --overlay DIR [--accept-part] [--half-committed] [SOURCE...]
 
 Removes the overlays of the sources, or all that are in DIR, with everything that was
 written to them. The sources stay as they are, since they were never written. Refused
@@ -67,6 +68,9 @@ while one is mounted, or half committed, and a part of what was written together
 mount, as with commit.
 
   --accept-part           drop these all the same
+  --half-committed        also one whose commit was interrupted: its source stays as it
+                          is, neither old nor new
+  --accept-shared         DIR or an overlay may belong to others or be writable for them
 
 Exit status: 0 removed; 2 not.
 )";
@@ -79,6 +83,7 @@ internal snapshot of each qcow2 image ('qemu-img snapshot -l' shows it). They mu
 be mounted.
 
   --list                  the checkpoints there are, oldest first of each overlay
+  --accept-shared         DIR or an overlay may belong to others or be writable for them
 
 Exit status: 0 done; 2 not, and then no overlay has a new checkpoint; where there was no
 space for it, none has changed at all.
@@ -94,6 +99,7 @@ is lost; the checkpoint stays. They must not be mounted. Refused when one that w
 written together with them is not in DIR any more.
 
   --accept-part           revert these all the same
+  --accept-shared         DIR or an overlay may belong to others or be writable for them
 
 Exit status: 0 done; 2 not (the message says which overlays are reverted, if any).
 )";

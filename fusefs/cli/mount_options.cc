@@ -29,10 +29,11 @@ constexpr std::array<std::string_view, 26> kDropped{
 constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "subtype", "helper",
                                                             "uhelper"};
 
-constexpr std::array<std::string_view, 15> kSource{
+constexpr std::array<std::string_view, 16> kSource{
     "key-file",     "key",           "header",         "depth",           "no-search",
     "no-prompt",    "kdf-memory",    "kdf-iterations", "allow-reference", "overlay",
-    "overlay-temp", "accept-source", "kdf-seconds",    "run-files",       "identify-bytes"};
+    "overlay-temp", "accept-source", "kdf-seconds",    "run-files",       "identify-bytes",
+    "accept-shared"};
 constexpr std::array<std::string_view, 11> kOwn{"ro",      "in-place", "allow_other",    "fsname",
                                                 "threads", "log-file", "debug",          "max_read",
                                                 "rw",      "writable", "no-auto-unmount"};
@@ -70,7 +71,8 @@ std::string unknown_hint(std::string_view name) {
 }
 
 Error refused(std::string_view name) {
-  if (name == "overlay" || name == "overlay-temp" || name == "accept-source") {
+  if (name == "overlay" || name == "overlay-temp" || name == "accept-source" ||
+      name == "accept-shared") {
     return usage("option '" + std::string(name) + "' takes no value");
   }
   if (name == "remount" || name == "bind" || name == "move") {

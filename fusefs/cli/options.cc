@@ -143,6 +143,8 @@ void bind_verb(Parser& parser, Command& command) {
       parser.flag("--grow", command.from.grow);
       break;
     case Verb::drop:
+      parser.flag("--half-committed", command.from.half_committed);
+      [[fallthrough]];
     case Verb::revert:
       parser.flag("--accept-part", command.from.accept_part);
       break;
@@ -177,6 +179,9 @@ void bind_options(Parser& parser, Command& command, Asked& asked) {
   }
   if (subject == Subject::sources) {
     bind_source_options(parser, command);
+  }
+  if (subject == Subject::sources || subject == Subject::overlays) {
+    parser.flag("--accept-shared", command.from.accept_shared);
   }
   if (verb == Verb::try_) return bind_try(parser, command);  // its overlay is new, and its own
   if (subject == Subject::sources) parser.flag("--accept-source", command.from.accept_source);

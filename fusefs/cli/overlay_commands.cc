@@ -15,6 +15,7 @@
 #include "host/source.h"
 #include "overlay/commit.h"
 #include "overlay/cover.h"
+#include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
@@ -33,7 +34,7 @@ struct HeldOverlay {
 };
 
 HeldOverlay hold(const std::string& path) {
-  HeldOverlay held{path, HostFile::open(path, HostFile::Access::read_write), nullptr};
+  HeldOverlay held{path, overlay::open_overlay_file(path, HostFile::Access::read_write), nullptr};
   held.image = make_file_device(held.file);
   lock_image(*held.file, ImageUse::written);
   return held;
@@ -60,18 +61,21 @@ std::vector<HeldOverlay> hold_all(const Command& command) {
       paths.push_back(path);
     }
   }
+  overlay::require_own(command.from.overlay, paths, command.from.accept_shared);
   std::vector<HeldOverlay> held;
   for (const std::string& path : paths) held.push_back(hold(path));
   return held;
 }
 
-void refuse_committing(const std::vector<HeldOverlay>& overlays) {
+/// @param more what else can be done
+void refuse_committing(const std::vector<HeldOverlay>& overlays, const std::string& more = "") {
   for (const HeldOverlay& overlay : overlays) {
     if (!overlay::is_committing(*overlay.image)) continue;
     throw Error(Fault::denied, overlay.path + " is half committed")
         .found("a commit that was interrupted: its source is neither old nor new")
         .advice("finish it: " +
-                overlay::finish_command({overlay.path}, {overlay::argument_for(overlay.path)}))
+                overlay::finish_command({overlay.path}, {overlay::argument_for(overlay.path)}) +
+                more)
         .with_errno(EBUSY);
   }
 }
@@ -176,6 +180,7 @@ overlay::CommitRequest commit_request(const SourceOptions& from, const std::stri
   request.allow_references = from.allow_references;
   request.directory = directory;
   request.accept_source = from.accept_source;
+  request.accept_shared = from.accept_shared;
   request.accept_part = from.accept_part;
   request.grow = from.grow;
   request.drop_snapshots = from.drop_snapshots;
@@ -223,7 +228,11 @@ int run_commit(const Command& command) {
 
 int run_drop(const Command& command) {
   const std::vector<HeldOverlay> overlays = hold_all(command);
-  refuse_committing(overlays);
+  if (!command.from.half_committed) {
+    refuse_committing(overlays,
+                      "; if the source is to stay as it is now, or comes from a backup, say "
+                      "--half-committed");
+  }
   // All that are there: what is gone is gone, and nothing is torn that was not before.
   if (!command.from.sources.empty()) {
     refuse_part(command, overlays, "dropped");

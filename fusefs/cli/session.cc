@@ -98,6 +98,7 @@ overlay::Request overlay_request(const Command& command) {
   overlay::Request request;
   request.directory = command.from.overlay;
   request.accept_source = command.from.accept_source;
+  request.accept_shared = command.from.accept_shared;
   if (!request.directory.empty()) request.kind = mounts ? Kind::persistent : Kind::view;
   if (command.from.overlay_temp) request.kind = Kind::temporary;
   return request;

@@ -143,6 +143,8 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
     options.overlay_temp = true;
   } else if (name == "accept-source" && value.empty()) {
     options.accept_source = true;
+  } else if (name == "accept-shared" && value.empty()) {
+    options.accept_shared = true;
   } else {
     return false;
   }

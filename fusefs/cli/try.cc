@@ -73,6 +73,7 @@ PeelRequest request_for(const Command& command, const std::string& overlays,
   PeelRequest request = peel_request(command);
   request.overlay.kind = kind;
   request.overlay.directory = overlays;
+  request.overlay.accept_shared = command.from.accept_shared;
   return request;
 }
 
@@ -158,7 +159,6 @@ bool show_changes(const Command& command, const std::string& overlays, const Tar
   return !changes.empty();
 }
 
-int attempt(const Command& command) {
 /// Said before the command runs, too, and not only when everything is done.
 void refuse_what_is_in_use(const Command& command) {
   if (command.outcome != Outcome::commit) return;
@@ -168,9 +168,10 @@ void refuse_what_is_in_use(const Command& command) {
   }
 }
 
+int attempt(const Command& command) {
   Runner runner;  // before there is any key that it could inherit
-  const Target target = find_target(command);
   refuse_what_is_in_use(command);
+  const Target target = find_target(command);
   if (target.missing != 0 && !command.quiet) {
     warn(target.name + " is one of several devices of a btrfs filesystem, of which " +
          std::to_string(target.missing) + " are in none of the sources");

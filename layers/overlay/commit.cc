@@ -10,6 +10,7 @@
 #include "overlay/commit_refusals.h"
 #include "overlay/cover.h"
 #include "overlay/set.h"
+#include "overlay/own_file.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 #include "qcow2/grow.h"
@@ -197,6 +198,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
     }
     SourceSpec spec;
     spec.path = looked.sources[i].path;
+  require_own(request.directory, paths, request.accept_shared);
     spec.name = looked.sources[i].stem;
     spec.raw = looked.sources[i].raw;
     spec.writable = true;

@@ -15,6 +15,7 @@ struct CommitRequest {
   std::vector<std::string> allow_references;
   std::string directory;
   bool accept_source = false;
+  bool accept_shared = false;   ///< others may own or write the overlays and their directory
   bool accept_part = false;     ///< some of those that were written together may be left out
   bool grow = false;            ///< make a source larger whose overlay has grown
   bool drop_snapshots = false;  ///< internal snapshots go with the overlay

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
 
@@ -89,6 +90,7 @@ void cover_for_writing(std::vector<Source>& sources, const std::string& director
                        const Request& request, std::vector<std::string>& remarks,
                        std::vector<OpenedOverlay>& opened) {
   const std::vector<std::string> paths = overlay_paths(sources, directory);
+  require_own(directory, paths, request.accept_shared);
   Made made;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     Base base = open_base(sources[i]);
@@ -109,6 +111,7 @@ void cover_for_writing(std::vector<Source>& sources, const std::string& director
 void cover_for_reading(std::vector<Source>& sources, const Request& request,
                        std::vector<std::string>& remarks) {
   const std::vector<std::string> paths = overlay_paths(sources, request.directory);
+  require_own(request.directory, paths, request.accept_shared);
   std::vector<std::string> found;
   std::vector<std::string> bare;
   for (std::size_t i = 0; i < sources.size(); ++i) {

@@ -20,6 +20,7 @@ struct Request {
   Kind kind = Kind::none;
   std::string directory;  ///< of persistent (made if only its last part is missing) and view
   bool accept_source = false;
+  bool accept_shared = false;  ///< others may own or write the directory, and what is in it
 
   bool writes() const noexcept { return kind == Kind::persistent || kind == Kind::temporary; }
 };

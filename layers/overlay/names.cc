@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "overlay/overlay.h"
+#include "overlay/own_file.h"
 #include "peelfs/shell.h"
 
 namespace peelfs::overlay {
@@ -77,7 +78,7 @@ std::string finish_command(const std::vector<std::string>& paths, std::vector<st
 }
 
 std::string argument_for(const std::string& path) {
-  const Fingerprint stored = required_fingerprint(*make_file_device(HostFile::open(path)), path);
+  const Fingerprint stored = required_fingerprint(*make_file_device(open_overlay_file(path)), path);
   Source source;
   source.path = stored.path;
   source.stem = unescaped(std::filesystem::path(path).stem().string());

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "host/file_identity.h"
 #include "host/folder.h"
 #include "host/image_lock.h"
+#include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "overlay/tables.h"
 #include "peelfs/error.h"
@@ -49,17 +51,9 @@ class ExactDisk : public BlockDevice {
 /// Looked at before it is opened for writing: whatever else lies there, a source perhaps, must not
 /// be.
 std::shared_ptr<const HostFile> open_for_looking(const std::string& path, const Source& source) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
-    throw Error(Fault::denied, path + " is a symbolic link, and an overlay is not followed")
-        .advice("name the directory that the overlay lies in");
-  }
-  auto file = HostFile::open(path);
-  if (file->is_block_device() || (file->device_number() == source.file->device_number() &&
-                                  file->inode() == source.file->inode())) {
-    throw Error(Fault::usage,
-                path + " cannot be the overlay: it is " +
-                    (file->is_block_device() ? "a block device" : "the source itself"))
+  auto file = open_overlay_file(path);
+  if (identity_of(*file) == identity_of(*source.file)) {
+    throw Error(Fault::usage, path + " cannot be the overlay: it is the source itself")
         .advice("take a directory for overlays in which no sources lie");
   }
   return file;
@@ -117,7 +111,7 @@ bool goes_on_with(const std::string& path, const Base& base, const Fingerprint& 
   if (current.format != stored.format || current.path != stored.path || !is_empty(path)) {
     return false;
   }
-  const DevicePtr disk = qcow2::open_overlay(make_file_device(HostFile::open(path)), nullptr, path);
+  const DevicePtr disk = qcow2::open_overlay(make_file_device(open_overlay_file(path)), nullptr, path);
   return disk->size() == round_up(base.disk->size(), 512);
 }
 
@@ -195,7 +189,7 @@ Fingerprint required_fingerprint(const BlockDevice& image, const std::string& pa
 
 bool has_grown(const std::string& path) {
   try {
-    const DevicePtr image = make_file_device(HostFile::open(path));
+    const DevicePtr image = make_file_device(open_overlay_file(path));
     const auto stored = stored_fingerprint(*image);
     const DevicePtr disk = qcow2::open_overlay(image, nullptr, path);
     return stored && exact_size(*disk, stored->size) > stored->size;
@@ -206,7 +200,7 @@ bool has_grown(const std::string& path) {
 
 bool has_snapshots(const std::string& path) {
   try {
-    return !qcow2::list_snapshots(*make_file_device(HostFile::open(path))).empty();
+    return !qcow2::list_snapshots(*make_file_device(open_overlay_file(path))).empty();
   } catch (const Error&) {
     return true;
   }
@@ -259,9 +253,9 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   result.file = open_for_looking(path, source);
   const Fingerprint stored = required_fingerprint(*make_file_device(result.file), path);
   if (mode != Mode::read) {
-    const ino_t inode = result.file->inode();
-    result.file = HostFile::open(path, HostFile::Access::read_write);
-    if (result.file->inode() != inode) {
+    const FileIdentity seen = identity_of(*result.file);
+    result.file = open_overlay_file(path, HostFile::Access::read_write);
+    if (identity_of(*result.file) != seen) {
       throw Error(Fault::denied, path + " was replaced while it was opened").with_errno(EAGAIN);
     }
   }
@@ -344,7 +338,7 @@ std::string source_of(const BlockDevice& image) {
 
 bool is_overlay(const std::string& path) {
   try {
-    return stored_fingerprint(*make_file_device(HostFile::open(path))).has_value();
+    return stored_fingerprint(*make_file_device(open_overlay_file(path))).has_value();
   } catch (const Error&) {
     return false;
   }

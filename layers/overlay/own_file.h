@@ -1,0 +1,25 @@
+// Whose an overlay is. Somebody else's directory may get another file under the same name at any
+// moment, and somebody else's overlay may hold what he wishes to be committed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "peelfs/host_file.h"
+
+namespace peelfs::overlay {
+
+/// Opens a file in a directory of overlays: a regular one, whose name is not followed if it is a
+/// link. Looked at before it is opened, so that no FIFO or device ever is. @throws Error
+std::shared_ptr<const HostFile> open_overlay_file(
+    const std::string& path, HostFile::Access access = HostFile::Access::read_only);
+
+/// Refuses a directory of overlays, and overlays in it, that belong to neither root nor this user
+/// or that a group or everybody may write.
+/// @param paths of the overlays; what is not there is passed over
+/// @param accept_shared the person says that it is meant so @throws Error(Fault::denied)
+void require_own(const std::string& directory, const std::vector<std::string>& paths,
+                 bool accept_shared);
+
+}  // namespace peelfs::overlay
