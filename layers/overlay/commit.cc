@@ -7,10 +7,11 @@
 
 #include "host/extend.h"
 #include "host/folder.h"
+#include "host/open_files.h"
 #include "overlay/commit_refusals.h"
 #include "overlay/cover.h"
-#include "overlay/set.h"
 #include "overlay/own_file.h"
+#include "overlay/set.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 #include "qcow2/grow.h"
@@ -149,15 +150,25 @@ Error not_as_written(const Job& job, std::uint64_t offset) {
               " is kept: look into the host's kernel log, then commit again");
 }
 
-/// Reads back what was written, from the disk and not from the host's memory, through a view of the
-/// source that knows nothing of the writing.
-void verify(const Job& job, const CommitRequest& request) {
-  ::posix_fadvise(job.source.file->descriptor(), 0, 0, POSIX_FADV_DONTNEED);
+/// The source through descriptors and tables of its own: a view that knows nothing of the writing.
+/// It takes no locks, here and on files that the source names: those of the writer keep others out,
+/// and would keep it out, too.
+Base view_for_reading(const Job& job, const CommitRequest& request) {
   Source again = job.source;
-  again.file = HostFile::open(job.source.path);
-  const Base written = open_base(again);
-  if (written.disk->size() < job.overlay.device->size())
+  again.file = open_again(*job.source.file);
+  again.references = references_for_reading(job.source, request.allow_references);
+  return open_base(again);
+}
+
+/// Reads back what was written, from the disk and not from the host's memory.
+void verify(const Job& job, const CommitRequest& request) {
+  for_each_open_file([](const HostFile& file) {
+    if (file.writable()) ::posix_fadvise(file.descriptor(), 0, 0, POSIX_FADV_DONTNEED);
+  });
+  const Base written = view_for_reading(job, request);
+  if (written.disk->size() < job.overlay.device->size()) {
     throw not_as_written(job, written.disk->size());
+  }
   Reporter reporter(request, "verifying " + printable(job.source.path), job.total());
   Buffer wanted, found;
   each_run(job.overlay, [&](std::uint64_t offset, std::uint64_t length, Part kind) {
@@ -187,6 +198,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
   OpenedSources looked = open_sources(specs, request.allow_references);
   if (!looked.failures.empty()) throw Error(looked.failures.front().error);
   const std::vector<std::string> paths = overlay_paths(looked.sources, request.directory);
+  require_own(request.directory, paths, request.accept_shared);
   std::vector<SourceSpec> wanted;
   std::vector<Chosen> chosen;
   std::vector<std::pair<const Source*, OpenedOverlay>> all_seen;
@@ -198,7 +210,6 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
     }
     SourceSpec spec;
     spec.path = looked.sources[i].path;
-  require_own(request.directory, paths, request.accept_shared);
     spec.name = looked.sources[i].stem;
     spec.raw = looked.sources[i].raw;
     spec.writable = true;
@@ -301,6 +312,9 @@ void grow(Job& job) {
 std::vector<Committed> carry_out(std::vector<Job>& jobs, const CommitRequest& request) {
   // Whoever wants to stop it now can do so with nothing written.
   Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
+  // What is needed once sources are changed must be there before: verifying must be possible.
+  for (const Job& job : jobs) view_for_reading(job, request);
+  refuse_writing_what_is_in_use();
   std::vector<std::string> paths;
   paths.reserve(jobs.size());
   for (const Job& job : jobs) paths.push_back(job.overlay.path);
