@@ -173,7 +173,7 @@ InodeTable::Owner owner_of(const MountOptions& options) {
 }
 
 /// Everything from opening the sources to the end of the mount, in the process that serves it.
-int serve(const MountOptions& options, const std::string& mountpoint,
+int serve(const MountOptions& options, const MountPoint& mountpoint,
           const std::function<std::shared_ptr<Peeling>()>& open, Readiness& readiness) {
   protect_memory();
   raise_descriptor_limit();
@@ -181,7 +181,7 @@ int serve(const MountOptions& options, const std::string& mountpoint,
   std::vector<UniqueFd> waiting;
   std::optional<UnmountWatcher> watcher;
   if (options.auto_unmount) {
-    watcher.emplace();
+    watcher.emplace(mountpoint.pinned());
   }
   open_log(options.log_file, !options.foreground, options.debug);
   announce_mount();
@@ -200,7 +200,7 @@ int serve(const MountOptions& options, const std::string& mountpoint,
   Session session(filesystem, options, mountpoint);
   announce_mount(session.device());
   if (watcher) {
-    watcher->arm(mountpoint, session.device());
+    watcher->arm(session.device());
   }
   if (!options.read_only) {
     filesystem.start_writing({[&](InodeNumber inode) { session.invalidate(inode); }, nullptr,
@@ -268,7 +268,7 @@ int wait_for_child(pid_t child, const UniqueFd& reader) {
 int run_mount(const MountOptions& options, const std::function<std::shared_ptr<Peeling>()>& open) {
   open_standard_descriptors();
   return reported([&] {
-    const std::string mountpoint = check_mount(options);
+    const MountPoint mountpoint = check_mount(options);
     if (options.foreground) {
       Readiness nobody;
       return serve(options, mountpoint, open, nobody);

@@ -8,10 +8,8 @@
 #include <array>
 #include <charconv>
 
-#include "host/mountinfo.h"
 #include "mount/process.h"
 #include "peelfs/error.h"
-#include "peelfs/shell.h"
 
 namespace peelfs {
 namespace {
@@ -76,37 +74,19 @@ void check_fusermount() {
   }
 }
 
-void check_directory(const std::string& path, const std::optional<MountEntry>& mounted) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) {
-    if (errno == ENOTCONN || errno == ECONNABORTED) {
-      throw Error::system(errno, "a mount whose process has died is still at " + printable(path))
-          .advice("free it with: " + shell_line({"fusermount3", "-u", path}));
-    }
-    throw Error::system(errno, "cannot use the mount point " + printable(path))
-        .advice("check the path and your permissions");
-  }
-  if (!S_ISDIR(status.st_mode)) {
-    throw Error(Fault::usage, "the mount point " + printable(path) + " is no directory")
-        .with_errno(ENOTDIR)
-        .found(S_ISREG(status.st_mode) ? "a regular file" : "a special file")
-        .expected("an existing directory")
-        .advice("the mount point is the last argument, behind the sources");
-  }
-  if (mounted && mounted->is_peelfs()) {
-    throw Error(Fault::denied, "there is a mount of peelfs at " + printable(path) + " already")
-        .with_errno(EBUSY)
-        .found(printable(mounted->source))
-        .advice("end it with: " + shell_line({"peelfs", "umount", path}) +
-                ", or choose another directory");
-  }
+void check_directory(const MountPoint& at) {
   const uid_t user = ::geteuid();
   if (user == 0) {
     return;
   }
-  if (::access(path.c_str(), W_OK | X_OK) != 0 ||
+  struct stat status {};
+  if (::fstat(at.directory(), &status) != 0) {
+    throw Error::system(errno, "cannot use the mount point " + printable(at.path()));
+  }
+  const std::string held = "/proc/self/fd/" + std::to_string(at.directory());
+  if (::access(held.c_str(), W_OK | X_OK) != 0 ||
       ((status.st_mode & S_ISVTX) != 0 && status.st_uid != user)) {
-    throw Error(Fault::denied, "you may not mount on " + printable(path))
+    throw Error(Fault::denied, "you may not mount on " + printable(at.path()))
         .found("it belongs to user id " + std::to_string(status.st_uid))
         .expected("a directory of your own (user id " + std::to_string(user) +
                   "), or one that you may write to")
@@ -155,13 +135,13 @@ FuseOptions fuse_options(const MountOptions& options) {
   return result;
 }
 
-std::string check_mount(const MountOptions& options) {
+MountPoint check_mount(const MountOptions& options) {
   static_cast<void>(fuse_options(options));  // for what it refuses
   check_device();
   check_fusermount();
-  const std::string path = resolve_mountpoint(options.mountpoint);
-  check_directory(path, find_mount(path));
-  return path;
+  MountPoint at(options.mountpoint);
+  check_directory(at);
+  return at;
 }
 
 }  // namespace peelfs

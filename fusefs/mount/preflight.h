@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "mount/mount.h"
+#include "mount/mount_point.h"
 
 namespace peelfs {
 
 /// Checks the options, the mount point, /dev/fuse and fusermount3.
-/// @return the mount point as an absolute path without links
+/// @return the mount point, held: what was checked is what is mounted on
 /// @throws Error
-std::string check_mount(const MountOptions& options);
+MountPoint check_mount(const MountOptions& options);
 
 struct FuseOptions {
   std::vector<std::string> list;  ///< `-o` options for libfuse, each unescaped: "ro", "fsname=..."

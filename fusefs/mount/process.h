@@ -28,6 +28,8 @@ class UniqueFd {
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
   void reset(int fd = -1) noexcept;
+  /// Hands it over. @return the descriptor
+  int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
   int fd_ = -1;

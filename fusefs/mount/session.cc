@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "host/mountinfo.h"
+#include "mount/mounter.h"
 #include "mount/operations.h"
 #include "mount/preflight.h"
 #include "mount/unmounter.h"
@@ -97,14 +98,16 @@ std::string advice_for(const std::string& output, const MountOptions& options) {
 
 }  // namespace
 
-Session::Session(Filesystem& filesystem, const MountOptions& options, std::string mountpoint)
+Session::Session(Filesystem& filesystem, const MountOptions& options, const MountPoint& mountpoint)
     : filesystem_(filesystem),
-      mountpoint_(std::move(mountpoint)),
+      mountpoint_(mountpoint),
       threads_(options.threads == 0 ? default_threads() : options.threads),
       ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  mountpoint_.check_unmoved();
   Arguments arguments;
   arguments.add("peelfs");
-  for (const std::string& option : fuse_options(options).list) {
+  const FuseOptions mount_options = fuse_options(options);
+  for (const std::string& option : mount_options.list) {
     arguments.add("-o");
     arguments.add(escape_option(option));
   }
@@ -116,19 +119,26 @@ Session::Session(Filesystem& filesystem, const MountOptions& options, std::strin
   CapturedErrors captured;
   session_ = fuse_session_new(&arguments.list, &Filesystem::operations(), sizeof(fuse_lowlevel_ops),
                               &filesystem_);
-  const bool mounted =
-      session_ != nullptr && fuse_session_mount(session_, mountpoint_.c_str()) == 0;
-  const std::string output = captured.finish();
+  std::string why;
+  bool mounted = false;
+  if (session_ != nullptr) {
+    const int connection = mount_fuse(mountpoint_, mount_options, why);
+    // libfuse takes a connection that is there already, and has nothing to do with its mount then.
+    mounted = connection >= 0 &&
+              fuse_session_mount(session_, ("/dev/fd/" + std::to_string(connection)).c_str()) == 0;
+  }
+  std::string output = captured.finish();
+  output += (output.empty() || why.empty() ? "" : "; ") + why;
   log_is_up = true;
   if (!mounted) {
     if (session_ != nullptr) {
       fuse_session_destroy(session_);
     }
-    throw Error(Fault::denied, "cannot mount on " + printable(mountpoint_))
+    throw Error(Fault::denied, "cannot mount on " + printable(mountpoint_.path()))
         .found(output.empty() ? "no reason from libfuse" : output)
         .advice(advice_for(output, options));
   }
-  if (const auto entry = find_mount(mountpoint_)) {
+  if (const auto entry = find_mount(mountpoint_.path())) {
     device_ = entry->device;
   }
 }
@@ -160,7 +170,8 @@ void Session::start() {
   while (!filesystem_.ready()) {
     pollfd ended{ended_.get(), POLLIN, 0};
     if (::poll(&ended, 1, 1) > 0 || std::chrono::steady_clock::now() > deadline) {
-      throw Error(Fault::io, "the kernel did not accept the mount at " + printable(mountpoint_))
+      throw Error(Fault::io,
+                  "the kernel did not accept the mount at " + printable(mountpoint_.path()))
           .found("the session has ended with " + std::to_string(loop_result_.load()))
           .expected("a FUSE protocol of version 7")
           .advice("see the kernel's log (dmesg)");
@@ -192,7 +203,7 @@ void Session::invalidate(InodeNumber inode) {
 
 bool Session::still_mounted() const noexcept {
   try {
-    const auto entry = find_mount(mountpoint_);
+    const auto entry = find_mount(mountpoint_.path());
     return entry && entry->device == device_;
   } catch (const std::exception&) {
     return false;
@@ -202,7 +213,7 @@ bool Session::still_mounted() const noexcept {
 void Session::detach() noexcept {
   try {
     if (still_mounted()) {
-      unmount(mountpoint_, true);
+      unmount(mountpoint_.pinned(), true);
     }
   } catch (const std::exception& error) {
     log_message(LogLevel::error, error.what());
@@ -226,16 +237,10 @@ void Session::end() noexcept {
                   "the FUSE session has ended with error " + std::to_string(-loop_result_.load()));
     }
   }
-  // libfuse unmounts by path, unless the kernel has closed the connection. After a lazy unmount
-  // something else may be mounted there by now: then the connection is only closed.
-  pollfd connection{fuse_session_fd(session_), 0, 0};
-  const bool closed = ::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0;
-  if (closed || still_mounted()) {
-    fuse_session_unmount(session_);
-  }
+  // The connection is closed first: nobody answers any more, and an unmount must not wait for that.
+  // After a lazy unmount something else may be mounted there by now, which stays.
   fuse_session_destroy(session_);
   session_ = nullptr;
-  // A connection that was aborted (/sys/fs/fuse/connections) leaves its mount behind.
   detach();
 }
 

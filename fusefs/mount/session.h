@@ -7,6 +7,7 @@
 
 #include "mount/filesystem.h"
 #include "mount/mount.h"
+#include "mount/mount_point.h"
 #include "mount/process.h"
 
 struct fuse_session;
@@ -16,8 +17,8 @@ namespace peelfs {
 class Session {
  public:
   /// Mounts. Call it before there are threads: it borrows standard error.
-  /// @param mountpoint absolute @throws Error
-  Session(Filesystem& filesystem, const MountOptions& options, std::string mountpoint);
+  /// @param mountpoint outlives it @throws Error
+  Session(Filesystem& filesystem, const MountOptions& options, const MountPoint& mountpoint);
   /// Ends it, if end() was not called.
   ~Session();
   Session(const Session&) = delete;
@@ -50,7 +51,7 @@ class Session {
   bool still_mounted() const noexcept;
 
   Filesystem& filesystem_;
-  std::string mountpoint_;
+  const MountPoint& mountpoint_;
   unsigned threads_;
   fuse_session* session_ = nullptr;
   dev_t device_ = 0;

@@ -16,14 +16,8 @@
 namespace peelfs {
 namespace {
 
-/// What the daemon tells the watcher: the device number, then the path up to the end of the
-/// message. An empty message dismisses it.
-struct Order {
-  dev_t device = 0;
-  std::string mountpoint;
-};
-
-constexpr std::size_t order_limit = sizeof(dev_t) + 4096;
+/// What the daemon tells the watcher: the mount's device number, or 0, which dismisses it.
+using Order = dev_t;
 
 bool read_whole(int fd, void* to, std::size_t size) noexcept {
   char* at = static_cast<char*>(to);
@@ -57,32 +51,24 @@ bool write_whole(int fd, const void* from, std::size_t size) noexcept {
   return true;
 }
 
-[[noreturn]] void watch(int orders) {
+[[noreturn]] void watch(int orders, const PinnedName& at) {
   // A name of its own, so that `killall -9 peelfs` does not end the watcher with the watched.
   ::prctl(PR_SET_NAME, "fuse-unmounter", 0, 0, 0);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) {
     std::signal(signal, SIG_IGN);
   }
-  Order order;
+  Order device = 0;
+  Order order = 0;
   bool dismissed = false;
-  std::uint32_t size = 0;
-  while (!dismissed && read_whole(orders, &size, sizeof(size))) {
-    if (size < sizeof(dev_t) || size > order_limit) {
-      dismissed = true;
-      break;
-    }
-    std::vector<char> message(size);
-    if (!read_whole(orders, message.data(), size)) {
-      break;
-    }
-    std::memcpy(&order.device, message.data(), sizeof(dev_t));
-    order.mountpoint.assign(message.begin() + sizeof(dev_t), message.end());
+  while (!dismissed && read_whole(orders, &order, sizeof(order))) {
+    device = order;
+    dismissed = order == 0;
   }
-  if (!dismissed && !order.mountpoint.empty()) {
+  if (!dismissed && device != 0) {
     try {
-      const auto mounted = find_mount(order.mountpoint);
-      if (mounted && mounted->device == order.device) {
-        unmount(order.mountpoint, true);
+      const auto mounted = find_mount(at.path);
+      if (mounted && mounted->device == device) {
+        unmount(at, true);
       }
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): nobody is left to be told
     }
@@ -91,6 +77,17 @@ bool write_whole(int fd, const void* from, std::size_t size) noexcept {
 }
 
 }  // namespace
+
+void unmount(const PinnedName& at, bool lazy) {
+  if (::geteuid() != 0) {
+    unmount(at.path, lazy);
+    return;
+  }
+  const std::string target = "/proc/self/fd/" + std::to_string(at.parent) + "/" + at.name;
+  if (::umount2(target.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) != 0) {
+    throw Error::system(errno, "cannot unmount " + printable(at.path));
+  }
+}
 
 void unmount(const std::string& mountpoint, bool lazy) {
   const std::string what = "cannot unmount " + printable(mountpoint);
@@ -123,7 +120,7 @@ void unmount(const std::string& mountpoint, bool lazy) {
       .found(result.output);
 }
 
-UnmountWatcher::UnmountWatcher() {
+UnmountWatcher::UnmountWatcher(const PinnedName& at) {
   Pipe pipe = make_pipe();
   watcher_ = ::fork();
   if (watcher_ < 0) {
@@ -133,15 +130,20 @@ UnmountWatcher::UnmountWatcher() {
     ::setsid();
     // Whatever else this process holds (the pipe that the person's shell waits on, a terminal)
     // would be kept open for as long as the mount lives.
-    const int orders = ::dup2(pipe.reader.get(), STDERR_FILENO + 1);
+    constexpr int first = STDERR_FILENO + 1;
+    const int orders = ::fcntl(pipe.reader.get(), F_DUPFD, first + 2);
+    const int parent = ::fcntl(at.parent, F_DUPFD, first + 2);
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, STDIN_FILENO);
     ::dup2(null, STDOUT_FILENO);
     ::dup2(null, STDERR_FILENO);
-    if (orders < 0 || ::close_range(STDERR_FILENO + 2, ~0U, 0) != 0 || ::chdir("/") != 0) {
+    if (::dup2(orders, first) < 0 || ::dup2(parent, first + 1) < 0 ||
+        ::close_range(first + 2, ~0U, 0) != 0 || ::chdir("/") != 0) {
       ::_exit(1);
     }
-    watch(orders);
+    PinnedName here = at;
+    here.parent = first + 1;
+    watch(first, here);
   }
   to_watcher_ = std::move(pipe.writer);
 }
@@ -150,20 +152,15 @@ UnmountWatcher::~UnmountWatcher() {
   dismiss();
 }
 
-void UnmountWatcher::arm(const std::string& mountpoint, dev_t device) {
-  std::vector<char> message(sizeof(std::uint32_t) + sizeof(dev_t));
-  const auto size = static_cast<std::uint32_t>(sizeof(dev_t) + mountpoint.size());
-  std::memcpy(message.data(), &size, sizeof(size));
-  std::memcpy(message.data() + sizeof(size), &device, sizeof(device));
-  message.insert(message.end(), mountpoint.begin(), mountpoint.end());
-  write_whole(to_watcher_.get(), message.data(), message.size());
+void UnmountWatcher::arm(dev_t device) {
+  write_whole(to_watcher_.get(), &device, sizeof(device));
 }
 
 void UnmountWatcher::dismiss() noexcept {
   if (watcher_ < 0) {
     return;
   }
-  const std::uint32_t nothing = 0;
+  const Order nothing = 0;
   write_whole(to_watcher_.get(), &nothing, sizeof(nothing));
   to_watcher_.reset();
   while (::waitpid(watcher_, nullptr, 0) < 0 && errno == EINTR) {

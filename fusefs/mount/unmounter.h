@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "mount/mount_point.h"
 #include "mount/process.h"
 
 namespace peelfs {
@@ -12,6 +13,9 @@ namespace peelfs {
 /// Unmounts: as root by umount2(2), otherwise by fusermount3.
 /// @throws Error: io with EBUSY when it is in use; denied when it is somebody else's
 void unmount(const std::string& mountpoint, bool lazy);
+/// The same in a directory that is held, whatever its path leads to by now (root; fusermount3 takes
+/// paths only, and looks that it is the user's own mount).
+void unmount(const PinnedName& at, bool lazy);
 
 /// Frees the mount point when this process dies without having done so (SIGKILL, a crash): the
 /// kernel would leave a mount that answers "Transport endpoint is not connected". A process of its
@@ -20,16 +24,16 @@ void unmount(const std::string& mountpoint, bool lazy);
 class UnmountWatcher {
  public:
   /// Forks. Call it before there are threads, open sources or keys.
-  /// @throws Error
-  UnmountWatcher();
+  /// @param at what is to be unmounted @throws Error
+  explicit UnmountWatcher(const PinnedName& at);
   /// Lets the watcher go without unmounting.
   ~UnmountWatcher();
   UnmountWatcher(const UnmountWatcher&) = delete;
   UnmountWatcher& operator=(const UnmountWatcher&) = delete;
 
-  /// From here on the watcher unmounts `mountpoint` if this process ends, and if it still is the
-  /// mount with that device number.
-  void arm(const std::string& mountpoint, dev_t device);
+  /// From here on the watcher unmounts if this process ends, and if it still is the mount with that
+  /// device number.
+  void arm(dev_t device);
 
   /// The mount is gone: the watcher has nothing left to do, and has ended when this returns.
   void dismiss() noexcept;
