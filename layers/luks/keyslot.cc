@@ -1,6 +1,7 @@
 #include "luks/keyslot.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -76,6 +77,18 @@ std::string cost_refusal(const crypt_pbkdf_type& kdf, std::uint64_t before, cons
   return "";
 }
 
+/// A cipher that libcryptsetup decrypts keyslots with itself, by OpenSSL. With any other name, and
+/// with any other length of key, it turns to the kernel: AF_ALG, then a loop device on the header
+/// and device-mapper upon it. tests/cli/kernel_crypto_test.cc shows that it does not.
+struct OwnCipher {
+  std::string_view begins;
+  std::array<std::size_t, 3> key_bytes;
+};
+constexpr std::array by_libcryptsetup{
+    OwnCipher{"aes-xts-", {32, 64}},
+    OwnCipher{"aes-cbc-", {16, 24, 32}},
+};
+
 /// Why the slot's own encryption cannot be undone, or nothing.
 std::string cipher_refusal(const char* cipher, std::size_t key_bytes) {
   if (cipher == nullptr) return "its encryption is not named";
@@ -84,11 +97,17 @@ std::string cipher_refusal(const char* cipher, std::size_t key_bytes) {
     return "its key of " + std::to_string(key_bytes) + " bytes is out of range (at most " +
            std::to_string(greatest_key) + ")";
   }
-  // Anything else makes libcryptsetup turn to the kernel's device-mapper, which needs root.
-  const bool by_libcryptsetup = name.rfind("aes-xts-", 0) == 0 || name.rfind("aes-cbc-", 0) == 0;
-  if (!by_libcryptsetup) {
+  const auto* mode =
+      std::find_if(by_libcryptsetup.begin(), by_libcryptsetup.end(),
+                   [&](const OwnCipher& own) { return name.starts_with(own.begins); });
+  if (mode == by_libcryptsetup.end()) {
     return "cipher " + name +
            " of the keyslot cannot be decrypted yet; it comes in a later release";
+  }
+  const auto& sizes = mode->key_bytes;
+  if (std::find(sizes.begin(), sizes.end(), key_bytes) == sizes.end()) {
+    return "cipher " + name + " of the keyslot with a key of " + std::to_string(key_bytes * 8) +
+           " bits cannot be decrypted yet; it comes in a later release";
   }
   try {
     (void)parse_cipher_spec(name, key_bytes);
@@ -130,6 +149,13 @@ Keyslot survey_slot(CryptContext& context, int number, const std::string& type,
     return slot;
   }
   slot.refusal = cipher_refusal(cipher, key_bytes);
+  // LUKS1 stores the name in two fields, and libcryptsetup takes each as it is: "aes-xts" and
+  // "plain64" make the same name as "aes" and "xts-plain64", but no cipher that it has.
+  const char* const first = type == "luks1" ? crypt_get_cipher(context.get()) : "";
+  if (slot.refusal.empty() &&
+      (first == nullptr || std::string_view(first).find('-') != std::string_view::npos)) {
+    slot.refusal = "its cipher " + printable(cipher) + " is not divided into name and mode";
+  }
   const int stored = crypt_keyslot_get_key_size(context.get(), number);
   if (slot.refusal.empty() && (stored <= 0 || static_cast<std::size_t>(stored) > greatest_key)) {
     slot.refusal = "its volume key of " + std::to_string(stored) + " bytes is out of range (1 to " +

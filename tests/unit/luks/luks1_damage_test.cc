@@ -94,8 +94,25 @@ TEST_F(Luks1Damage, KeyBytes) {
                          "damaged: LUKS1 header: key-bytes is out of range (found " +
                              std::to_string(number) + ", expected 1 to 512)"));
   }
-  EXPECT_TRUE(contains(with_be32(key_bytes, 48), "locked: the key given does not open it"));
+  EXPECT_TRUE(contains(with_be32(key_bytes, 32), "locked: the key given does not open it"));
+  // libcryptsetup would turn to the kernel.
+  EXPECT_TRUE(contains(with_be32(key_bytes, 48),
+                       "unsupported: keyslot 0 is not tried: cipher aes-xts-plain64 of the keyslot "
+                       "with a key of 384 bits cannot be decrypted yet"));
   EXPECT_TRUE(contains(with_be32(key_bytes, 40), "aes with a key of 160 bits is not known"));
+}
+
+TEST_F(Luks1Damage, ANameThatIsDividedElsewhere) {
+  for (const auto& [name, mode] :
+       {std::pair("aes-xts", "plain64"), std::pair("aes-cbc", "essiv:sha256")}) {
+    EXPECT_TRUE(contains(reason_with([&, name = name, mode = mode](Buffer& disk) {
+                           put_text(disk, cipher_name, name);
+                           put_text(disk, cipher_mode, mode);
+                           put_be(disk, key_bytes, 32, 4);
+                         }),
+                         "is not divided into name and mode"))
+        << name;
+  }
 }
 
 TEST_F(Luks1Damage, PayloadOffset) {
