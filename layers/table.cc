@@ -14,7 +14,7 @@ namespace peelfs {
 std::span<const Layer> layer_table() {
   static const std::array<Layer, 7> table{{
       // Magic numbers at offset 0, which nothing else may share.
-      {"qcow2", &qcow2_probe, &qcow2_open, true},
+      {"qcow2", &qcow2_probe, &qcow2_open, true, &qcow2_parts},
       // Before everything that a RAID member with its superblock at the end would look like.
       {"foreign", &foreign_probe, &foreign_open, false},
       {"luks", &luks_probe, &luks_open, false},

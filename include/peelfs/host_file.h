@@ -18,16 +18,28 @@ namespace peelfs {
 
 class FileMapping;
 
+/// What a file of the host is, whatever it is called: two names are one file if these are the same.
+struct FileId {
+  dev_t device = 0;  ///< st_dev; st_rdev of a block device
+  ino_t inode = 0;   ///< 0 of a block device
+  auto operator<=>(const FileId&) const = default;
+};
+
 /// Thread-safe. What was opened read-only has a descriptor that cannot write, whatever is called.
 class HostFile {
  public:
   enum class Access : std::uint8_t { read_only, read_write };
 
   /// Opens a regular file or block device: O_RDONLY, with O_NOATIME where the host allows it, or
-  /// O_RDWR, a block device O_EXCL then.
+  /// O_RDWR, a block device O_EXCL then. Anything else is left alone: it is looked at before it is
+  /// opened, so that no FIFO's writer and no driver notices.
   /// @throws Error: missing, denied, or usage when it is something else (a directory, a FIFO)
   static std::shared_ptr<const HostFile> open(const std::string& path,
                                               Access access = Access::read_only);
+  /// The same for what an O_PATH descriptor stands for (which stays the caller's), whatever its
+  /// name leads to by now. @param path for messages
+  static std::shared_ptr<const HostFile> open_pinned(int pin, const std::string& path,
+                                                     Access access = Access::read_only);
   /// Makes a new, empty file, read-write, for its owner only.
   /// @throws Error with EEXIST when there is one
   static std::shared_ptr<const HostFile> create(const std::string& path);
@@ -47,6 +59,7 @@ class HostFile {
   std::uint32_t sector_size() const noexcept { return sector_size_; }
   /// For messages; printable.
   const std::string& path() const noexcept { return path_; }
+  FileId id() const noexcept { return {device_, inode_}; }
   dev_t device_number() const noexcept { return device_; }  ///< st_rdev of a block device
   ino_t inode() const noexcept { return inode_; }           ///< 0 of a block device
   bool updates_atime() const noexcept { return updates_atime_; }

@@ -14,6 +14,7 @@
 
 #include "peelfs/block_device.h"
 #include "peelfs/error.h"
+#include "peelfs/host_file.h"
 #include "peelfs/keys.h"
 
 namespace peelfs {
@@ -38,15 +39,29 @@ class References {
     DevicePtr device;
     /// The same rules seen from that file's directory, for the next link of a backing chain.
     std::shared_ptr<const References> references;
-    std::string name;  ///< for messages
+    std::string name;  ///< for messages; of a host file its path
+    /// The file of the host that it is; null: it lies in a guest's filesystem.
+    std::shared_ptr<const HostFile> file = {};
   };
   virtual ~References() = default;
+  /// Opens a backing file, for reading.
   /// @throws Error(Fault::denied) when the rules forbid it, Error(Fault::missing) when it is not
   /// there
   virtual Found open(std::string_view name) const = 0;
-  /// The same for a part of the image itself (its external data file), which is written where the
-  /// image is: writable if the person named the image's source for writing.
-  virtual Found open_part(std::string_view name) const { return open(name); }
+  /// Opens a part of the image itself (its external data file), which is written where the image
+  /// is.
+  /// @param writing the image is written: so is its part, if the person named that, too. Otherwise
+  /// the device is read-only, and BlockDevice::read_only_reason() says what to do
+  virtual Found open_part(std::string_view name, bool /*writing*/) const { return open(name); }
+  /// Which file of the host a part is, if the person named it. Nothing is opened for it.
+  virtual std::optional<FileId> named_part(std::string_view /*name*/) const { return std::nullopt; }
+};
+
+/// A file of the host, besides its source, that bytes of a disk come from.
+struct HostPart {
+  std::string role;  ///< "data-file", "backing-file"
+  std::string path;  ///< raw
+  std::shared_ptr<const HostFile> file;
 };
 
 /// "This is mine", as a layer's probe says it. Text is raw, as on the disk.
@@ -136,6 +151,8 @@ struct Inner {
   /// Of a snapshot: when it was taken. What lies in it is never put together with what is of
   /// another moment.
   std::optional<Moment> moment = std::nullopt;
+  /// Files of the host that an image names and its bytes come from, in the order of the chain.
+  std::vector<HostPart> host_parts = {};
 };
 
 /// What an open found.
@@ -176,6 +193,9 @@ struct Layer {
   Opened (*open)(const OpenInput&);
   /// An image format: it unpacks a file into a disk, which takes the file's place in the tree.
   bool image_format = false;
+  /// Of an image format: the names of the files that hold bytes of the image itself (an external
+  /// data file), and so are no disks of their own. Reads no more than a probe. @throws Error
+  std::vector<std::string> (*parts)(const BlockDevice& file) = nullptr;
 };
 
 /// The ordered table; where the order matters a comment in table.cc says why.

@@ -7,8 +7,8 @@
 
 #include "ext/directory.h"
 #include "ext/file_device.h"
-#include "ext/image_magic.h"
 #include "ext/references.h"
+#include "host/image_magic.h"
 #include "host/source.h"
 #include "peelfs/budget.h"
 #include "peelfs/devices.h"

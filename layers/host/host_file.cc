@@ -66,6 +66,7 @@ std::string what_it_is(mode_t mode) {
   if (S_ISCHR(mode)) return "a character device";
   if (S_ISFIFO(mode)) return "a FIFO";
   if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISLNK(mode)) return "a symbolic link";
   return "neither a file nor a block device";
 }
 
@@ -109,45 +110,44 @@ class Dirtied {
   std::atomic<bool>& mark_;
 };
 
-/// O_NONBLOCK: opening a FIFO by mistake must not hang. It means nothing for what we accept.
+/// O_NONBLOCK: the open of a block device must not wait for its medium.
 constexpr int common_flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
-Error cannot_write(const std::string& path, int error_number) {
-  Error error = Error::system(error_number, "cannot open " + path + " for writing");
-  if (error_number == EBUSY) {
+/// A descriptor that opens nothing: what it stands for can be looked at before it is opened.
+class Pin {
+ public:
+  explicit Pin(const std::string& path) : fd_(::open(path.c_str(), O_PATH | O_CLOEXEC)) {
+    if (fd_ < 0) throw Error::system(errno, "cannot open " + path);
+  }
+  ~Pin() { ::close(fd_); }
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+  int descriptor() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Error cannot_open(int error_number, const std::string& path, bool writing, bool block) {
+  Error error =
+      Error::system(error_number, "cannot open " + path + (writing ? " for writing" : ""));
+  if (writing && error_number == EBUSY) {
     return std::move(error).advice(
         "it is mounted, or a device of the host lies on it; this shows which: " +
         shell_line({"lsblk", path}));
   }
-  if (error_number == EACCES || error_number == EPERM || error_number == EROFS) {
+  if (error_number == ENOENT && !block) {
+    return std::move(error).advice("see that /proc is mounted");
+  }
+  if (writing && (error_number == EACCES || error_number == EPERM || error_number == EROFS)) {
     return std::move(error).advice(
         "leave out 'rw' to look without writing, or try changes in an overlay (--overlay DIR)");
   }
-  return error;
-}
-
-/// Pinned first: what was asked about is what is opened, whatever its name means by then.
-int open_for_writing(const std::string& path) {
-  const int pinned = ::open(path.c_str(), O_PATH | O_CLOEXEC);
-  if (pinned < 0) throw cannot_write(path, errno);
-  try {
-    if (const auto identity = identity_of(pinned)) refuse_in_use(*identity, path);
-    struct stat status {};
-    if (::fstat(pinned, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
-      throw no_image(path, status.st_mode);
-    }
-    // O_EXCL without O_CREAT means "nobody else has it claimed" for a block device, and nothing is
-    // promised for a file.
-    const bool block = S_ISBLK(status.st_mode);
-    const std::string again = "/proc/self/fd/" + std::to_string(pinned);
-    const int fd = ::open(again.c_str(), O_RDWR | common_flags | (block ? O_EXCL : 0));
-    if (fd < 0) throw cannot_write(path, errno);
-    ::close(pinned);
-    return fd;
-  } catch (const Error&) {
-    ::close(pinned);
-    throw;
+  if (error_number == EACCES || error_number == EPERM) {
+    return std::move(error).advice("peelfs needs only read permission; who has it is shown by: " +
+                                   shell_line({"ls", "-l", path}));
   }
+  return error;
 }
 
 }  // namespace
@@ -159,21 +159,35 @@ std::shared_ptr<const HostFile> HostFile::create(const std::string& path) {
 }
 
 std::shared_ptr<const HostFile> HostFile::open(const std::string& path, Access access) {
-  if (access == Access::read_write) return adopt(open_for_writing(path), path);
-  constexpr int flags = O_RDONLY | common_flags;
-  // O_NOATIME is the owner's and root's privilege.
-  int fd = ::open(path.c_str(), flags | O_NOATIME);
-  if (fd < 0 && errno == EPERM) fd = ::open(path.c_str(), flags);
-  if (fd < 0) {
-    const int error_number = errno;
-    Error error = Error::system(error_number, "cannot open " + path);
-    if (error_number == EACCES || error_number == EPERM) {
-      throw std::move(error).advice("peelfs needs only read permission; who has it is shown by: " +
-                                    shell_line({"ls", "-l", path}));
-    }
-    throw error;
+  return open_pinned(Pin(path).descriptor(), path, access);
+}
+
+std::shared_ptr<const HostFile> HostFile::open_pinned(int pin, const std::string& path,
+                                                      Access access) {
+  struct stat status {};
+  if (fstat(pin, &status) != 0) throw Error::system(errno, "cannot examine " + path);
+  const bool block = S_ISBLK(status.st_mode);
+  if (!block && !S_ISREG(status.st_mode)) {
+    throw no_image(path, status.st_mode);
   }
-  return adopt(fd, path);
+  const bool writing = access == Access::read_write;
+  // What is asked about is what is opened, whatever its name means by then.
+  if (writing) {
+    if (const auto identity = identity_of(pin)) refuse_in_use(*identity, path);
+  }
+  // O_EXCL without O_CREAT means "nobody else has it claimed" for a block device, and nothing is
+  // promised for a file. O_NOATIME is the owner's and root's privilege.
+  const int flags = writing ? O_RDWR | (block ? O_EXCL : 0) : O_RDONLY | O_NOATIME;
+  const std::string link = "/proc/self/fd/" + std::to_string(pin);
+  int fd = ::open(link.c_str(), flags | common_flags);
+  if (fd < 0 && errno == EPERM && !writing) fd = ::open(link.c_str(), O_RDONLY | common_flags);
+  if (fd < 0) throw cannot_open(errno, path, writing, block);
+  auto file = adopt(fd, path);
+  const FileId expected = block ? FileId{status.st_rdev, 0} : FileId{status.st_dev, status.st_ino};
+  if (file->id() != expected || file->is_block_device() != block) {
+    throw Error(Fault::denied, path + " was replaced while it was opened").with_errno(EAGAIN);
+  }
+  return file;
 }
 
 std::shared_ptr<const HostFile> open_again(const HostFile& file) {

@@ -1,183 +1,289 @@
 // What an image on the host may name besides itself: design section 6.
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <cstdlib>
+//
+// A name is taken apart before anything is touched. What lies beneath the folder of the source, on
+// the same filesystem and without links on the way, is found without being opened; only a regular
+// file that looks like an image is opened then. Everything else needs a person who named it.
 #include <filesystem>
 
+#include "host/consent.h"
 #include "host/image_lock.h"
+#include "host/image_magic.h"
+#include "host/pinned.h"
+#include "host/reference_name.h"
 #include "host/source.h"
+#include "peelfs/devices.h"
+#include "peelfs/shell.h"
 
 namespace peelfs {
 
 namespace {
 
-/// The directory that the source lies in, held open: what its name means later does not matter.
-class Root {
- public:
-  explicit Root(const std::string& directory) {
-    if (directory.empty()) return;
-    fd_ = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    std::error_code ignored;
-    path_ = std::filesystem::canonical(directory, ignored);
-  }
-  ~Root() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Root(const Root&) = delete;
-  Root& operator=(const Root&) = delete;
+namespace fs = std::filesystem;
 
-  bool usable() const { return fd_ >= 0; }
-  const std::filesystem::path& path() const { return path_; }
-
-  /// @return a descriptor, or -1 with errno
-  int open_beneath(const std::string& relative, bool write) const {
-    open_how how{};
-    how.flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOATIME;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    long fd = syscall(SYS_openat2, fd_, relative.c_str(), &how, sizeof how);
-    if (fd < 0 && errno == EPERM) {
-      how.flags &= ~static_cast<std::uint64_t>(O_NOATIME);
-      fd = syscall(SYS_openat2, fd_, relative.c_str(), &how, sizeof how);
-    }
-    return static_cast<int>(fd);
-  }
-
- private:
-  int fd_ = -1;
-  std::filesystem::path path_;
-};
-
+/// What holds for a source and every image of its chain.
 struct Rules {
-  Root root;
-  std::vector<std::filesystem::path> allowed;  ///< canonical
+  std::optional<Folder> root;  ///< the folder of the source; none for a block device
+  fs::path root_typed;         ///< the same as a person named it; may be empty
+  std::shared_ptr<const Consent> consent;
   bool relied_on = false;
-  bool writable = false;  ///< the source is: so are the parts of its images
-  explicit Rules(const std::string& directory) : root(directory) {}
 };
 
-bool lies_beneath(const std::filesystem::path& path, const std::filesystem::path& directory) {
-  const std::filesystem::path relative = path.lexically_relative(directory);
-  return !relative.empty() && *relative.begin() != ".." && !relative.is_absolute();
-}
+/// A file that was found, not opened.
+struct Target {
+  std::optional<Pinned> pin;  ///< none: it is `held`, which somebody else keeps
+  int held = -1;
+  fs::path path;       ///< absolute
+  fs::path directory;  ///< where its own references count from: absolute, without links
+  FileId id;
+  const Consent::NamedSource* source = nullptr;  ///< it is one
+  bool allowed = false;                          ///< by --allow-reference
+
+  int descriptor() const { return pin ? pin->descriptor() : held; }
+};
 
 class HostReferences : public References {
  public:
-  HostReferences(std::shared_ptr<const Rules> rules, std::filesystem::path subdirectory)
-      : rules_(std::move(rules)), subdirectory_(std::move(subdirectory)) {}
+  HostReferences(std::shared_ptr<const Rules> rules, fs::path directory)
+      : rules_(std::move(rules)), directory_(std::move(directory)) {}
 
-  Found open(std::string_view name) const override { return open(name, false); }
-  Found open_part(std::string_view name) const override { return open(name, rules_->writable); }
+  Found open(std::string_view name) const override {
+    const Target target = locate(name);
+    auto file = open_read_only(target);
+    if (rules_->relied_on) lock_image(*file, ImageUse::relied_on);
+    return found(target, std::move(file));
+  }
+
+  Found open_part(std::string_view name, bool writing) const override {
+    const Target target = locate(name);
+    if (writing && !consented(target)) return open_unnamed(target);
+    if (writing) return found(target, open_writable(target));
+    auto file = open_read_only(target);
+    // Who writes it through this process already holds the stronger lock.
+    const bool ours = (target.source != nullptr && target.source->file->writable()) ||
+                      rules_->consent->written_part(target.id) != nullptr;
+    if (rules_->relied_on && !ours) lock_image(*file, ImageUse::relied_on);
+    return found(target, std::move(file));
+  }
+
+  std::optional<FileId> named_part(std::string_view name) const override {
+    const Target target = locate(name);
+    if (!consented(target)) return std::nullopt;
+    return target.id;
+  }
 
  private:
-  Found open(std::string_view name, bool write) const {
-    if (name.empty() || name.find('\0') != std::string_view::npos) {
-      throw Error(Fault::damaged, "the image names a file without a valid name");
-    }
-    const std::filesystem::path named(name);
-    if (auto found = open_allowed(named, write)) return std::move(*found);
-    if (!rules_->root.usable()) {
-      throw refused(named, "an image on a block device may name no host file");
-    }
-    std::filesystem::path relative = subdirectory_ / named;
-    if (named.is_absolute()) {
-      // qemu-img writes absolute names often; they are fine where the relative name would be.
-      std::error_code ignored;
-      const auto directory = std::filesystem::canonical(named.parent_path(), ignored);
-      relative = (directory / named.filename()).lexically_relative(rules_->root.path());
-      if (directory.empty() || relative.empty() || *relative.begin() == "..") {
-        throw refused(named, "it does not lie beneath the directory of the source, " +
-                                 rules_->root.path().string());
-      }
-    }
-    const int fd = rules_->root.open_beneath(relative.string(), write);
-    if (fd < 0) {
-      const int error_number = errno;
-      if (error_number == EXDEV || error_number == ELOOP) {
-        throw refused(
-            named, "it leads out of the directory of the source, " + rules_->root.path().string());
-      }
-      throw Error::system(error_number, "cannot open " + (rules_->root.path() / relative).string() +
-                                            ", which the image names");
-    }
-    return accept(fd, rules_->root.path() / relative, relative.parent_path());
-  }
-
-  static Error refused(const std::filesystem::path& name, const std::string& why) {
+  Error refused(const fs::path& path, const std::string& why) const {
     return Error(Fault::denied,
-                 "the image names the file " + name.string() + "; refused, because " + why)
-        .advice("if you trust the image, allow it with --allow-reference PATH");
+                 "the image names the file " + path.string() + "; refused, because " + why)
+        .advice("if you trust the image, allow it: " +
+                shell_line({"--allow-reference", path.string()}));
   }
 
-  /// What the person allowed by name: the file itself, or a directory above it.
-  std::optional<Found> open_allowed(const std::filesystem::path& named, bool write) const {
-    if (rules_->allowed.empty()) return std::nullopt;
-    std::error_code failed;
-    const auto path = std::filesystem::canonical(
-        named.is_absolute() ? named : rules_->root.path() / subdirectory_ / named, failed);
-    if (failed) return std::nullopt;
-    for (const std::filesystem::path& allowed : rules_->allowed) {
-      if (path != allowed && !lies_beneath(path, allowed)) continue;
-      const auto file =
-          HostFile::open(path, write ? HostFile::Access::read_write : HostFile::Access::read_only);
-      lock(*file);
-      // Its own references count from where it lies.
-      auto rules = std::make_shared<Rules>(path.parent_path().string());
-      rules->allowed = rules_->allowed;
-      rules->relied_on = rules_->relied_on;
-      rules->writable = rules_->writable;
-      return Found{make_file_device(file), std::make_shared<HostReferences>(std::move(rules), ""),
-                   path.string()};
+  Target locate(std::string_view name) const {
+    const ReferenceName named = parse_reference(name, directory_);
+    check_detours(named);
+    Obstacle obstacle;
+    std::optional<Target> target = find_named(named.path, obstacle);
+    if (!target) target.emplace(find_beside(named.path, obstacle));
+    target->source = rules_->consent->source(target->id);
+    target->allowed = target->allowed || rules_->consent->allows(target->id);
+    return *std::move(target);
+  }
+
+  /// "link/../x" is not x.
+  void check_detours(const ReferenceName& named) const {
+    for (const fs::path& detour : named.detours) {
+      if (!is_plain_directory(detour)) {
+        throw refused(named.path, "its name goes through " + detour.string() +
+                                      " and back, which cannot be followed safely");
+      }
+    }
+  }
+
+  bool is_plain_directory(const fs::path& path) const {
+    // What stands in a path without links is none.
+    if (path == directory_ || !path_beneath(directory_, path).empty()) return true;
+    const auto beneath = [&](const Folder& folder) {
+      const fs::path relative = path_beneath(path, folder.path());
+      Obstacle ignored;
+      const auto found = relative.empty() ? std::nullopt : folder.find(relative, ignored);
+      return found && found->is_directory();
+    };
+    if (rules_->root && beneath(*rules_->root)) return true;
+    const auto folders = rules_->consent->folders();
+    return std::any_of(folders.begin(), folders.end(),
+                       [&](const Consent::AllowedFolder& one) { return beneath(one.folder); });
+  }
+
+  /// What a person named: by --allow-reference, or as a source.
+  std::optional<Target> find_named(const fs::path& path, Obstacle& obstacle) const {
+    for (const Consent::AllowedFile& file : rules_->consent->files()) {
+      if (!file.path.is(path)) continue;
+      if (!file.pin.is_file() && !file.pin.is_block_device()) {
+        throw refused_kind(path, file.pin);
+      }
+      Target target;
+      target.held = file.pin.descriptor();
+      target.path = path;
+      target.directory = file.path.directory();
+      target.id = file.pin.id();
+      target.allowed = true;
+      return target;
+    }
+    for (const Consent::AllowedFolder& folder : rules_->consent->folders()) {
+      for (const fs::path& form : folder.path.forms()) {
+        const fs::path relative = path_beneath(path, form);
+        if (relative.empty()) continue;
+        auto target = find_beneath(folder.folder, relative, obstacle);
+        if (!target) continue;
+        target->allowed = true;
+        return target;
+      }
+    }
+    if (const Consent::NamedSource* source = rules_->consent->source(path)) {
+      Target target;
+      target.held = source->file->descriptor();
+      target.path = path;
+      target.directory = source->path.directory();
+      target.id = source->file->id();
+      return target;
     }
     return std::nullopt;
   }
 
-  void lock(const HostFile& file) const {
-    if (file.writable()) {
-      lock_image(file, ImageUse::written);
-    } else if (rules_->relied_on) {
-      lock_image(file, ImageUse::relied_on);
-    }
+  std::optional<Target> find_beneath(const Folder& folder, const fs::path& relative,
+                                     Obstacle& obstacle) const {
+    auto pin = folder.find(relative, obstacle);
+    if (!pin) return std::nullopt;
+    const fs::path path = folder.path() / relative;
+    if (!pin->is_file()) throw refused_kind(path, *pin);
+    Target target;
+    target.path = path;
+    target.directory = path.parent_path();
+    target.id = pin->id();
+    target.pin.emplace(*std::move(pin));
+    return target;
   }
 
-  Found accept(int fd, const std::filesystem::path& path,
-               std::filesystem::path subdirectory) const {
-    struct stat status {};
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-      ::close(fd);
-      throw Error(Fault::denied, "the image names " + path.string() + ", which is no regular file")
-          .advice("if you trust the image, allow it with --allow-reference PATH");
+  Error refused_kind(const fs::path& path, const Pinned& pin) const {
+    return Error(Fault::denied,
+                 "the image names " + path.string() + ", which is " + pin.what_it_is())
+        .expected("a regular file")
+        .advice(pin.is_block_device() ? "if you trust the image, allow it: " +
+                                            shell_line({"--allow-reference", path.string()})
+                                      : "an image that names such a thing is not to be trusted");
+  }
+
+  /// What lies beneath the folder of the source, and looks like an image.
+  /// @param obstacle what was in the way beneath a folder that a person named
+  Target find_beside(const fs::path& path, Obstacle obstacle) const {
+    fs::path relative = rules_->root ? path_beneath(path, rules_->root->path()) : fs::path();
+    // qemu-img writes absolute names often; they are fine where the relative name would be.
+    if (relative.empty()) relative = path_beneath(path, rules_->root_typed);
+    if (relative.empty() && obstacle.error_number == 0) {
+      if (!obstacle.why.empty()) throw refused(path, obstacle.why);
+      throw refused(path, rules_->root ? "it does not lie beneath the directory of the source, " +
+                                             rules_->root->path().string()
+                                       : "an image on a block device may name no host file");
     }
-    const auto file = HostFile::adopt(fd, path.string());
-    lock(*file);
-    return Found{make_file_device(file),
-                 std::make_shared<HostReferences>(rules_, std::move(subdirectory)), path.string()};
+    std::optional<Target> target =
+        relative.empty() ? std::nullopt : find_beneath(*rules_->root, relative, obstacle);
+    if (!target) {
+      if (obstacle.error_number == 0) throw refused(path, obstacle.why);
+      throw Error::system(obstacle.error_number,
+                          "cannot open " + path.string() + ", which the image names");
+    }
+    const bool known =
+        rules_->consent->source(target->id) != nullptr || rules_->consent->allows(target->id);
+    if (!known && !looks_like_image(*target)) {
+      throw refused(path,
+                    "it does not look like a disk image, neither by its suffix nor by what "
+                    "is in it");
+    }
+    return *std::move(target);
+  }
+
+  static bool looks_like_image(const Target& target) {
+    if (has_image_suffix(target.path.filename().string())) return true;
+    const auto file = HostFile::open_pinned(target.descriptor(), target.path.string());
+    return image_magic(*make_file_device(file)).has_value();
+  }
+
+  /// Whether a person named the file itself, so that it may be written as a part of the image. Of a
+  /// source that is an image of its own nobody has said that it is a part of another one.
+  static bool consented(const Target& target) {
+    if (target.allowed) return true;
+    return target.source != nullptr && target.source->itself &&
+           !container_magic(*make_file_device(target.source->file));
+  }
+
+  static std::shared_ptr<const HostFile> open_read_only(const Target& target) {
+    return HostFile::open_pinned(target.descriptor(), target.path.string());
+  }
+
+  std::shared_ptr<const HostFile> open_writable(const Target& target) const {
+    // One description for all who write it: its locks are in the way of any other.
+    if (target.source != nullptr && target.source->file->writable()) return target.source->file;
+    if (auto written = rules_->consent->written_part(target.id)) return written;
+    auto file = HostFile::open_pinned(target.descriptor(), target.path.string(),
+                                      HostFile::Access::read_write);
+    lock_image(*file, ImageUse::written);
+    rules_->consent->keep_written_part(file);
+    return file;
+  }
+
+  /// A part of an image that is written, which nobody named: it is only read.
+  Found open_unnamed(const Target& target) const {
+    const std::string path = target.path.string();
+    if (target.source != nullptr && target.source->file->writable()) {
+      throw refused(target.path, "it is a source of its own, and is written as such");
+    }
+    auto file = open_read_only(target);
+    if (rules_->relied_on) lock_image(*file, ImageUse::relied_on);
+    Found result = found(target, std::move(file));
+    result.device = make_read_only(
+        std::move(result.device),
+        "the image would have " + printable(path) +
+            " written, which you did not name; if you trust the image, name that file as a source, "
+            "too, or allow it: " +
+            shell_line({"--allow-reference", path}));
+    return result;
+  }
+
+  Found found(const Target& target, std::shared_ptr<const HostFile> file) const {
+    Found result;
+    result.device = make_file_device(file);
+    result.references = std::make_shared<HostReferences>(rules_, target.directory);
+    result.name = target.path.string();
+    result.file = std::move(file);
+    return result;
   }
 
   const std::shared_ptr<const Rules> rules_;
-  const std::filesystem::path subdirectory_;  ///< below the root: where the naming image lies
+  const fs::path directory_;  ///< where the naming image lies: absolute, without links
 };
 
 }  // namespace
 
 std::shared_ptr<const References> make_host_references(const std::string& directory,
-                                                       std::span<const std::string> allowed,
-                                                       bool relied_on, bool writable) {
-  auto rules = std::make_shared<Rules>(directory);
+                                                       std::shared_ptr<const Consent> consent,
+                                                       bool relied_on, bool block_device) {
+  auto rules = std::make_shared<Rules>();
+  rules->consent = std::move(consent);
   rules->relied_on = relied_on;
-  rules->writable = writable;
-  for (const std::string& path : allowed) {
-    std::error_code failed;
-    const auto canonical = std::filesystem::canonical(path, failed);
-    if (failed) {
-      throw Error(Fault::usage, "--allow-reference " + path + ": " + failed.message());
-    }
-    rules->allowed.push_back(canonical);
+  Folder folder(directory);
+  const fs::path place = folder.path();
+  if (!block_device) {
+    rules->root.emplace(std::move(folder));
+    const PersonsPath typed(directory);
+    if (!typed.forms().empty()) rules->root_typed = typed.forms().front();
   }
-  return std::make_shared<HostReferences>(std::move(rules), "");
+  return std::make_shared<HostReferences>(std::move(rules), place);
+}
+
+std::shared_ptr<const References> make_host_references(const std::string& directory,
+                                                       std::span<const std::string> allowed) {
+  return make_host_references(directory, std::make_shared<const Consent>(allowed), false);
 }
 
 }  // namespace peelfs

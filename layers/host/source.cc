@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
+#include "host/consent.h"
 #include "host/image_lock.h"
 #include "host/in_use.h"
+#include "host/image_magic.h"
+#include "host/pinned.h"
 
 namespace peelfs {
 
@@ -13,39 +17,45 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Whether the first bytes look like a disk image, for files in a directory that the person named.
-/// Being generous costs only a device file more.
-bool looks_like_image(const std::string& path) {
+using Why = LeftOutEntry::Why;
+
+/// Why an entry of a directory that the person named is no source; nullopt: it is one.
+std::optional<Why> why_left_out(const Folder& folder, const std::string& name) {
+  if (name.starts_with(".")) return Why::hidden;
+  Obstacle obstacle;
+  const auto pin = folder.find(name, obstacle);
+  if (!pin && obstacle.error_number != 0) return Why::unreadable;
+  if (!pin) return obstacle.is_link ? Why::link : Why::mounted;
+  if (pin->is_directory()) return Why::directory;
+  if (!pin->is_file() && !pin->is_block_device()) return Why::other;
+  if (has_image_suffix(name)) return std::nullopt;
   try {
-    const auto device = make_file_device(HostFile::open(path));
-    const Buffer head = read_up_to(*device, 0, 4096);
-    const ByteReader reader(head, "first sectors");
-    for (const std::string_view magic :
-         {std::string_view("QFI\xfb"), std::string_view("LUKS\xba\xbe"), std::string_view("KDMV"),
-          std::string_view("vhdxfile"), std::string_view("conectix")}) {
-      if (reader.has(0, magic)) return true;
-    }
-    for (const std::size_t sector : {0, 512, 1024, 1536}) {
-      if (reader.has(sector, "LABELONE") || reader.has(sector, "EFI PART")) return true;
-    }
-    return reader.has(510, "\x55\xaa") && device->size() >= 1U << 20U && device->size() % 512 == 0;
+    const auto file = HostFile::open_pinned(pin->descriptor(), name);
+    if (file->is_block_device())
+      return file->size() != 0 ? std::nullopt : std::optional(Why::other);
+    if (!image_magic(*make_file_device(file))) return Why::no_image;
+    return std::nullopt;
   } catch (const Error&) {
-    return false;  // not readable: it was not named, so it is no failure
+    return Why::unreadable;  // it was not named, so it is no failure
   }
 }
 
-std::vector<std::string> images_in(const std::string& directory) {
-  std::vector<std::string> images;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    std::error_code failed;
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(".") || !entry.is_regular_file(failed) || failed) continue;
-    if (has_image_suffix(name) || looks_like_image(entry.path().string())) {
-      images.push_back(entry.path().string());
-    }
+/// The entries of a directory, sorted by name.
+std::vector<std::string> names_in(const Folder& folder, const std::string& path) {
+  // Through the descriptor: what is listed is what is looked at.
+  const std::string held = "/proc/self/fd/" + std::to_string(folder.descriptor());
+  std::error_code failed;
+  std::vector<std::string> names;
+  for (fs::directory_iterator at(held, failed), end; !failed && at != end; at.increment(failed)) {
+    names.push_back(at->path().filename().string());
   }
-  std::sort(images.begin(), images.end());
-  return images;
+  if (failed) throw Error::system(failed.value(), "cannot look into " + path);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string beside(const std::string& directory, const std::string& name) {
+  return (fs::path(directory) / name).string();
 }
 
 /// Where the files lie that a source may name; empty: nowhere.
@@ -56,38 +66,49 @@ std::string directory_of(const HostFile& file, const fs::path& path) {
 
 class Opener {
  public:
-  explicit Opener(std::span<const std::string> allowed) : allowed_(allowed) {}
+  explicit Opener(std::span<const std::string> allowed)
+      : consent_(std::make_shared<Consent>(allowed)) {}
 
   void open(const SourceSpec& spec) {
     std::error_code ignored;
-    if (!fs::is_directory(spec.path, ignored)) return open_file(spec);
+    if (spec.from_directory || !fs::is_directory(spec.path, ignored)) return open_file(spec);
     if (!spec.name.empty()) {
       throw Error(Fault::usage, "a directory stands for many sources and cannot be named")
           .found(spec.name + "=" + spec.path)
           .advice("name the files in it one by one");
     }
-    const std::vector<std::string> images = images_in(spec.path);
-    if (images.empty()) {
-      throw Error(Fault::missing, "no disk image in the directory " + spec.path)
-          .advice("name the files if they are images that peelfs does not know by suffix or magic");
-    }
-    for (const std::string& image : images) {
+    const Folder folder(spec.path);
+    bool any = false;
+    for (const std::string& name : names_in(folder, spec.path)) {
+      const std::string path = beside(spec.path, name);
+      if (const auto why = why_left_out(folder, name)) {
+        result_.left_out.push_back({path, *why});
+        continue;
+      }
+      any = true;
       try {
         SourceSpec one = spec;
-        one.path = image;
+        one.path = path;
+        one.from_directory = true;
         open_file(one);
       } catch (const Error& error) {
-        result_.failures.push_back({image, error});
+        result_.failures.push_back({path, error});
       }
     }
+    if (any) return;
+    const bool link = std::any_of(result_.left_out.begin(), result_.left_out.end(),
+                                  [](const LeftOutEntry& one) { return one.why == Why::link; });
+    throw Error(Fault::missing, "no disk image in the directory " + spec.path)
+        .advice(link ? "links in it are not followed: name those that you mean"
+                     : "name the files if they are images that peelfs does not know by suffix or "
+                       "magic");
   }
 
   OpenedSources result_;
 
  private:
   void open_file(const SourceSpec& spec) {
-    using Access = HostFile::Access;
-    auto file = HostFile::open(spec.path, spec.writable ? Access::read_write : Access::read_only);
+    auto file = open_source(spec);
     for (const Source& other : result_.sources) {
       if (identity_of(*other.file) != identity_of(*file)) continue;
       throw Error(Fault::usage, spec.path + " is the same file as " + other.path)
@@ -110,21 +131,40 @@ class Opener {
     source.stem = spec.name.empty() ? strip_image_suffix(file_name) : spec.name;
     source.path = spec.path;
     source.raw = spec.raw;
-    source.references = make_host_references(directory_of(*file, spec.path), allowed_,
-                                             spec.writable || spec.relied_on, spec.writable);
+    source.from_directory = spec.from_directory;
+    source.consent = consent_;
+    source.references = make_host_references(directory_of(*file, spec.path), consent_,
+                                             spec.writable || spec.relied_on,
+                                             file->is_block_device());
+    consent_->add_source(spec.path, file, !spec.from_directory);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));
   }
 
-  std::span<const std::string> allowed_;
+  static std::shared_ptr<const HostFile> open_source(const SourceSpec& spec) {
+    using Access = HostFile::Access;
+    const Access access = spec.writable ? Access::read_write : Access::read_only;
+    if (!spec.from_directory) return HostFile::open(spec.path, access);
+    const fs::path path(spec.path);
+    const Folder folder(path.has_parent_path() ? path.parent_path().string() : ".");
+    Obstacle obstacle;
+    const auto pin = folder.find(path.filename(), obstacle);
+    if (pin) return HostFile::open_pinned(pin->descriptor(), spec.path, access);
+    if (obstacle.error_number != 0) {
+      throw Error::system(obstacle.error_number, "cannot open " + spec.path);
+    }
+    throw Error(Fault::denied, "cannot open " + spec.path).found(obstacle.why);
+  }
+
+  const std::shared_ptr<Consent> consent_;
   const SeenHost host_;
 };
 
 }  // namespace
 
-std::shared_ptr<const References> references_for_reading(
-    const Source& source, std::span<const std::string> allow_references) {
-  return make_host_references(directory_of(*source.file, source.path), allow_references);
+std::shared_ptr<const References> references_for_reading(const Source& source) {
+  return make_host_references(directory_of(*source.file, source.path), source.consent, false,
+                              source.file->is_block_device());
 }
 
 SourceSpec parse_source(std::string_view argument) {

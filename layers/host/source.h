@@ -1,6 +1,7 @@
 // What the person named on the command line, and the files it stands for.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +13,8 @@
 
 namespace peelfs {
 
+class Consent;
+
 /// One SOURCE argument, taken apart but not looked at.
 struct SourceSpec {
   std::string path;
@@ -20,6 +23,8 @@ struct SourceSpec {
   bool writable = false;  ///< open it for writing, too, and let nobody else write it
   /// Only read it, but let nobody write it meanwhile: it lies under an overlay.
   bool relied_on = false;
+  /// It was found in a directory that the person named: it is what lies there, and no link.
+  bool from_directory = false;
 };
 
 /// `NAME=PATH`, `raw:PATH`, `NAME=raw:PATH`, `raw:NAME=PATH` or a path; an argument that begins
@@ -32,8 +37,10 @@ struct Source {
   std::string stem;  ///< its name as a disk: without the image suffix ("os43")
   std::string path;
   bool raw = false;
+  bool from_directory = false;  ///< see SourceSpec
   std::shared_ptr<const HostFile> file;
   std::shared_ptr<const References> references;
+  std::shared_ptr<const Consent> consent;  ///< what the person named in this run
   /// Who writes it meanwhile: a guest, as image_writer() says, or this host, as host_writer() does.
   std::string writer;
 
@@ -50,15 +57,34 @@ struct SourceFailure {
   Error error;
 };
 
+/// What lies in a directory that the person named, and is not taken for a source.
+struct LeftOutEntry {
+  std::string path;
+  enum class Why : std::uint8_t {
+    link,       ///< a symbolic link, which must be named to be followed
+    no_image,   ///< neither a suffix nor a signature of disk images
+    hidden,     ///< its name begins with a dot
+    directory,  ///< sources are not looked for below
+    mounted,    ///< something is mounted on it
+    other,      ///< no file: a FIFO, a socket, a character device, a block device without a medium
+    unreadable,
+  } why;
+};
+
 struct OpenedSources {
   std::vector<Source> sources;
   std::vector<SourceFailure> failures;
+  /// Named as sources, but parts of others: filled by overlay::open_disks().
+  std::vector<Source> parts;
+  std::vector<LeftOutEntry> left_out;  ///< sorted by path
+  std::vector<std::string> remarks;    ///< for people
 };
 
-/// Opens every spec. A directory stands for every disk image in it (by suffix or by magic; not
-/// recursive; sorted by name). The same file named twice is opened once, with a SourceFailure for
-/// the second naming.
+/// Opens every spec. A directory stands for every disk image in it: regular files by suffix or by
+/// magic, and block devices; not recursive, sorted by name, and never through a link. The same file
+/// named twice is opened once, with a SourceFailure for the second naming.
 /// @param allow_references paths (--allow-reference) that images may name besides their neighbours
+/// @throws Error(Fault::usage) for one of those that is not there
 OpenedSources open_sources(std::span<const SourceSpec> specs,
                            std::span<const std::string> allow_references);
 
@@ -67,18 +93,22 @@ std::string strip_image_suffix(std::string_view file_name);
 /// Whether the file name ends in a suffix that disk images use (.qcow2, .img, .raw, .vmdk, ...).
 bool has_image_suffix(std::string_view file_name);
 
-/// The rules of design section 6 for images that lie beneath `directory`.
+/// The rules of design section 6 for images that lie in `directory`. What lies beneath it may be
+/// read if it looks like an image; everything else, and whatever is to be written, only if a person
+/// has named it. Nothing is opened that is not a regular file.
 /// @param relied_on let nobody write what is opened: an image that is written, or covered by an
-/// overlay,
-///   names it
+///   overlay, names it
+/// @param block_device the image is one: it may name nothing but what a person named, too
+/// @throws Error when there is no such directory
 std::shared_ptr<const References> make_host_references(const std::string& directory,
-                                                       std::span<const std::string> allowed,
-                                                       bool relied_on = false,
-                                                       bool writable = false);
+                                                       std::shared_ptr<const Consent> consent,
+                                                       bool relied_on, bool block_device = false);
+/// The same for reading a file. @param allowed as --allow-reference names them
+std::shared_ptr<const References> make_host_references(const std::string& directory,
+                                                       std::span<const std::string> allowed);
 
 /// For a second look at a source that is open for writing: what its images name is only read, and
-/// no locks are taken on it. @param allow_references as for open_sources()
-std::shared_ptr<const References> references_for_reading(
-    const Source& source, std::span<const std::string> allow_references);
+/// no locks are taken on it.
+std::shared_ptr<const References> references_for_reading(const Source& source);
 
 }  // namespace peelfs

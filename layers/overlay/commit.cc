@@ -153,10 +153,10 @@ Error not_as_written(const Job& job, std::uint64_t offset) {
 /// The source through descriptors and tables of its own: a view that knows nothing of the writing.
 /// It takes no locks, here and on files that the source names: those of the writer keep others out,
 /// and would keep it out, too.
-Base view_for_reading(const Job& job, const CommitRequest& request) {
+Base view_for_reading(const Job& job) {
   Source again = job.source;
   again.file = open_again(*job.source.file);
-  again.references = references_for_reading(job.source, request.allow_references);
+  again.references = references_for_reading(job.source);
   return open_base(again);
 }
 
@@ -165,7 +165,7 @@ void verify(const Job& job, const CommitRequest& request) {
   for_each_open_file([](const HostFile& file) {
     if (file.writable()) ::posix_fadvise(file.descriptor(), 0, 0, POSIX_FADV_DONTNEED);
   });
-  const Base written = view_for_reading(job, request);
+  const Base written = view_for_reading(job);
   if (written.disk->size() < job.overlay.device->size()) {
     throw not_as_written(job, written.disk->size());
   }
@@ -313,7 +313,7 @@ std::vector<Committed> carry_out(std::vector<Job>& jobs, const CommitRequest& re
   // Whoever wants to stop it now can do so with nothing written.
   Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
   // What is needed once sources are changed must be there before: verifying must be possible.
-  for (const Job& job : jobs) view_for_reading(job, request);
+  for (const Job& job : jobs) view_for_reading(job);
   refuse_writing_what_is_in_use();
   std::vector<std::string> paths;
   paths.reserve(jobs.size());

@@ -9,6 +9,7 @@
 
 #include "crypto/sector_cipher.h"
 #include "peelfs/block_device.h"
+#include "peelfs/layer.h"
 #include "qcow2/block_cache.h"
 #include "qcow2/cluster_map.h"
 #include "qcow2/header.h"
@@ -37,6 +38,7 @@ struct Image {
   /// notes.
   std::vector<std::string> degraded;
   std::vector<std::string> notes;
+  std::vector<HostPart> host_parts;  ///< of this image and of those that it is based on
 
   /// LUKS counts initialization vectors in sectors of the host, old AES in sectors of the guest.
   bool iv_from_host() const noexcept { return header.disk.crypt_method == crypt_luks; }

@@ -74,6 +74,7 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
                        Chain& chain) {
   References::Found found =
       allowed(candidate.references).open(referenced_path(image.header.backing_file));
+  if (found.file) image.host_parts.push_back({"backing-file", found.name, found.file});
   const std::string format = image.header.backing_format.empty() ? probe_format(*found.device)
                                                                  : image.header.backing_format;
   // "file" and "host_device" are what old qemu stored for raw.
@@ -96,6 +97,8 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
   const std::string prefix = "backing file " + printable(found.name) + ": ";
   for (const std::string& reason : backing->degraded) image.degraded.push_back(prefix + reason);
   for (const std::string& note : backing->notes) image.notes.push_back(prefix + note);
+  image.host_parts.insert(image.host_parts.end(), backing->host_parts.begin(),
+                          backing->host_parts.end());
   const std::uint64_t size = backing->header.size();
   const TableLocation l1 = backing->header.l1();
   return make_disk(backing, size, l1, false, "backing file " + printable(found.name));
@@ -122,8 +125,9 @@ void open_data_file(Image& image, const Candidate& candidate) {
     }
     const References& references = allowed(candidate.references);
     const std::string path = referenced_path(image.header.data_file);
-    image.data =
-        (candidate.file->writable() ? references.open_part(path) : references.open(path)).device;
+    References::Found found = references.open_part(path, candidate.file->writable());
+    if (found.file) image.host_parts.push_back({"data-file", found.name, found.file});
+    image.data = std::move(found.device);
   } catch (const Error& error) {
     image.data = stand_in(image, what, error);
   }

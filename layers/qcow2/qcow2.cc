@@ -134,6 +134,12 @@ std::optional<Claim> qcow2_probe(const ProbeInput& input) {
   return claim;
 }
 
+std::vector<std::string> qcow2_parts(const BlockDevice& file) {
+  const qcow2::Header header = qcow2::read_header(file);
+  if (!header.has_data_file() || header.data_file.empty()) return {};
+  return {qcow2::referenced_path(header.data_file)};
+}
+
 Opened qcow2_open(const OpenInput& input) {
   const Member& member = input.members[0];
   Inner disk;
@@ -151,6 +157,7 @@ Opened qcow2_open(const OpenInput& input) {
       {member.device, member.references, printable(disk.name), {disk.name, member.stem}},
       surroundings);
   disk.device = qcow2::make_active_disk(image, "qcow2 " + image->name);
+  disk.host_parts = image->host_parts;
 
   Opened opened;
   std::vector<std::string> degraded = image->degraded;

@@ -11,4 +11,7 @@ std::optional<Claim> qcow2_probe(const ProbeInput& input);
 /// image for which there is no key is an Error(Fault::locked).
 Opened qcow2_open(const OpenInput& input);
 
+/// The external data file, if there is one. @throws Error
+std::vector<std::string> qcow2_parts(const BlockDevice& file);
+
 }  // namespace peelfs

@@ -47,7 +47,9 @@ void check_places(const Image& image) {
 
 void check_files(const Image& image) {
   if (!image.data->writable()) {
-    throw Error(Fault::denied, "the external data file was not opened for writing")
+    const std::string why = image.data->read_only_reason();
+    throw Error(Fault::denied,
+                why.empty() ? "the external data file was not opened for writing" : why)
         .with_errno(EROFS);
   }
   if (!image.degraded.empty()) {

@@ -2,8 +2,8 @@
 #include <ctime>
 #include <filesystem>
 
-#include "ext/image_magic.h"
 #include "ext_support.h"
+#include "host/image_magic.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
 
@@ -123,7 +123,7 @@ TEST_F(Search, RawDisksMadeByTools) {
 
 TEST(ImageMagic, PartitionTablesMustBePossible) {
   Buffer disk(1 * MiB);
-  const auto magic = [&] { return ext::image_magic(MemoryDevice(disk)); };
+  const auto magic = [&] { return image_magic(MemoryDevice(disk)); };
   put16(disk, 510, 0xaa55);
   EXPECT_FALSE(magic()) << "no partition: any boot loader's file looks like this";
   disk.at(446 + 4) = std::byte{0x83};

@@ -1,10 +1,14 @@
 #include "host/source.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "support/support.h"
 
@@ -95,9 +99,72 @@ TEST_F(Sources, DirectoryStandsForItsImages) {
   EXPECT_EQ(opened.sources[0].name, "a.qcow2");
   EXPECT_EQ(opened.sources[1].name, "b.img");
   EXPECT_EQ(opened.sources[2].name, "nosuffix");
+  using Why = LeftOutEntry::Why;
+  std::vector<std::pair<std::string, Why>> left_out;
+  for (const LeftOutEntry& one : opened.left_out) {
+    left_out.emplace_back(std::filesystem::path(one.path).filename(), one.why);
+  }
+  EXPECT_EQ(left_out, (std::vector<std::pair<std::string, Why>>{{".hidden.img", Why::hidden},
+                                                                {"notes.txt", Why::no_image},
+                                                                {"sub", Why::directory}}));
   std::filesystem::create_directory(directory_ / "empty");
   EXPECT_EQ(open({{directory_ / "empty", "", false}}).failures.size(), 1U);
   EXPECT_EQ(open({{directory_ / "d", "name", false}}).failures.size(), 1U);
+}
+
+TEST_F(Sources, NothingInADirectoryIsFollowed) {
+  const std::string secret = make("secret.img");
+  make("d/a.img");
+  std::filesystem::create_symlink(secret, directory_ / "d/link.img");
+  std::filesystem::create_symlink("a.img", directory_ / "d/within.img");
+  std::filesystem::create_symlink("nowhere", directory_ / "d/dangling.img");
+  std::filesystem::create_symlink("/dev", directory_ / "d/devices.img");
+  ASSERT_EQ(mkfifo((directory_ / "d/fifo.img").c_str(), 0600), 0);
+  const auto opened = open({{directory_ / "d", "", false}});
+  ASSERT_EQ(opened.sources.size(), 1U);
+  EXPECT_EQ(opened.sources[0].name, "a.img");
+  EXPECT_TRUE(opened.sources[0].from_directory);
+  EXPECT_TRUE(opened.failures.empty());
+  std::size_t links = 0;
+  for (const LeftOutEntry& one : opened.left_out) links += one.why == LeftOutEntry::Why::link;
+  EXPECT_EQ(links, 4U);
+  EXPECT_EQ(opened.left_out.size(), 5U);
+  // What is named is followed.
+  EXPECT_EQ(open({{directory_ / "d/link.img", "", false}}).sources.size(), 1U);
+  // What became a link since it was found is not.
+  SourceSpec found;
+  found.path = directory_ / "d/link.img";
+  found.from_directory = true;
+  const auto again = open({found});
+  ASSERT_EQ(again.failures.size(), 1U);
+  EXPECT_NE(std::string(again.failures[0].error.what()).find("symbolic link"), std::string::npos);
+}
+
+TEST_F(Sources, ADirectoryOfLinksOnlySaysWhatToDo) {
+  const std::string secret = make("secret.img");
+  std::filesystem::create_directory(directory_ / "links");
+  std::filesystem::create_symlink(secret, directory_ / "links/a.img");
+  const auto opened = open({{directory_ / "links", "", false}});
+  ASSERT_EQ(opened.failures.size(), 1U);
+  EXPECT_NE(std::string(opened.failures[0].error.what()).find("name those that you mean"),
+            std::string::npos);
+}
+
+/// A FIFO's writer blocks until somebody opens it for reading; its bytes are lost when that closes.
+TEST_F(Sources, AFifoIsNotOpened) {
+  const std::string path = directory_ / "fifo";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  std::atomic<bool> opened = false;
+  std::thread writer([&] {
+    const int fd = ::open(path.c_str(), O_WRONLY);
+    opened = true;
+    ::close(fd);
+  });
+  EXPECT_EQ(open({{path, "", false}}).failures.size(), 1U);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(opened) << "its writer was woken";
+  ::close(::open(path.c_str(), O_RDONLY | O_NONBLOCK));  // lets the writer go, at once or later
+  writer.join();
 }
 
 TEST_F(Sources, AFileThatShrinksIsAnErrorNeverZeroes) {
@@ -116,81 +183,6 @@ TEST_F(Sources, ChangedIsSeen) {
   EXPECT_FALSE(file->changed());
   test::write_file(path, test::pattern(8192, 2));
   EXPECT_TRUE(file->changed());
-}
-
-// --- what an image may name ---
-
-class HostReferences : public Sources {
- protected:
-  std::string open_named(const std::string& name, const std::vector<std::string>& allowed = {}) {
-    std::filesystem::create_directories(directory_ / "images");
-    return make_host_references(directory_ / "images", allowed)->open(name).name;
-  }
-  Fault fault_of(const std::string& name) {
-    try {
-      (void)open_named(name);
-    } catch (const Error& error) {
-      message_ = error.what();
-      return error.fault();
-    }
-    ADD_FAILURE() << name << " was opened";
-    return Fault::usage;
-  }
-  std::string message_;
-};
-
-TEST_F(HostReferences, BesideAndBelowIsFine) {
-  make("images/base.img");
-  make("images/sub/base.img");
-  EXPECT_NO_THROW(open_named("base.img"));
-  EXPECT_NO_THROW(open_named("sub/base.img"));
-  EXPECT_NO_THROW(open_named("sub/../base.img"));
-  EXPECT_NO_THROW(open_named(directory_ / "images/base.img"))
-      << "an absolute name of the same file";
-}
-
-TEST_F(HostReferences, OutsideIsRefusedWithAdvice) {
-  make("secret");
-  make("images/base.img");
-  EXPECT_EQ(fault_of("../secret"), Fault::denied);
-  EXPECT_NE(message_.find("--allow-reference"), std::string::npos) << message_;
-  EXPECT_EQ(fault_of("/etc/passwd"), Fault::denied);
-  EXPECT_EQ(fault_of("sub/../../secret"), Fault::missing) << "sub does not exist";
-  std::filesystem::create_symlink("/etc/passwd", directory_ / "images/link");
-  EXPECT_EQ(fault_of("link"), Fault::denied);
-  std::filesystem::create_symlink("../secret", directory_ / "images/link2");
-  EXPECT_EQ(fault_of("link2"), Fault::denied);
-  EXPECT_EQ(fault_of("absent"), Fault::missing);
-  EXPECT_EQ(fault_of(""), Fault::damaged);
-}
-
-TEST_F(HostReferences, OnlyRegularFiles) {
-  std::filesystem::create_directories(directory_ / "images/sub");
-  mkfifo((directory_ / "images/fifo").c_str(), 0600);
-  EXPECT_EQ(fault_of("sub"), Fault::denied);
-  EXPECT_EQ(fault_of("fifo"), Fault::denied);
-}
-
-TEST_F(HostReferences, AllowedByName) {
-  const std::string secret = make("elsewhere/base.img");
-  EXPECT_NO_THROW(open_named("../elsewhere/base.img", {secret}));
-  EXPECT_NO_THROW(open_named(secret, {directory_ / "elsewhere"}));
-  EXPECT_THROW((void)open_named("/etc/passwd", {secret}), Error);
-  EXPECT_THROW((void)make_host_references("", std::vector<std::string>{directory_ / "absent"}),
-               Error);
-}
-
-TEST_F(HostReferences, ChainsStayBeneathTheNamedDirectory) {
-  make("images/sub/overlay");
-  make("images/base.img");
-  make("secret");
-  const auto first = make_host_references(directory_ / "images", {})->open("sub/overlay");
-  EXPECT_NO_THROW((void)first.references->open("../base.img"));
-  EXPECT_THROW((void)first.references->open("../../secret"), Error);
-}
-
-TEST_F(HostReferences, ABlockDeviceAllowsNone) {
-  EXPECT_THROW((void)make_host_references("", {})->open("base.img"), Error);
 }
 
 }  // namespace

@@ -1,12 +1,11 @@
-#include "ext/image_magic.h"
+#include "host/image_magic.h"
 
 #include <array>
 
-#include "ext/ext_disk.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
-namespace peelfs::ext {
+namespace peelfs {
 
 namespace {
 
@@ -78,16 +77,26 @@ bool is_partitioned(const ByteReader& reader, std::uint64_t size) {
   return any;
 }
 
-bool is_ext_filesystem(Bytes head) {
-  try {
-    const auto super = decode_super_block(head.subspan(super_block_offset, super_block_size));
-    return super.has_value() && !super->has_incompat(incompat_journal_dev);
-  } catch (const Error&) {
-    return false;
-  }
+/// struct ext4_super_block, as far as a filesystem must have it.
+bool is_ext_filesystem(const ByteReader& reader) {
+  constexpr std::size_t super = 1024;
+  constexpr std::uint32_t incompat_journal_dev = 8;
+  return reader.le16(super + 0x38) == 0xef53 &&  // s_magic
+         reader.le32(super + 0x18) <= 6 &&       // s_log_block_size
+         reader.le32(super) != 0 &&              // s_inodes_count
+         reader.le32(super + 0x04) != 0 &&       // s_blocks_count_lo
+         reader.le32(super + 0x20) != 0 &&       // s_blocks_per_group
+         reader.le32(super + 0x28) != 0 &&       // s_inodes_per_group
+         (reader.le32(super + 0x4c) == 0 ||      // s_rev_level
+          (reader.le32(super + 0x60) & incompat_journal_dev) == 0);
 }
 
 }  // namespace
+
+std::optional<std::string_view> container_magic(const BlockDevice& file) {
+  const Buffer head = read_up_to(file, 0, sector);
+  return find(containers, ByteReader(head, "beginning of a file"));
+}
 
 std::optional<std::string_view> image_magic(const BlockDevice& file) {
   const Buffer head = read_up_to(file, 0, head_size);
@@ -97,11 +106,11 @@ std::optional<std::string_view> image_magic(const BlockDevice& file) {
   if (const auto format = find(raw_disks, reader)) return format;
   if (is_lvm_member(reader)) return "LVM2_member";
   if (is_partitioned(reader, file.size())) return "dos";
-  if (is_ext_filesystem(head)) return "ext";
+  if (is_ext_filesystem(reader)) return "ext";
   // A VHD of fixed size has its footer at the end only.
   const Buffer footer = read_bytes(file, file.size() - sector, sector);
   if (ByteReader(footer, "last sector of a file").has(0, "conectix")) return "vhd";
   return std::nullopt;
 }
 
-}  // namespace peelfs::ext
+}  // namespace peelfs

@@ -6,7 +6,7 @@
 
 #include "peelfs/block_device.h"
 
-namespace peelfs::ext {
+namespace peelfs {
 
 /// What sort of disk image a file is, by its contents.
 ///
@@ -18,4 +18,7 @@ namespace peelfs::ext {
 /// @throws Error when the file cannot be read
 std::optional<std::string_view> image_magic(const BlockDevice& file);
 
-}  // namespace peelfs::ext
+/// The same for containers alone: what unpacks to a disk, or is encrypted.
+std::optional<std::string_view> container_magic(const BlockDevice& file);
+
+}  // namespace peelfs

@@ -1,0 +1,77 @@
+// What the person named, by which images may be given more than what lies beside them.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "host/pinned.h"
+#include "peelfs/host_file.h"
+
+namespace peelfs {
+
+/// The paths that lead to a place that a person named, as far as can be said without a look at
+/// what an image names: as typed, without links in its directory, without any links.
+class PersonsPath {
+ public:
+  explicit PersonsPath(const std::string& typed);
+  const std::vector<std::filesystem::path>& forms() const noexcept { return forms_; }
+  bool is(const std::filesystem::path& path) const;
+  /// Where its directory lies, without links.
+  const std::filesystem::path& directory() const noexcept { return directory_; }
+
+ private:
+  std::vector<std::filesystem::path> forms_;
+  std::filesystem::path directory_;
+};
+
+/// The sources of one run and what --allow-reference names. Shared by the references of all images
+/// of the run; sources are added while they are opened, before any image is. Thread-safe.
+class Consent {
+ public:
+  /// @param allowed paths of --allow-reference, which are held from now on
+  /// @throws Error(Fault::usage) for one that is not there
+  explicit Consent(std::span<const std::string> allowed);
+
+  /// @param itself the person named the file, and not only the directory that it lies in
+  void add_source(const std::string& path, std::shared_ptr<const HostFile> file, bool itself);
+
+  struct AllowedFile {
+    PersonsPath path;
+    Pinned pin;
+  };
+  struct AllowedFolder {
+    PersonsPath path;
+    Folder folder;
+  };
+  struct NamedSource {
+    PersonsPath path;
+    std::shared_ptr<const HostFile> file;
+    bool itself = false;
+  };
+
+  std::span<const AllowedFile> files() const noexcept { return files_; }
+  std::span<const AllowedFolder> folders() const noexcept { return folders_; }
+  /// @return null: none
+  const NamedSource* source(const std::filesystem::path& path) const;
+  const NamedSource* source(const FileId& id) const;
+  bool allows(const FileId& id) const;
+
+  /// Parts that are open for writing: a second description of one would be in the way of its locks.
+  std::shared_ptr<const HostFile> written_part(const FileId& id) const;
+  void keep_written_part(const std::shared_ptr<const HostFile>& file) const;
+
+ private:
+  std::vector<AllowedFile> files_;
+  std::vector<AllowedFolder> folders_;
+  std::vector<NamedSource> sources_;
+  mutable std::mutex mutex_;
+  mutable std::map<FileId, std::weak_ptr<const HostFile>> written_;
+};
+
+}  // namespace peelfs
