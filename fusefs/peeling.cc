@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "overlay/common.h"
+#include "overlay/disks.h"
 #include "overlay/set.h"
 #include "overlay/tables.h"
 
@@ -23,7 +24,7 @@ OpenedSources open_all(const PeelRequest& request) {
     spec.writable = request.writable;
     spec.relied_on = covered || request.relied_on;
   }
-  OpenedSources opened = open_sources(specs, request.allow_references);
+  OpenedSources opened = overlay::open_disks(specs, request.allow_references);
   // Half of a volume group must not be written, nor compared.
   if ((request.writable || covered || request.relied_on) && !opened.failures.empty()) {
     throw Error(opened.failures.front().error);
@@ -47,6 +48,8 @@ Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
   for (const SourceFailure& failure : opened.failures) warnings_.emplace_back(failure.error.what());
 
   sources_ = std::move(opened.sources);
+  left_out_ = std::move(opened.left_out);
+  for (std::string& remark : opened.remarks) warnings_.push_back(std::move(remark));
   for (std::string& remark : overlay::cover(sources_, request.overlay, &overlays_)) {
     warnings_.push_back(std::move(remark));
   }

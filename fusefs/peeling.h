@@ -55,6 +55,8 @@ class Peeling {
 
   /// Sources that could not be opened and things the person should know.
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+  /// What lies in directories that the person named, and is no source.
+  const std::vector<LeftOutEntry>& left_out() const noexcept { return left_out_; }
   std::size_t failed_sources() const noexcept { return failed_sources_; }
 
   /// What the person asked for and what fits nothing: a key that opens nothing, a name that no
@@ -90,6 +92,7 @@ class Peeling {
   std::set<std::vector<std::size_t>> coupled_;    ///< of them, by their places: noted already
   std::vector<std::string> warnings_;
   std::vector<std::string> unmet_;
+  std::vector<LeftOutEntry> left_out_;
   std::size_t failed_sources_ = 0;
   std::mutex scanning_;
   std::unique_ptr<Scanner> scanner_;

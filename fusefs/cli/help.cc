@@ -44,8 +44,9 @@ Sources and keys:
   --key NAME=file:PATH    a key for one device, by its name or UUID; also NAME=fd:NUMBER
                           and NAME=env:VARIABLE. Without NAME=, tried on every device
   --header NAME=PATH      the detached LUKS header of a device
-  --allow-reference PATH  a file that images may name as backing or data file besides
-                          those below their own directory
+  --allow-reference PATH  a file (or a directory of them) that images may name as backing
+                          or data file, besides images below their own directory; a data
+                          file is written only if it is named so, or as a source
   --depth N               how many image files within one another to open (3)
   --no-search             do not look for image files in filesystems: --depth 0
   --no-prompt             never ask for a passphrase
@@ -120,7 +121,9 @@ constexpr const char* kLs = R"(peelfs ls [-b] [--json] SOURCE...
 
 Shows the devices inside as a tree: NAME TYPE SIZE FSTYPE LABEL UUID, and in STATE why a
 branch ends: locked, damaged, missing, degraded, unsupported, denied, io, or a note.
-A device on several others stands below each; what is in it is shown once.
+A device on several others stands below each; what is in it is shown once. Backing and
+data files of an image have a line below it. What a directory holds besides disk images
+is counted (-v: named): links in it are not followed.
 
   -b, --bytes             sizes in bytes
   -J, --json              JSON in the shape of lsblk -J, for programs

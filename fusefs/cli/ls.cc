@@ -82,6 +82,7 @@ class Table {
     }
     rows_.push_back(std::move(row));
     const auto children = visible(node.children);
+    add_host_parts(node, children.empty(), below);
     const std::size_t fresh = shown_children(children);
     for (std::size_t i = 0; i < fresh; ++i) {
       const bool last = i + 1 == fresh && fresh == children.size();
@@ -93,6 +94,20 @@ class Table {
     rest[kName] = below + signs_.last + signs_.more;
     rest[kState] = std::to_string(children.size() - fresh) + " devices shown above";
     rows_.push_back(std::move(rest));
+  }
+
+  /// The files of the host that the image names, a line each.
+  void add_host_parts(const Node& node, bool no_children, const std::string& below) {
+    for (std::size_t i = 0; i < node.host_parts.size(); ++i) {
+      const HostPart& part = node.host_parts[i];
+      const bool last = no_children && i + 1 == node.host_parts.size();
+      Row row;
+      row[kName] = below + (last ? signs_.last : signs_.middle) + shown(part.path);
+      row[kType] = part.role;
+      const std::uint64_t size = part.file->size();
+      row[kSize] = bytes_ ? std::to_string(size) : human_size(size);
+      rows_.push_back(std::move(row));
+    }
   }
 
   /// How many children get lines of their own: all, but of many that all stand above already none.

@@ -15,6 +15,7 @@
 #include "host/source.h"
 #include "overlay/commit.h"
 #include "overlay/cover.h"
+#include "overlay/disks.h"
 #include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
@@ -52,7 +53,7 @@ std::vector<HeldOverlay> hold_all(const Command& command) {
   } else {
     std::vector<SourceSpec> specs;
     for (const std::string& source : command.from.sources) specs.push_back(parse_source(source));
-    const OpenedSources opened = open_sources(specs, {});
+    const OpenedSources opened = overlay::open_disks(specs, {});
     if (!opened.failures.empty()) throw Error(opened.failures.front().error);
     for (const auto& path : overlay::overlay_paths(opened.sources, command.from.overlay)) {
       if (!overlay::is_overlay(path)) {
@@ -159,6 +160,18 @@ int list_checkpoints(const std::vector<HeldOverlay>& overlays) {
   return exit_code::ok;
 }
 
+/// The files besides the source that a commit writes, and those that it only reads.
+void say_what_is_written(const std::vector<overlay::Announcement>& all) {
+  for (const overlay::Announcement& one : all) {
+    for (const HostPart& part : one.host_parts) {
+      const std::string what = part.file->writable()
+                                   ? " will be written, too: it is the " + part.role + " of "
+                                   : " is only read: it is a " + part.role + " of ";
+      std::fputs((shown(part.path) + what + shown(one.source) + "\n").c_str(), stderr);
+    }
+  }
+}
+
 std::string committed_line(const overlay::Committed& one, const std::string& directory) {
   if (one.overlay.empty()) {
     return shown(one.source) + ": no overlay in " + shown(directory) + ", left as it is\n";
@@ -199,6 +212,7 @@ void commit_overlays(overlay::CommitRequest request, bool quiet, bool to_errors)
     bar->update(done);
     Interruptible::check();
   };
+  if (!quiet) request.announce = say_what_is_written;
   std::vector<overlay::Committed> committed;
   refuse_twice(request.sources);
   committed = overlay::commit(request);

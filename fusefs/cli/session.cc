@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/asking.h"
+#include "cli/left_out.h"
 #include "cli/named_twice.h"
 #include "cli/secrets.h"
 #include "cli/text.h"
@@ -32,6 +33,18 @@ void explain_locked(const Command& command, const Peeling& peeling, bool newline
     warn(entry.name + " is locked; to open it: " +
          shell_line({"peelfs", "unlock", command.mount.mountpoint, entry.name}));
   }
+}
+
+/// What lies in directories that were named, and is no source.
+void explain_left_out(const Command& command, const Peeling& peeling) {
+  if (command.quiet) return;
+  // A link may well be meant; the rest is of interest to who looks at what there is.
+  std::vector<LeftOutEntry> left_out = peeling.left_out();
+  if (command.verb != Verb::ls && !command.verbose) {
+    std::erase_if(left_out,
+                  [](const LeftOutEntry& one) { return one.why != LeftOutEntry::Why::link; });
+  }
+  for (const std::string& line : left_out_lines(left_out, command.verbose)) warn(line);
 }
 
 /// Where in a mount that can be written it ends that things can be: what lies in there is silently
@@ -152,6 +165,7 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
     }
   }
   auto peeling = std::make_shared<Peeling>(request, std::move(ring));
+  explain_left_out(command, *peeling);
   if (command.from.prompt) ask_for_locked(*peeling, wanted_device(command));
   find_unmet(command, *peeling);
   explain_locked(command, *peeling, newline);

@@ -42,6 +42,20 @@ class Writer {
         .has_value();
   }
 
+  /// What the bytes come from besides the source.
+  static Json host_files(const Node& node) {
+    Json result = Json::array();
+    for (const HostPart& part : node.host_parts) {
+      Json file;
+      file["path"] = part.path;
+      file["type"] = part.role;
+      file["size"] = part.file->size();
+      file["ro"] = !part.file->writable();
+      result.push_back(std::move(file));
+    }
+    return result;
+  }
+
   Json object(const Node& node) {
     Json result;
     result["name"] = catalog_.name_of(node.id);
@@ -61,6 +75,7 @@ class Writer {
     result["parttype"] = text_or_null(node.parttype);
     result["log-sec"] = node.device->sector_size();
     if (!node.source_path.empty()) result["source"] = node.source_path;
+    if (!node.host_parts.empty()) result["host-files"] = host_files(node);
     result["state"] = node.trouble ? Json(node.trouble->state) : Json(nullptr);
     result["reason"] = node.trouble ? Json(node.trouble->reason) : Json(nullptr);
     if (node.children.empty()) return result;

@@ -1,34 +1,17 @@
 #include "overlay/base.h"
 
-#include <optional>
-
+#include "overlay/disks.h"
 #include "peelfs/layer.h"
 
 namespace peelfs::overlay {
 
 namespace {
 
-struct Format {
-  const Layer* layer = nullptr;
-  Claim claim;
-};
-
-/// As the scanner decides it: the first image format that claims the first bytes.
-std::optional<Format> image_format(const Source& source, const BlockDevice& file) {
-  if (source.raw) return std::nullopt;
-  const Identity nothing;
-  for (const Layer& layer : layer_table()) {
-    if (!layer.image_format) continue;
-    if (auto claim = layer.probe({file, nothing})) return Format{&layer, *std::move(claim)};
-  }
-  return std::nullopt;
-}
-
 Error unusable(const Source& source, const std::string& why) {
   return Error(Fault::unsupported, "no overlay can cover " + source.path).found(why);
 }
 
-Opened open_image(const Source& source, const DevicePtr& file, const Format& format) {
+Opened open_image(const Source& source, const DevicePtr& file, const ImageFormat& format) {
   const Member member{file, &format.claim, source.stem, source.stem, true, source.references};
   const KeyRing no_keys;
   const Limits limits;
@@ -48,8 +31,8 @@ Opened open_image(const Source& source, const DevicePtr& file, const Format& for
 
 Base open_base(const Source& source) {
   const DevicePtr file = make_file_device(source.file);
-  const auto format = image_format(source, *file);
-  if (!format) return {file, "raw"};
+  const auto format = image_format(source);
+  if (!format) return {file, "raw", {}};
   if (format->claim.format != "qcow2") {
     throw unusable(source, "format " + format->claim.format).expected("raw or qcow2");
   }
@@ -65,7 +48,7 @@ Base open_base(const Source& source) {
         .found(disk.trouble ? disk.trouble->reason : "an image that can only be read")
         .with_errno(EROFS);
   }
-  return {disk.device, "qcow2"};
+  return {disk.device, "qcow2", disk.host_parts};
 }
 
 }  // namespace peelfs::overlay

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "host/source.h"
 #include "peelfs/block_device.h"
@@ -10,7 +11,8 @@ namespace peelfs::overlay {
 
 struct Base {
   DevicePtr disk;
-  std::string format;  ///< as qemu calls it: "raw", "qcow2"
+  std::string format;                ///< as qemu calls it: "raw", "qcow2"
+  std::vector<HostPart> host_parts;  ///< what its bytes come from besides the source
   bool unpacked() const noexcept { return format != "raw"; }
 };
 

@@ -10,6 +10,7 @@
 #include "host/open_files.h"
 #include "overlay/commit_refusals.h"
 #include "overlay/cover.h"
+#include "overlay/disks.h"
 #include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
@@ -195,7 +196,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
   // Opened read-only first: whether there is anything to commit is no reason to write-lock a
   // source.
   std::vector<SourceSpec> specs = request.sources;
-  OpenedSources looked = open_sources(specs, request.allow_references);
+  OpenedSources looked = open_disks(specs, request.allow_references);
   if (!looked.failures.empty()) throw Error(looked.failures.front().error);
   const std::vector<std::string> paths = overlay_paths(looked.sources, request.directory);
   require_own(request.directory, paths, request.accept_shared);
@@ -213,6 +214,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
     spec.name = looked.sources[i].stem;
     spec.raw = looked.sources[i].raw;
     spec.writable = true;
+    spec.from_directory = looked.sources[i].from_directory;
     // Its fingerprint is looked at before the source is opened for writing.
     OpenedOverlay seen = open_overlay(paths[i], looked.sources[i], open_base(looked.sources[i]),
                                       Mode::commit, request.accept_source, request.grow);
@@ -226,15 +228,24 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
         .expected(paths.empty() ? "DIR/NAME.qcow2" : paths.front())
         .advice("name the sources as they were named when it was made");
   }
+  // Named by the person, who so lets them be written: they come along.
+  for (const Source& part : looked.parts) {
+    SourceSpec spec;
+    spec.path = part.path;
+    spec.raw = part.raw;
+    spec.writable = true;
+    spec.from_directory = part.from_directory;
+    wanted.push_back(std::move(spec));
+  }
   if (!request.accept_part) refuse_part(request, chosen, begun);
   for (const auto& [source, overlay] : all_seen) {
     refuse_resized(request, *source, overlay);
     refuse_snapshots(request, *source, overlay);
   }
   all_seen.clear();
-  looked.sources.clear();
+  looked = {};
 
-  OpenedSources opened = open_sources(wanted, request.allow_references);
+  OpenedSources opened = open_disks(wanted, request.allow_references);
   if (!opened.failures.empty()) {
     const Error& error = opened.failures.front().error;
     const int number = error.error_number();
@@ -280,7 +291,8 @@ Error unfinished(const Error& error, const std::vector<Job>& jobs, const CommitR
   }
   for (const Job& job : jobs) {
     paths.push_back(job.overlay.path);
-    sources.push_back(source_argument(job.source));
+    const std::vector<std::string> words = commit_words(job.source, job.overlay.base);
+    sources.insert(sources.end(), words.begin(), words.end());
   }
   const bool full = error.error_number() == ENOSPC || error.error_number() == EDQUOT;
   return Error(error.fault(),
@@ -309,7 +321,18 @@ void grow(Job& job) {
   set_base(job.overlay, job.source, open_base(job.source));
 }
 
+void announce(const std::vector<Job>& jobs, const CommitRequest& request) {
+  if (!request.announce) return;
+  std::vector<Announcement> all;
+  for (const Job& job : jobs) {
+    all.push_back({job.source.path, job.overlay.path, job.report.data, job.report.zeroes,
+                   job.overlay.base.host_parts});
+  }
+  request.announce(all);
+}
+
 std::vector<Committed> carry_out(std::vector<Job>& jobs, const CommitRequest& request) {
+  announce(jobs, request);
   // Whoever wants to stop it now can do so with nothing written.
   Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
   // What is needed once sources are changed must be there before: verifying must be possible.

@@ -10,6 +10,15 @@
 
 namespace peelfs::overlay {
 
+/// What a commit is about to write.
+struct Announcement {
+  std::string source;
+  std::string overlay;
+  std::uint64_t data = 0;            ///< bytes that will be written
+  std::uint64_t zeroes = 0;          ///< bytes that will be made zero
+  std::vector<HostPart> host_parts;  ///< besides the source: a writable one is written
+};
+
 struct CommitRequest {
   std::vector<SourceSpec> sources;
   std::vector<std::string> allow_references;
@@ -19,6 +28,8 @@ struct CommitRequest {
   bool accept_part = false;     ///< some of those that were written together may be left out
   bool grow = false;            ///< make a source larger whose overlay has grown
   bool drop_snapshots = false;  ///< internal snapshots go with the overlay
+  /// Called once, before anything is written. May throw to stop.
+  std::function<void(const std::vector<Announcement>&)> announce;
   /// Called now and then: what is done ("writing disk.img"), bytes done and bytes in all. May throw
   /// to stop; the commit can be continued then.
   std::function<void(const std::string&, std::uint64_t, std::uint64_t)> progress;

@@ -267,7 +267,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   if (result.committing && mode != Mode::commit) {
     throw Error(Fault::denied, "overlay " + path + " is being committed")
         .found("a commit that was interrupted: its source is neither old nor new")
-        .advice("finish it with: " + finish_command({path}, {source_argument(source)}))
+        .advice("finish it with: " + finish_command({path}, commit_words(source, result.base)))
         .with_errno(EBUSY);
   }
   result.covered = stored.size;
@@ -325,6 +325,15 @@ void mark_committing(const OpenedOverlay& overlay) {
   if (is_committing(*overlay.image)) return;
   const Bytes word = as_bytes(committing_word);
   qcow2::write_extension(*overlay.image, {state_extension, {word.begin(), word.end()}});
+}
+
+std::vector<std::string> commit_words(const Source& source, const Base& base) {
+  std::vector<std::string> words;
+  for (const HostPart& part : base.host_parts) {
+    if (part.role == "data-file") words.insert(words.end(), {"--allow-reference", part.path});
+  }
+  words.push_back(source_argument(source));
+  return words;
 }
 
 std::string source_of(const BlockDevice& image) {

@@ -83,6 +83,8 @@ std::string finish_command(const std::vector<std::string>& paths, std::vector<st
 std::string source_argument(const Source& source);
 /// The same of the source that an overlay was made for, as it says. @param path of the overlay
 std::string argument_for(const std::string& path);
+/// source_argument(), and what a commit needs besides: leave to write the files that hold its data.
+std::vector<std::string> commit_words(const Source& source, const Base& base);
 /// The path of the source that an overlay was made for, as it says. @param image its bytes
 /// @return empty: it does not say
 std::string source_of(const BlockDevice& image);

@@ -64,6 +64,7 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   node.partuuid = std::move(inner.partuuid);
   node.partlabel = std::move(inner.partlabel);
   node.parttype = std::move(inner.parttype);
+  node.host_parts = std::move(inner.host_parts);
   node.trouble = inner.trouble;
   item.inherited = std::move(inner.trouble);
   node.component = !inner.peel;

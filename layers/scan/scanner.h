@@ -27,7 +27,8 @@ struct Node {
   std::string layer;   ///< the row of the table that claimed what is in it; empty: nobody
   std::string format;  ///< that layer's name for it: "LVM2_member", "qcow2", "gpt"; empty: nobody
   std::string partuuid, partlabel, parttype;
-  std::string source_path;  ///< of a source (also when it was unpacked from one)
+  std::string source_path;           ///< of a source (also when it was unpacked from one)
+  std::vector<HostPart> host_parts;  ///< see Inner
   std::optional<Trouble> trouble;
   bool component = false;  ///< a part of another device, shown but not looked into
   bool hidden = false;     ///< a source's container whose disk took its place: not a device file
