@@ -20,6 +20,7 @@ class FileMapping;
 
 /// What a file of the host is, whatever it is called: two names are one file if these are the same.
 struct FileId {
+  bool block_device = false;
   dev_t device = 0;  ///< st_dev; st_rdev of a block device
   ino_t inode = 0;   ///< 0 of a block device
   auto operator<=>(const FileId&) const = default;
@@ -59,7 +60,7 @@ class HostFile {
   std::uint32_t sector_size() const noexcept { return sector_size_; }
   /// For messages; printable.
   const std::string& path() const noexcept { return path_; }
-  FileId id() const noexcept { return {device_, inode_}; }
+  FileId id() const noexcept { return {block_device_, device_, inode_}; }
   dev_t device_number() const noexcept { return device_; }  ///< st_rdev of a block device
   ino_t inode() const noexcept { return inode_; }           ///< 0 of a block device
   bool updates_atime() const noexcept { return updates_atime_; }

@@ -8,30 +8,26 @@ namespace peelfs {
 
 namespace {
 
-std::optional<FileIdentity> look(int directory, const char* path, int flags) {
+std::optional<FileId> look(int directory, const char* path, int flags) {
   struct statx status {};
   constexpr int quietly = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
   if (::statx(directory, path, flags | quietly, STATX_TYPE | STATX_INO, &status) != 0) {
     return std::nullopt;
   }
   if (S_ISBLK(status.stx_mode)) {
-    return FileIdentity{true, makedev(status.stx_rdev_major, status.stx_rdev_minor), 0};
+    return FileId{true, makedev(status.stx_rdev_major, status.stx_rdev_minor), 0};
   }
-  return FileIdentity{false, makedev(status.stx_dev_major, status.stx_dev_minor),
-                      static_cast<ino_t>(status.stx_ino)};
+  return FileId{false, makedev(status.stx_dev_major, status.stx_dev_minor),
+                static_cast<ino_t>(status.stx_ino)};
 }
 
 }  // namespace
 
-FileIdentity identity_of(const HostFile& file) {
-  return {file.is_block_device(), file.device_number(), file.inode()};
-}
-
-std::optional<FileIdentity> identity_of(const std::string& path) {
+std::optional<FileId> identity_of(const std::string& path) {
   return look(AT_FDCWD, path.c_str(), 0);
 }
 
-std::optional<FileIdentity> identity_of(int descriptor) {
+std::optional<FileId> identity_of(int descriptor) {
   return look(descriptor, "", AT_EMPTY_PATH);
 }
 

@@ -183,8 +183,9 @@ std::shared_ptr<const HostFile> HostFile::open_pinned(int pin, const std::string
   if (fd < 0 && errno == EPERM && !writing) fd = ::open(link.c_str(), O_RDONLY | common_flags);
   if (fd < 0) throw cannot_open(errno, path, writing, block);
   auto file = adopt(fd, path);
-  const FileId expected = block ? FileId{status.st_rdev, 0} : FileId{status.st_dev, status.st_ino};
-  if (file->id() != expected || file->is_block_device() != block) {
+  const FileId expected =
+      block ? FileId{true, status.st_rdev, 0} : FileId{false, status.st_dev, status.st_ino};
+  if (file->id() != expected) {
     throw Error(Fault::denied, path + " was replaced while it was opened").with_errno(EAGAIN);
   }
   return file;

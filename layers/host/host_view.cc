@@ -40,22 +40,22 @@ std::string HostView::swaps() const {
   return text;
 }
 
-std::optional<FileIdentity> HostView::identity(const std::string& path) const {
+std::optional<FileId> HostView::identity(const std::string& path) const {
   return identity_of(path);
 }
 
-std::optional<FileIdentity> HostView::backing(const BlockNode& loop) const {
+std::optional<FileId> HostView::backing(const BlockNode& loop) const {
   const int fd = ::open(loop.path().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd >= 0) {
     loop_info64 info{};
     // The number tells that this is the device that was meant, whatever /dev holds.
     const auto opened = identity_of(fd);
     const bool answered =
-        opened == FileIdentity{true, loop.device, 0} && ::ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
+        opened == FileId{true, loop.device, 0} && ::ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
     ::close(fd);
     if (answered && info.lo_inode != 0) {
-      if (info.lo_rdevice != 0) return FileIdentity{true, decoded(info.lo_rdevice), 0};
-      return FileIdentity{false, decoded(info.lo_device), static_cast<ino_t>(info.lo_inode)};
+      if (info.lo_rdevice != 0) return FileId{true, decoded(info.lo_rdevice), 0};
+      return FileId{false, decoded(info.lo_device), static_cast<ino_t>(info.lo_inode)};
     }
   }
   return identity_of(loop.backing_file);
@@ -76,7 +76,7 @@ std::vector<std::string> HostView::filesystem_members(const BlockNode& node) con
   return {};
 }
 
-bool HostView::has_open(pid_t process, const FileIdentity& file) const {
+bool HostView::has_open(pid_t process, const FileId& file) const {
   std::error_code failed;
   for (fs::directory_iterator at("/proc/" + std::to_string(process) + "/fd", failed), end;
        !failed && at != end; at.increment(failed)) {

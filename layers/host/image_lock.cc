@@ -125,7 +125,7 @@ void lock_image(const HostFile& file, ImageUse use) {
     if (use == ImageUse::written) {
       // A mount that only reads forbids nothing to qemu, but must not see its files change.
       if (const auto mount = shown_at(file)) throw busy(file, use, "", mount);
-      refuse_in_use(identity_of(file), file.path());
+      refuse_in_use(file.id(), file.path());
     }
   } catch (const Error&) {
     release(file);

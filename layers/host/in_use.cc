@@ -19,7 +19,7 @@ constexpr std::size_t named_at_most = 4;
 
 struct Swap {
   std::string path;
-  std::optional<FileIdentity> identity;
+  std::optional<FileId> identity;
 };
 
 /// Lines like "/swap\040file file 1048572 0 -2", below a headline (proc(5)).
@@ -80,7 +80,7 @@ class Search {
         mounts_(view.mounts()),
         swaps_(parse_swaps(view.swaps(), view)) {}
 
-  std::vector<HostUse> run(const FileIdentity& file) {
+  std::vector<HostUse> run(const FileId& file) {
     const BlockNode* const node = file.block_device ? node_of(file.device) : nullptr;
     if (node == nullptr) {
       layers_over(file);
@@ -103,7 +103,7 @@ class Search {
                                     [&](const BlockNode& node) { return node.name == name; });
     return found == nodes_.end() ? nullptr : &*found;
   }
-  static FileIdentity identity(const BlockNode& node) { return {true, node.device, 0}; }
+  static FileId identity(const BlockNode& node) { return {true, node.device, 0}; }
 
   /// What shares the bytes of a device from below: the disk of a partition, and the file under a
   /// loop device, which another loop device may show as well.
@@ -148,7 +148,7 @@ class Search {
   }
 
   /// Loop and nbd devices that show a file or device.
-  void layers_over(const FileIdentity& file) {
+  void layers_over(const FileId& file) {
     for (const BlockNode& node : nodes_) {
       if (seen_.contains(node.name)) continue;
       if (!node.backing_file.empty() && shows(node, file)) {
@@ -167,7 +167,7 @@ class Search {
     }
   }
 
-  bool shows(const BlockNode& loop, const FileIdentity& file) const {
+  bool shows(const BlockNode& loop, const FileId& file) const {
     // Looking at a file of somebody else's server may take for ever: only where it can be the one.
     const MountEntry* const mount = mount_of(mounts_, loop.backing_file);
     if (mount != nullptr && may_hang(*mount) &&
@@ -177,7 +177,7 @@ class Search {
     return view_.backing(loop) == file;
   }
 
-  void swapped(const FileIdentity& file) {
+  void swapped(const FileId& file) {
     for (const Swap& swap : swaps_) {
       if (swap.identity != file) continue;
       uses_.push_back({swap.path + " is swap space", true, shell_line({"swapoff", swap.path})});
@@ -219,11 +219,11 @@ class Search {
 
 }  // namespace
 
-std::vector<HostUse> host_uses(const FileIdentity& file, const HostView& view) {
+std::vector<HostUse> host_uses(const FileId& file, const HostView& view) {
   return Search(view).run(file);
 }
 
-void refuse_in_use(const FileIdentity& file, const std::string& path) {
+void refuse_in_use(const FileId& file, const std::string& path) {
   const std::vector<HostUse> uses = host_uses(file);
   if (uses.empty()) return;
   std::string found;
@@ -241,7 +241,7 @@ void refuse_in_use(const FileIdentity& file, const std::string& path) {
       .with_errno(EBUSY);
 }
 
-std::string host_writer(const FileIdentity& file, const HostView& view) {
+std::string host_writer(const FileId& file, const HostView& view) {
   for (const HostUse& use : host_uses(file, view)) {
     if (use.writes) return "this host (" + use.what + ")";
   }

@@ -33,15 +33,15 @@ class HostView {
   virtual std::vector<BlockNode> blocks() const;
   virtual std::vector<MountEntry> mounts() const;
   virtual std::string swaps() const;  ///< the text of /proc/swaps
-  virtual std::optional<FileIdentity> identity(const std::string& path) const;
+  virtual std::optional<FileId> identity(const std::string& path) const;
   /// What a loop device shows: as its driver says; where this user may not ask that, what is at the
   /// path that sysfs names.
-  virtual std::optional<FileIdentity> backing(const BlockNode& loop) const;
+  virtual std::optional<FileId> backing(const BlockNode& loop) const;
   /// Names of devices of one btrfs filesystem, this among them; empty: it belongs to none that is
   /// mounted.
   virtual std::vector<std::string> filesystem_members(const BlockNode& node) const;
   /// Whether a process has a file open.
-  virtual bool has_open(pid_t process, const FileIdentity& file) const;
+  virtual bool has_open(pid_t process, const FileId& file) const;
 };
 
 /// The host as it was when it was first asked, for questions about many files at once. Not
@@ -62,14 +62,14 @@ class SeenHost : public HostView {
 /// what is made of it (a loop device, a mapping, an array) uses it too, however far up, and so does
 /// what shares the backing file of a loop device. A loop device that can only be read and has
 /// nothing on it is none: it cannot write, and nothing relies on what it shows.
-std::vector<HostUse> host_uses(const FileIdentity& file, const HostView& view = HostView());
+std::vector<HostUse> host_uses(const FileId& file, const HostView& view = HostView());
 
 /// For a file that is about to be written.
 /// @param path for the message
 /// @throws Error(Fault::denied) with EBUSY that names every use, and how to end them
-void refuse_in_use(const FileIdentity& file, const std::string& path);
+void refuse_in_use(const FileId& file, const std::string& path);
 
 /// Who writes it now: "this host (/dev/loop0p1 is mounted at /mnt)"; empty: nobody of these.
-std::string host_writer(const FileIdentity& file, const HostView& view = HostView());
+std::string host_writer(const FileId& file, const HostView& view = HostView());
 
 }  // namespace peelfs

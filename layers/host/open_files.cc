@@ -46,9 +46,9 @@ void note_closing(const HostFile& file) noexcept {
 }
 
 void refuse_writing_what_is_in_use() {
-  std::vector<std::pair<FileIdentity, std::string>> written;
+  std::vector<std::pair<FileId, std::string>> written;
   for_each_open_file([&](const HostFile& file) {
-    if (file.writable()) written.emplace_back(identity_of(file), file.path());
+    if (file.writable()) written.emplace_back(file.id(), file.path());
   });
   for (const auto& [file, path] : written) refuse_in_use(file, path);
 }

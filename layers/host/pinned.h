@@ -32,7 +32,8 @@ class Pinned {
   bool is_block_device() const noexcept { return S_ISBLK(status_.st_mode); }
   bool is_directory() const noexcept { return S_ISDIR(status_.st_mode); }
   FileId id() const noexcept {
-    return is_block_device() ? FileId{status_.st_rdev, 0} : FileId{status_.st_dev, status_.st_ino};
+    return is_block_device() ? FileId{true, status_.st_rdev, 0}
+                             : FileId{false, status_.st_dev, status_.st_ino};
   }
   /// "a FIFO", "a directory", "a file", ...
   std::string what_it_is() const;

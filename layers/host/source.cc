@@ -7,8 +7,8 @@
 
 #include "host/consent.h"
 #include "host/image_lock.h"
-#include "host/in_use.h"
 #include "host/image_magic.h"
+#include "host/in_use.h"
 #include "host/pinned.h"
 
 namespace peelfs {
@@ -110,7 +110,7 @@ class Opener {
   void open_file(const SourceSpec& spec) {
     auto file = open_source(spec);
     for (const Source& other : result_.sources) {
-      if (identity_of(*other.file) != identity_of(*file)) continue;
+      if (other.file->id() != file->id()) continue;
       throw Error(Fault::usage, spec.path + " is the same file as " + other.path)
           .advice("it is shown once, as " + other.stem);
     }
@@ -123,7 +123,7 @@ class Opener {
       source.writer = image_writer(*file);
     }
     if (!spec.writable && source.writer.empty()) {
-      source.writer = host_writer(identity_of(*file), host_);
+      source.writer = host_writer(file->id(), host_);
     }
     const fs::path path(spec.path);
     const std::string file_name = path.filename().string();
@@ -133,9 +133,9 @@ class Opener {
     source.raw = spec.raw;
     source.from_directory = spec.from_directory;
     source.consent = consent_;
-    source.references = make_host_references(directory_of(*file, spec.path), consent_,
-                                             spec.writable || spec.relied_on,
-                                             file->is_block_device());
+    source.references =
+        make_host_references(directory_of(*file, spec.path), consent_,
+                             spec.writable || spec.relied_on, file->is_block_device());
     consent_->add_source(spec.path, file, !spec.from_directory);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));

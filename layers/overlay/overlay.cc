@@ -52,7 +52,7 @@ class ExactDisk : public BlockDevice {
 /// be.
 std::shared_ptr<const HostFile> open_for_looking(const std::string& path, const Source& source) {
   auto file = open_overlay_file(path);
-  if (identity_of(*file) == identity_of(*source.file)) {
+  if (file->id() == source.file->id()) {
     throw Error(Fault::usage, path + " cannot be the overlay: it is the source itself")
         .advice("take a directory for overlays in which no sources lie");
   }
@@ -111,7 +111,8 @@ bool goes_on_with(const std::string& path, const Base& base, const Fingerprint& 
   if (current.format != stored.format || current.path != stored.path || !is_empty(path)) {
     return false;
   }
-  const DevicePtr disk = qcow2::open_overlay(make_file_device(open_overlay_file(path)), nullptr, path);
+  const DevicePtr disk =
+      qcow2::open_overlay(make_file_device(open_overlay_file(path)), nullptr, path);
   return disk->size() == round_up(base.disk->size(), 512);
 }
 
@@ -253,9 +254,9 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   result.file = open_for_looking(path, source);
   const Fingerprint stored = required_fingerprint(*make_file_device(result.file), path);
   if (mode != Mode::read) {
-    const FileIdentity seen = identity_of(*result.file);
+    const FileId seen = result.file->id();
     result.file = open_overlay_file(path, HostFile::Access::read_write);
-    if (identity_of(*result.file) != seen) {
+    if (result.file->id() != seen) {
       throw Error(Fault::denied, path + " was replaced while it was opened").with_errno(EAGAIN);
     }
   }

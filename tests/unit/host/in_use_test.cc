@@ -20,13 +20,13 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-FileIdentity block(unsigned number) {
+FileId block(unsigned number) {
   return {true, makedev(8, number), 0};
 }
-FileIdentity loop(unsigned number) {
+FileId loop(unsigned number) {
   return {true, makedev(7, number), 0};
 }
-FileIdentity file(ino_t inode) {
+FileId file(ino_t inode) {
   return {false, makedev(254, 0), inode};
 }
 
@@ -36,11 +36,11 @@ class FakeHost : public HostView {
   std::vector<BlockNode> blocks() const override { return read_block_table(folder_.path()); }
   std::vector<MountEntry> mounts() const override { return read_mounts(folder_ / "mountinfo"); }
   std::string swaps() const override { return swaps_text; }
-  std::optional<FileIdentity> identity(const std::string& path) const override {
+  std::optional<FileId> identity(const std::string& path) const override {
     const auto found = paths.find(path);
     return found == paths.end() ? std::nullopt : std::optional(found->second);
   }
-  std::optional<FileIdentity> backing(const BlockNode& node) const override {
+  std::optional<FileId> backing(const BlockNode& node) const override {
     if (hanging.contains(node.name)) ADD_FAILURE() << node.name << " must not be asked";
     return identity(node.backing_file);
   }
@@ -49,7 +49,7 @@ class FakeHost : public HostView {
                ? std::vector<std::string>()
                : members;
   }
-  bool has_open(pid_t process, const FileIdentity& wanted) const override {
+  bool has_open(pid_t process, const FileId& wanted) const override {
     const auto found = open.find(process);
     return found != open.end() && found->second == wanted;
   }
@@ -80,8 +80,8 @@ class FakeHost : public HostView {
   }
 
   std::string swaps_text = "Filename\tType\tSize\tUsed\tPriority\n";
-  std::map<std::string, FileIdentity> paths;
-  std::map<pid_t, FileIdentity> open;
+  std::map<std::string, FileId> paths;
+  std::map<pid_t, FileId> open;
   std::vector<std::string> members;
   std::map<std::string, bool> hanging;
 
@@ -98,7 +98,7 @@ class InUse : public ::testing::Test {
     host_.add("sda2", "8:2", "sda");
     host_.add("sdb", "8:16");
   }
-  std::string uses(const FileIdentity& of) const {
+  std::string uses(const FileId& of) const {
     std::string text;
     for (const HostUse& use : host_uses(of, host_)) {
       text += use.what + (use.writes ? " [writes]" : "") + " {" + use.ending + "}\n";
@@ -314,7 +314,7 @@ TEST_F(RealLoop, IsKnownByDeviceAndInode) {
 TEST_F(RealLoop, AFileWhoseNameIsGoneIsKnownByItsDescriptor) {
   const auto file = HostFile::open(disk_);
   test::must_run("rm " + disk_);
-  EXPECT_EQ(host_uses(identity_of(*file)).size(), 1U);
+  EXPECT_EQ(host_uses(file->id()).size(), 1U);
 }
 
 TEST_F(RealLoop, OnALoopDevice) {
