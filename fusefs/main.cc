@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/text.h"
+#include "mount/descriptors.h"
 #include "peelfs/error.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -107,6 +108,7 @@ bool called_as_helper(const char* program) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  peelfs::note_inherited_descriptors();
   keep_memory_private();
   // Only how characters look: numbers are written the same everywhere.
   std::setlocale(LC_CTYPE, "");

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 
+#include "mount/descriptors.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -54,7 +55,7 @@ Secret read_path(const std::string& path) {
 
 Secret read_descriptor(int fd) {
   Secret secret = read_all(fd, "key on descriptor " + std::to_string(fd));
-  if (fd > STDERR_FILENO) ::close(fd);
+  close_inherited(fd);
   return secret;
 }
 

@@ -14,6 +14,7 @@
 
 #include "host/shown_file.h"
 #include "mount/control_server.h"
+#include "mount/descriptors.h"
 #include "mount/filesystem.h"
 #include "mount/log.h"
 #include "mount/preflight.h"
@@ -186,6 +187,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   open_log(options.log_file, !options.foreground, options.debug);
   announce_mount();
   const std::shared_ptr<Peeling> peeling = open();
+  close_all_inherited();
   for (const std::string& warning : peeling->warnings()) {
     if (!options.quiet) {
       say("warning: " + printable(warning));
