@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/command.h"
+#include "cli/relatives.h"
 #include "cli/secrets.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -60,13 +61,19 @@ bool ask_and_unlock(Terminal& terminal, const std::string& mountpoint, const std
 }
 
 std::shared_ptr<Peeling> open_for_mount(const Command& command) {
+  std::shared_ptr<Peeling> peeling;
   try {
-    return open_session(command);
+    peeling = open_session(command);
   } catch (const Error& error) {
     // An overlay of something else is no wrong usage: mount(8)'s code for a failure.
     if (error.error_number() != ESTALE) throw;
     throw Error(Fault::io, error.what()).with_errno(ESTALE);
   }
+  const bool overlay = !command.from.overlay.empty() || command.from.overlay_temp;
+  if (overlay && !command.read_only && !command.quiet) {
+    warn_of_visible_originals(*peeling->catalog());
+  }
+  return peeling;
 }
 
 }  // namespace

@@ -3,42 +3,57 @@
 
 #include <sys/types.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
 #include "mount/process.h"
+#include "world/world.h"
 
 namespace peelfs::cli {
 
-/// What keeps a command from finding the original devices: a /dev of its own, with nothing in it
-/// but null, tty and the like, and a list of devices for libblkid that names only `members`.
-struct Isolation {
-  std::string folder;                ///< of ours, empty, for what it takes
-  std::vector<std::string> members;  ///< paths; empty: no isolation
+/// What is to be run, and where.
+struct Order {
+  std::vector<std::string> words;
+  world::Plan world;
+  /// Rather run nothing than run it where the host's devices are.
+  bool only_in_world = true;
+};
+
+/// What came of it.
+struct Ending {
+  /// The command's exit code, 128 + the signal that ended it, or try_exit::not_found or
+  /// not_runnable.
+  int code = 0;
+  std::string no_world;       ///< why the command ran among the host's devices; empty: it did not
+  bool left_running = false;  ///< something that it had started still used the mount, and was ended
 };
 
 /// The process that becomes the command. It is made before any key is read, so that it never has
-/// one, and waits until it is told what to run.
+/// one, and waits until it is told what to run. The command inherits descriptors 0, 1 and 2, and
+/// nothing else.
 class Runner {
  public:
-  Runner();
+  /// @param withheld those of 0, 1 and 2 that keys are read from: the command gets /dev/null there
+  explicit Runner(const std::set<int>& withheld);
   /// Ends the process if nothing was run.
   ~Runner();
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
-  /// Runs the command and waits for its end. SIGINT and SIGQUIT of the terminal are the command's;
-  /// SIGTERM and SIGHUP are handed on to it, and it gets a SIGTERM when this process is killed.
-  /// @return its exit code, 128 + the signal that ended it, or try_exit::not_found or not_runnable
-  /// @throws Error when it could not be kept away from the original devices
-  int run(const std::vector<std::string>& words, const Isolation& isolation);
+  /// Runs the command and waits for its end, and for that of what it leaves running and what uses
+  /// the mount, for ten seconds. SIGINT and SIGQUIT of the terminal are the command's; SIGTERM and
+  /// SIGHUP are handed on to it, and it gets a SIGTERM when this process is killed.
+  /// @throws Error when it was to run in its world only, and there can be none
+  Ending run(const Order& order);
+
+  /// In a process that was forked from this one: it has nothing to do with the command.
+  void let_go();
 
   /// The signal that told this process to end while the command ran, and was handed on; 0: none.
   static int ended_by() noexcept;
 
  private:
-  [[noreturn]] static void become(pid_t parent, int orders, int report);
-
   UniqueFd orders_, report_;
   pid_t child_ = -1;
 };

@@ -1,52 +1,54 @@
 // `peelfs try`: runs a command on a device as if it could write, and asks afterwards.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <filesystem>
-#include <map>
+#include <set>
 #include <thread>
 
-#include "btrfs/members.h"
 #include "cli/changes.h"
 #include "cli/interrupt.h"
 #include "cli/outcome.h"
+#include "cli/relatives.h"
 #include "cli/runner.h"
+#include "cli/secrets.h"
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/workplace.h"
 #include "host/in_use.h"
 #include "host/source.h"
 #include "mount/mount.h"
+#include "overlay/set.h"
 #include "peelfs/error.h"
+#include "world/host_files.h"
 
 namespace peelfs::cli {
 namespace {
 
 /// What the command needs to know of the sources as they are.
 struct Target {
-  std::string name;                  ///< flat
-  std::vector<std::string> members;  ///< of its btrfs filesystem, by flat name
+  std::string name;  ///< flat
   std::shared_ptr<KeyRing> keys;
-  std::size_t missing = 0;  ///< members that are in none of the sources
+  Relatives relatives;
+  world::Plan world;  ///< without folder and mountpoint; devices by flat name
 };
 
-/// A filesystem on several devices: the command must find the others in the mount, and not the
-/// originals, which carry the same UUIDs.
-void find_members(const Catalog& catalog, const Node& node, Target& target) {
-  const auto own = btrfs::membership(*node.device);
-  if (!own || own->devices < 2) return;
-  std::map<std::uint64_t, std::string> members{{own->device_id, target.name}};
-  for (const Catalog::Entry& entry : catalog.devices()) {
-    if (entry.node->kind == "snapshot" || entry.node->component) continue;
-    if (entry.node->identity.type != "btrfs") continue;
-    const auto other = btrfs::membership(*entry.node->device);
-    if (!other || other->uuid != own->uuid) continue;
-    const auto [known, first] = members.emplace(other->device_id, entry.name);
-    if (first || known->second == entry.name || known->second == target.name) continue;
-    throw Error(Fault::usage, "two devices claim to be the same member of the filesystem")
-        .found(known->second + " and " + entry.name)
-        .advice("name only the sources that belong together");
+/// Keeps the sources, and all that they take bytes from, out of the command's reach.
+void protect_originals(const Command& command, world::Plan& plan) {
+  world::HostFiles opened = world::opened_host_files();
+  plan.mounted_from_originals = world::filesystems_on(opened);
+  plan.originals = std::move(opened.files);
+  for (const world::Original& original : plan.originals) {
+    if (!original.linked || command.quiet) continue;
+    warn(shown(original.path) +
+         " has other names (hard links), so the command can write no file on its filesystem");
   }
-  for (const auto& [id, name] : members) target.members.push_back(name);
-  target.missing = own->devices > members.size() ? own->devices - members.size() : 0;
+}
+
+void explain_relatives(const Command& command, const Target& target) {
+  if (command.quiet || target.relatives.missing.empty()) return;
+  warn(target.name + " " + target.relatives.what + ": " + target.relatives.missing);
 }
 
 Target find_target(const Command& command) {
@@ -64,7 +66,10 @@ Target find_target(const Command& command) {
   Target target;
   target.name = entry.name;
   target.keys = peeling->keys();
-  find_members(*catalog, *entry.node, target);
+  target.relatives = relatives_of(*catalog, entry);
+  target.world.devices = listed_with(*catalog, entry, "");
+  protect_originals(command, target.world);
+  explain_relatives(command, target);
   return target;
 }
 
@@ -98,9 +103,64 @@ void unmount_patiently(const std::string& mountpoint) {
   }
 }
 
-/// Mounts, runs the command, unmounts. @return the command's code
-int run_on(const Command& command, Runner& runner, const Target& target,
-           const std::string& overlays) {
+/// The command with the device's path in the place of every {}.
+std::vector<std::string> words_for(const Command& command, const std::string& path) {
+  std::vector<std::string> words = command.command_line;
+  for (std::string& word : words) {
+    for (std::size_t at = 0; (at = word.find("{}", at)) != std::string::npos; at += path.size()) {
+      word.replace(at, 2, path);
+    }
+  }
+  return words;
+}
+
+/// The command's world: target.world, now that there is a mount.
+world::Plan world_for(const Target& target, const Workplace& work, const std::string& overlays) {
+  world::Plan plan = target.world;
+  plan.folder = work.world();
+  plan.mountpoint = work.mountpoint();
+  for (world::ListedDevice& device : plan.devices) device.path = work.mountpoint() + device.path;
+  for (const std::string& path : overlay::overlays_in(overlays)) {
+    for (world::Original& file : world::original_at(path)) {
+      plan.originals.push_back(std::move(file));
+    }
+  }
+  return plan;
+}
+
+/// @throws Error when the command could find the originals of this target, and had no world to keep
+/// it away from them
+Ending run_in_world(const Command& command, Runner& runner, const Target& target,
+                    const Workplace& work, const std::string& overlays) {
+  Order order;
+  order.words = words_for(command, work.mountpoint() + "/" + target.name);
+  order.world = world_for(target, work, overlays);
+  order.only_in_world = !target.relatives.alone;
+  try {
+    Ending ending = runner.run(order);
+    if (!ending.no_world.empty() && !command.quiet) {
+      warn(
+          "the command could see the host's devices and the sources, since there is no namespace "
+          "for it: " +
+          ending.no_world);
+    }
+    return ending;
+  } catch (Error& error) {
+    if (error.fault() != Fault::denied) throw;
+    const std::string why = target.relatives.several
+                                ? target.relatives.what
+                                : "may belong to a filesystem on several devices";
+    throw std::move(error).advice(
+        target.name + " " + why +
+        ", and tools find the originals by UUID; run this where user namespaces are allowed, or as "
+        "root; or mount with --overlay DIR, and run the command yourself where no original is "
+        "visible as a block device");
+  }
+}
+
+/// Mounts, runs the command, unmounts.
+Ending run_on(const Command& command, Runner& runner, const Target& target,
+              const std::string& overlays) {
   const Workplace work;
   Lifeline lifeline;
   MountOptions options;
@@ -110,6 +170,7 @@ int run_on(const Command& command, Runner& runner, const Target& target,
   options.quiet = true;
   const int mounted = run_mount(options, [&] {
     Interruptible::stop_noting();
+    runner.let_go();
     lifeline.end_mount_without_us(work.path(), command.keep.empty() ? overlays : "");
     return std::make_shared<Peeling>(
         request_for(command, overlays, overlay::Request::Kind::persistent), target.keys);
@@ -118,22 +179,10 @@ int run_on(const Command& command, Runner& runner, const Target& target,
     Interruptible::check();
     throw Error(Fault::io, "the sources could not be mounted").advice("see the message above");
   }
-  const std::string path = work.mountpoint() + "/" + target.name;
-  std::vector<std::string> words = command.command_line;
-  for (std::string& word : words) {
-    for (std::size_t at = 0; (at = word.find("{}", at)) != std::string::npos; at += path.size()) {
-      word.replace(at, 2, path);
-    }
-  }
-  Isolation isolation;
-  isolation.folder = work.path();
-  for (const std::string& member : target.members) {
-    isolation.members.push_back(work.mountpoint() + "/" + member);
-  }
-  int code = 0;
+  Ending ending;
   try {
     Interruptible::check();
-    code = runner.run(words, isolation);
+    ending = run_in_world(command, runner, target, work, overlays);
   } catch (const Error&) {
     try {
       unmount_patiently(work.mountpoint());
@@ -144,7 +193,11 @@ int run_on(const Command& command, Runner& runner, const Target& target,
     throw;
   }
   unmount_patiently(work.mountpoint());
-  return code;
+  if (ending.left_running) {
+    throw Error(Fault::io, "something that the command had started did not end, and was ended")
+        .advice("run it so that it waits for all that it starts");
+  }
+  return ending;
 }
 
 /// Whether there is anything in the overlays that differs from the sources.
@@ -168,14 +221,30 @@ void refuse_what_is_in_use(const Command& command) {
   }
 }
 
-int attempt(const Command& command) {
-  Runner runner;  // before there is any key that it could inherit
+/// Those of descriptors 0 to 2 that a key is read from. A terminal keeps nothing of it.
+std::set<int> key_descriptors(const Command& command) {
+  std::set<int> found;
+  for (const KeyOrigin& origin : command.from.keys) {
+    struct stat key {};
+    const bool file = origin.kind == KeyOrigin::Kind::file;
+    const bool known = file && ::stat(origin.place.c_str(), &key) == 0;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+      struct stat status {};
+      if (::isatty(fd) != 0 || ::fstat(fd, &status) != 0) continue;
+      const bool same = known && key.st_dev == status.st_dev && key.st_ino == status.st_ino;
+      const bool named = file ? origin.place == "-" && fd == STDIN_FILENO : origin.descriptor == fd;
+      if (same || named) found.insert(fd);
+    }
+  }
+  return found;
+}
+
+int attempt(Command command) {
+  // Before any key is read that the command could inherit, and after those in the environment.
+  take_from_environment(command.from.keys);
+  Runner runner(key_descriptors(command));
   refuse_what_is_in_use(command);
   const Target target = find_target(command);
-  if (target.missing != 0 && !command.quiet) {
-    warn(target.name + " is one of several devices of a btrfs filesystem, of which " +
-         std::to_string(target.missing) + " are in none of the sources");
-  }
   // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed
   // afterwards.
   const Interruptible interruptible;
@@ -185,7 +254,7 @@ int attempt(const Command& command) {
   int code = 0;
   bool changed = true;
   try {
-    code = run_on(command, runner, target, overlays);
+    code = run_on(command, runner, target, overlays).code;
     if (code == try_exit::not_found || code == try_exit::not_runnable) {
       warn(command.command_line.front() +
            (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
@@ -201,7 +270,7 @@ int attempt(const Command& command) {
     if (own) remove_overlays(overlays);
     return code;
   }
-  conclude(command, overlays, decide(command, overlays, code, runner.ended_by()));
+  conclude(command, overlays, decide(command, overlays, code, Runner::ended_by()));
   return code;
 }
 

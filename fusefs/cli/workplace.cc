@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <thread>
 
 #include "mount/log.h"
@@ -18,6 +19,9 @@
 
 namespace peelfs::cli {
 namespace {
+
+constexpr std::string_view kPrefix = "peelfs-try-";
+constexpr std::string_view kRandom = "XXXXXX";
 
 /// What the process that serves the mount clears away if nobody else is left to do it.
 struct Leavings {
@@ -52,14 +56,18 @@ void clear_leavings() {
 
 std::string make_folder(const std::string& fallback) {
   const char* const place = std::getenv("TMPDIR");
-  std::string path = (place != nullptr && *place != '\0' ? place : fallback) + "/peelfs-try-XXXXXX";
+  std::string path = (place != nullptr && *place != '\0' ? place : fallback) + "/";
+  path.append(kPrefix).append(kRandom);
   if (::mkdtemp(path.data()) == nullptr) throw Error::system(errno, "cannot make " + path);
   return std::filesystem::absolute(path).string();
 }
 
 Workplace::Workplace() : path_(make_folder("/tmp")) {
-  if (::mkdir(mountpoint().c_str(), 0700) != 0) {
-    throw Error::system(errno, "cannot make " + mountpoint());
+  for (const std::string& directory : {mountpoint(), world()}) {
+    if (::mkdir(directory.c_str(), 0700) == 0) continue;
+    const int error_number = errno;
+    clear(path_);
+    throw Error::system(error_number, "cannot make " + directory);
   }
 }
 
@@ -69,12 +77,17 @@ Workplace::~Workplace() {
 
 void Workplace::clear(const std::string& path) noexcept {
   ::rmdir(mountpoint_of(path).c_str());
-  ::rmdir((path + "/dev").c_str());
-  for (const char* const name : {"/blkid/blkid.tab", "/blkid/blkid.tab.old"}) {
-    ::unlink((path + name).c_str());
-  }
-  ::rmdir((path + "/blkid").c_str());
+  ::rmdir(world_of(path).c_str());
   ::rmdir(path.c_str());
+}
+
+void remove_if_empty(const std::string& directory) noexcept {
+  std::string plain = directory;
+  while (plain.size() > 1 && plain.back() == '/') plain.pop_back();
+  const std::string name = plain.substr(plain.rfind('/') + 1);
+  if (name.starts_with(kPrefix) && name.size() == kPrefix.size() + kRandom.size()) {
+    ::rmdir(plain.c_str());
+  }
 }
 
 void remove_overlays(const std::string& directory) {

@@ -20,14 +20,20 @@ class Workplace {
   Workplace& operator=(const Workplace&) = delete;
   const std::string& path() const { return path_; }
   std::string mountpoint() const { return mountpoint_of(path_); }
+  /// An empty directory, on which the command's world is made.
+  std::string world() const { return world_of(path_); }
 
   static std::string mountpoint_of(const std::string& path) { return path + "/mnt"; }
+  static std::string world_of(const std::string& path) { return path + "/world"; }
   /// Takes away what a Workplace has made, and nothing else: a mount may still be there.
   static void clear(const std::string& path) noexcept;
 
  private:
   std::string path_;
 };
+
+/// Removes a directory that make_folder() has made, as its name says, if nothing is left in it.
+void remove_if_empty(const std::string& directory) noexcept;
 
 /// Removes the overlays in a directory, and then the directory.
 void remove_overlays(const std::string& directory);

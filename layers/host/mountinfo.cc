@@ -97,6 +97,8 @@ std::optional<MountEntry> parse_mountinfo_line(std::string_view line) {
   MountEntry entry;
   entry.device =
       makedev(static_cast<unsigned>(*major_number), static_cast<unsigned>(*minor_number));
+  entry.id = number(fields[0]).value_or(0);
+  entry.root = unescape_path(fields[3]);
   entry.mountpoint = unescape_path(fields[4]);
   entry.type = fields[separator + 1];
   entry.source = unescape_path(fields[separator + 2]);

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,7 +12,9 @@
 namespace peelfs {
 
 struct MountEntry {
+  std::uint64_t id = 0;
   dev_t device = 0;
+  std::string root;        ///< the directory (or file) of its filesystem that is shown; unescaped
   std::string mountpoint;  ///< unescaped
   std::string type;        ///< "fuse.peelfs"
   std::string source;      ///< unescaped

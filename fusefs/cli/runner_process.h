@@ -1,0 +1,27 @@
+// What runs beside `try`: a process that waits for its orders, the first process of the command's
+// world, and the command.
+#pragma once
+
+#include <sys/types.h>
+
+#include <set>
+
+#include "mount/process.h"
+
+namespace peelfs::cli {
+
+/// What these processes report, one letter each, a text behind it.
+namespace report {
+inline constexpr char not_found = '?';
+inline constexpr char not_runnable = '!';  ///< and why
+inline constexpr char no_world = 'W';      ///< and why: nothing was run
+inline constexpr char outside = 'N';       ///< and why: it runs among the host's devices
+inline constexpr char left_running = 'K';
+}  // namespace report
+
+/// Receives an Order from `orders` and carries it out; ends with the command's exit code.
+/// @param parent it must not outlive this process @param withheld see Runner
+[[noreturn]] void carry_out(pid_t parent, UniqueFd orders, UniqueFd report,
+                            const std::set<int>& withheld);
+
+}  // namespace peelfs::cli

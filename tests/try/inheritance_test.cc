@@ -1,0 +1,84 @@
+// What programs that peelfs starts, and its own daemon, do not get: keys, and descriptors.
+#include "cli/overlays.h"
+
+namespace peelfs::test {
+namespace {
+
+class Inheritance : public Overlays {
+ protected:
+  void SetUp() override {
+    Overlays::SetUp();
+    if (IsSkipped()) return;
+    must_run("truncate -s 4M " + (folder_ / "plain"));
+    make_luks(folder_ / "locked.img", folder_ / "plain", "sesame-open");
+    write_file(folder_ / "key", as_bytes("sesame-open"));
+  }
+  /// What a command finds of the key, when the key is given in this way.
+  std::string found(const std::string& way, const std::string& around) const {
+    const std::string look =
+        "sh -c 'cat; tr \"\\0\" \"\\n\" </proc/self/environ; cat /proc/[0-9]*/environ 2>/dev/null; "
+        "for f in 3 4 5 6 7 8 9 10 11 12 13 14 15; do "
+        "if [ -e /proc/self/fd/$f ]; then echo open $f; cat /proc/self/fd/$f; fi; done "
+        "2>/dev/null; "
+        ": {}'";
+    const CommandResult done =
+        run("TMPDIR=" + (folder_ / "tmp") + " " + around + " " + PEELFS_PROGRAM " try " + way +
+            " --drop " + (folder_ / "locked.img") + " locked_crypt -- " + look);
+    EXPECT_EQ(done.exit_code, 0) << way << done.output;
+    return done.output;
+  }
+};
+
+TEST_F(Inheritance, NoKeyReachesTheCommand) {
+  struct Way {
+    std::string option, before, behind;
+  };
+  const std::string key = folder_ / "key";
+  for (const Way& way :
+       {Way{"--key fd:7", "", "7<" + key}, Way{"--key-file -", "", "<" + key},
+        Way{"--key fd:0", "", "<" + key}, Way{"--key-file /dev/stdin", "", "<" + key},
+        Way{"--key-file " + key, "", "<" + key},
+        Way{"--key env:PEELFS_TEST_KEY", "PEELFS_TEST_KEY=sesame-open", ""}}) {
+    const std::string text =
+        found(way.option + " " + way.behind + (way.behind.starts_with("<") ? "" : " </dev/null"),
+              way.before);
+    EXPECT_FALSE(contains(text, "sesame")) << way.option << ": " << text;
+    EXPECT_FALSE(contains(text, "open ")) << way.option << ": " << text;
+  }
+}
+
+TEST_F(Inheritance, TheCommandHasThreeDescriptors) {
+  const Outputs done =
+      try_it("--drop " + disk_ + " diskp1 -- sh -c 'ls /proc/$$/fd; : {}' 7</etc/passwd 9>" +
+             (folder_ / "nine"));
+  EXPECT_EQ(done.exit_code, 0) << done.errors;
+  EXPECT_EQ(done.output, "0\n1\n2\n");
+}
+
+TEST_F(Inheritance, TheCommandKeepsItsInputAndItsVariables) {
+  ::setenv("PEELFS_TEST_OTHER", "stays", 1);
+  const Outputs done =
+      try_it("--drop " + disk_ + " diskp1 -- sh -c 'cat; echo $PEELFS_TEST_OTHER; : {}' <" +
+             (folder_ / "key"));
+  ::unsetenv("PEELFS_TEST_OTHER");
+  EXPECT_EQ(done.output, "sesame-openstays\n") << done.errors;
+}
+
+/// Whoever waits for the end of a pipe that peelfs was started with does not wait for the mount.
+TEST_F(Inheritance, TheDaemonKeepsNoDescriptor) {
+  const std::string mount = std::string(PEELFS_PROGRAM) + " ";
+  const CommandResult ended = run("timeout 20 sh -c '{ " + mount + disk_ + " " + at_ +
+                                  " 9>&1 >/dev/null 2>&1; } | cat; echo through'");
+  EXPECT_EQ(ended.exit_code, 0) << "the daemon holds the other end of the pipe";
+  EXPECT_TRUE(contains(ended.output, "through"));
+  EXPECT_TRUE(is_mounted(at_));
+}
+
+TEST_F(Inheritance, SourcesAndKeysByDescriptorStillWork) {
+  must_run(std::string(PEELFS_PROGRAM) + " --key fd:8 locked.img=/dev/fd/7 " + at_ + " 7<" +
+           (folder_ / "locked.img") + " 8<" + (folder_ / "key"));
+  EXPECT_TRUE(fs::exists(at_ + "/locked.img_crypt")) << must_run("ls " + at_);
+}
+
+}  // namespace
+}  // namespace peelfs::test
