@@ -40,7 +40,7 @@ _peelfs() {
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
             --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
-                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep) skip=yes ;;
+                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok) skip=yes ;;
             -*) ;;
             *)
                 if [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && [[ " $verbs " == *" $word "* ]]; then
@@ -85,7 +85,7 @@ _peelfs() {
             drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;
             revert) options+=" --overlay --accept-shared --accept-part" ;;
             checkpoint) options+=" --overlay --accept-shared --list" ;;
-            try) options+=" $sources --accept-shared --commit --drop --keep" ;;
+            try) options+=" $sources --accept-shared --commit --drop --keep --ok" ;;
             umount) options+=" --lazy --timeout" ;;
             unlock) options+=" $keys" ;;
         esac

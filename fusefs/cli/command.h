@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -118,6 +119,7 @@ struct Command {
   std::string checkpoint;                 ///< of checkpoint and revert: its name
   Outcome outcome = Outcome::ask;         ///< of try
   std::string keep;                       ///< of try: --keep DIR
+  std::set<int> good_codes;               ///< of try: --ok CODES
   std::vector<std::string> command_line;  ///< of try: what stands behind --
 };
 

@@ -105,20 +105,25 @@ Exit status: 0 done; 2 not (the message says which overlays are reverted, if any
 )";
 
 constexpr const char* kTry =
-    R"(peelfs try [--commit | --drop | --keep DIR] SOURCE... NAME -- COMMAND... {} ...
+    R"(peelfs try [--commit | --drop | --keep DIR] [--ok CODES] SOURCE... NAME -- COMMAND... {} ...
 
 Runs COMMAND on the device NAME, with the device's path in the place of {}. What it
 writes goes into an overlay; the sources are only read. Then shows what has changed, and
-asks: commit it into the sources, drop it, or keep it. Committing is only offered, and
-only done, if the command ended with 0, or an fsck with 1 ("errors corrected").
+asks: commit it into the sources, drop it, or keep it; the word or its first letter
+answers. Committing is only offered, and only done, if the command ended with 0, or an
+fsck with 1 ("errors corrected"), also behind nice, timeout, env and their like.
 
   --commit, --drop        do not ask
   --keep DIR              do not ask: the overlay is, and stays, in DIR
+  --ok CODES              other exit codes that are good: 1,4 or 0-3
 Without a terminal to ask on it is kept, and where is said ($TMPDIR or /var/tmp). It is
 kept there, too, when peelfs is killed, and the mount ends.
 
-A btrfs filesystem on several devices: name the sources of all of them. The command sees
-all members of the mount and a /dev without disks, so that it cannot find the originals.
+COMMAND runs in namespaces of its own: it sees no block device of the host, cannot write
+the sources, inherits only standard input, output and error, and what it leaves running
+ends with it. Its tools find the devices of the mount by UUID, the members of a btrfs and
+external journals too: name the sources of all of them. Where the kernel grants no
+namespaces, a filesystem that may lie on several devices is refused.
 
 Exit status: that of COMMAND (128 + signal); 125 peelfs failed, 126 COMMAND cannot be run,
 127 there is no such COMMAND. Messages and the changes go to standard error.

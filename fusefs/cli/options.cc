@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/arguments.h"
+#include "cli/exit_codes.h"
 #include "cli/values.h"
 #include "peelfs/error.h"
 
@@ -95,6 +96,9 @@ void bind_try(Parser& parser, Command& command) {
   parser.option("--keep", [&command](const std::string& directory) {
     set_outcome(command, Outcome::keep);
     command.keep = directory;
+  });
+  parser.option("--ok", [&command](const std::string& codes) {
+    command.good_codes.merge(parse_codes(codes));
   });
 }
 

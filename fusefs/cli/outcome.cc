@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
+#include <optional>
 
 #include "cli/commit.h"
+#include "cli/exit_codes.h"
 #include "cli/interrupt.h"
 #include "cli/text.h"
 #include "cli/workplace.h"
@@ -30,6 +31,19 @@ bool wait_for_answer() {
   return false;
 }
 
+/// A line from the terminal without its end. @return nullopt at the end of the input
+std::optional<std::string> read_line() {
+  char* line = nullptr;
+  std::size_t room = 0;
+  const ssize_t got = ::getline(&line, &room, stdin);
+  std::string text(line == nullptr || got <= 0 ? "" : line);
+  std::free(line);
+  // What stands before the end of the input without a newline was not entered.
+  if (!text.ends_with('\n')) return std::nullopt;
+  text.pop_back();
+  return text;
+}
+
 Outcome ask(bool may_commit, const std::string& overlays) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return Outcome::keep;
   say("peelfs: until you decide they are in " + shown(overlays));
@@ -44,20 +58,17 @@ Outcome ask(bool may_commit, const std::string& overlays) {
       say("");
       return Outcome::keep;
     }
-    char* line = nullptr;
-    std::size_t room = 0;
-    const ssize_t got = ::getline(&line, &room, stdin);
-    const std::string answer(line == nullptr || got <= 0 ? "" : line);
-    std::free(line);
-    if (got <= 0) return Outcome::keep;
-    if (answer[0] == 'd') return Outcome::drop;
-    if (answer[0] == 'k') return Outcome::keep;
-    if (answer[0] == 'c' && may_commit) return Outcome::commit;
+    const std::optional<std::string> answer = read_line();
+    if (!answer) {
+      say("");
+      return Outcome::keep;
+    }
+    if (*answer == "d" || *answer == "drop") return Outcome::drop;
+    if (*answer == "k" || *answer == "keep") return Outcome::keep;
+    if (may_commit && (*answer == "c" || *answer == "commit")) return Outcome::commit;
+    say("peelfs: '" + shown(*answer) + "' is none of the answers: a word (" +
+        (may_commit ? "commit, " : "") + "drop, keep), or its first letter alone");
   }
-}
-
-bool is_checker(const std::string& program) {
-  return std::filesystem::path(program).filename().string().find("fsck") != std::string::npos;
 }
 
 }  // namespace
@@ -67,11 +78,12 @@ void say(const std::string& text) {
 }
 
 Outcome decide(const Command& command, const std::string& overlays, int code, int ended) {
-  const bool good = code == 0 || (code == 1 && is_checker(command.command_line.front()));
+  const bool good = is_success(command.command_line, code, command.good_codes);
   Outcome outcome = command.outcome;
   if (outcome == Outcome::ask) outcome = ended != 0 ? Outcome::keep : ask(good, overlays);
   if (outcome == Outcome::commit && !good) {
-    warn("not committed: the command has ended with " + std::to_string(code));
+    warn("not committed: the command has ended with " + std::to_string(code) +
+         " (--ok CODES says which codes besides 0 are good)");
     return Outcome::keep;
   }
   return outcome;
@@ -81,7 +93,7 @@ void conclude(const Command& command, const std::string& overlays, Outcome outco
   switch (outcome) {
     case Outcome::commit:
       commit_overlays(commit_request(command.from, overlays), command.quiet, true);
-      ::rmdir(overlays.c_str());
+      remove_if_empty(overlays);
       break;
     case Outcome::drop:
       remove_overlays(overlays);

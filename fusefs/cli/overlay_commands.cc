@@ -10,6 +10,7 @@
 #include "cli/named_twice.h"
 #include "cli/progress.h"
 #include "cli/text.h"
+#include "cli/workplace.h"
 #include "host/folder.h"
 #include "host/image_lock.h"
 #include "host/source.h"
@@ -232,6 +233,7 @@ int run_commit(const Command& command) {
   const Interruptible interruptible;
   try {
     commit_overlays(commit_request(command.from, command.from.overlay), command.quiet, false);
+    remove_if_empty(command.from.overlay);
   } catch (const Error& error) {
     if (Interruptible::signal() == 0) throw;
     Interruptible::obey(error);
@@ -256,6 +258,7 @@ int run_drop(const Command& command) {
     remove_file(overlay.path);
     if (!command.quiet) put(shown(overlay.path) + " is removed\n");
   }
+  remove_if_empty(command.from.overlay);
   finish_output();
   return exit_code::ok;
 }
