@@ -18,8 +18,7 @@ class Inheritance : public Overlays {
     const std::string look =
         "sh -c 'cat; tr \"\\0\" \"\\n\" </proc/self/environ; cat /proc/[0-9]*/environ 2>/dev/null; "
         "for f in 3 4 5 6 7 8 9 10 11 12 13 14 15; do "
-        "if [ -e /proc/self/fd/$f ]; then echo open $f; cat /proc/self/fd/$f; fi; done "
-        "2>/dev/null; "
+        "if [ -e /proc/self/fd/$f ]; then echo open $f; cat <&$f; fi; done; "
         ": {}'";
     const CommandResult done =
         run("TMPDIR=" + (folder_ / "tmp") + " " + around + " " + PEELFS_PROGRAM " try " + way +

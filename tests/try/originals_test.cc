@@ -45,6 +45,10 @@ class Originals : public ::testing::TestWithParam<Way> {
     const CommandResult done = run(line + " 2>" + (folder_ / "errors"));
     Outputs outputs{done.exit_code, done.output, run("cat " + (folder_ / "errors")).output};
     must_run("sync " + one_ + " " + two_);
+    // While there still are the devices that the overlays lie on.
+    for (const char* const shown : {"one", "two"}) {
+      must_run("qemu-img convert -O raw " + keep_ + "/" + shown + ".qcow2 " + flat(shown));
+    }
     return outputs;
   }
   void remember() { before_ = {sha256(read_file(one_)), sha256(read_file(two_))}; }
@@ -53,11 +57,7 @@ class Originals : public ::testing::TestWithParam<Way> {
     EXPECT_EQ(sha256(read_file(two_)), before_[1]) << "the second original";
   }
   /// What an overlay shows, as a file.
-  std::string flat(const std::string& name) const {
-    must_run("qemu-img convert -O raw " + keep_ + "/" + name + ".qcow2 " + (folder_ / name) +
-             ".flat");
-    return (folder_ / name) + ".flat";
-  }
+  std::string flat(const std::string& name) const { return (folder_ / name) + ".flat"; }
 
   const TemporaryDirectory folder_;
   const std::string one_ = folder_ / "one.img";
@@ -111,7 +111,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, Originals,
                                            Way{"BlockDevices", false, true},
                                            Way{"FilesOfAnOrdinaryUser", true, false},
                                            Way{"BlockDevicesForAnOrdinaryUser", true, true}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& way) { return std::string(way.param.name); });
 
 }  // namespace
 }  // namespace peelfs::test

@@ -23,7 +23,7 @@ std::string make_broken_btrfs(const std::string& one, const std::string& two) {
 void make_ext4_with_journal(const std::string& filesystem, const std::string& journal,
                             const std::string& scratch) {
   must_run(kTools + "mkdir -p " + scratch + "; cd " + scratch + "; fs=" + filesystem +
-           "; j=" + journal + R"(
+           "; j=" + journal + R"sh(
 truncate -s 8M $j; truncate -s 32M $fs
 mke2fs -q -F -b 1024 -O journal_dev,^metadata_csum $j
 mke2fs -q -F -b 1024 -t ext4 -O ^has_journal,^metadata_csum $fs
@@ -40,7 +40,7 @@ cmp -l $fs new | awk '{ print int(($1 - 1) / 1024) }' | uniq >blocks
 while read block; do dd if=new bs=1024 skip=$block count=1 status=none; done <blocks >data
 printf 'jo -f %s\njw -b %s data\njc\n' $j $(paste -sd, blocks) >commands
 debugfs -w -f commands $fs >/dev/null 2>&1
-)");
+)sh");
 }
 
 int files_in_ext4(const std::string& image) {

@@ -17,11 +17,7 @@ TEST_F(World, NoBlockDeviceIsThere) {
       " diskp1 -- sh -c 'find /dev/ -type b -o -name \"*control\" -o -name fuse; cat "
       "/proc/partitions; for d in /sys/block /sys/class/block /sys/dev/block; do ls $d; done; "
       "ls /run/udev /run/lvm 2>/dev/null; PATH=$PATH:/usr/sbin:/sbin; blkid -o device; : {}'");
-  std::string expected;
-  for (const char* const name : {"disk", "diskp1", "diskp2"}) {
-    if (contains(seen.output, std::string("/mnt/") + name + "\n")) expected += name;
-  }
-  EXPECT_EQ(expected, "diskdiskp1") << "libblkid's list: what it can tell anything about";
+  EXPECT_TRUE(contains(seen.output, "/mnt/diskp1\n")) << "libblkid's list: " << seen.output;
   EXPECT_FALSE(contains(seen.output, "loop")) << seen.output;
   EXPECT_FALSE(contains(seen.output, "/dev/")) << seen.output;
   EXPECT_FALSE(contains(seen.output, "sda")) << seen.output;
@@ -220,9 +216,9 @@ TEST_F(Hostile, NoAttackReachesAnOriginal) {
 /// Where nothing prevents them the attacks do what they are for: the test above is not empty.
 TEST_F(Hostile, TheAttacksAreReal) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-  fs::copy_file(disk_, folder_ / "copy");
   for (const Attack& attack : kAttacks) {
     if (!attack.works_outside) continue;
+    fs::copy_file(disk_, folder_ / "copy", fs::copy_options::overwrite_existing);
     if (contains(attack.line, "$H")) fs::create_hard_link(disk_, folder_ / "other-name");
     const CommandResult done = run("sh " + script(attack));
     EXPECT_FALSE(is_untouched()) << attack.name << ": " << done.output;

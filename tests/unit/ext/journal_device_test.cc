@@ -21,10 +21,14 @@ class JournalDevice : public ::testing::Test {
     test::must_run("export PATH=$PATH:/usr/sbin:/sbin; rm -f " + image_ + "; truncate -s 300M " +
                    image_ + "; mke2fs -q -F -t ext4 " + options + " " + image_);
   }
-  void name_journal() const {
+  /// In the superblock and, as tune2fs does it and debugfs does not, in the copy in block group 1.
+  void name_journal(std::uint64_t copy_at) const {
     test::must_run("export PATH=$PATH:/usr/sbin:/sbin; debugfs -w -R 'feature has_journal' " +
                    image_ + " 2>&1; debugfs -w -R 'ssv journal_uuid " + kUuid + "' " + image_ +
-                   " 2>&1");
+                   " 2>&1; dd if=" + image_ + " of=" + image_ +
+                   " bs=1024 skip=1 count=1 conv=notrunc status=none seek=" +
+                   std::to_string(copy_at / 1024) + "; printf '\\001' | dd of=" + image_ +
+                   " bs=1 conv=notrunc status=none seek=" + std::to_string(copy_at + 0x5a));
   }
   void lose_first() const {
     test::must_run("dd if=/dev/zero of=" + image_ +
@@ -49,14 +53,20 @@ TEST_F(JournalDevice, InsideOrNone) {
 }
 
 TEST_F(JournalDevice, OutsideAlsoWhenTheFirstSuperblockIsLost) {
-  for (const char* const options :
-       {"-b 1024 -O ^has_journal", "-b 2048 -O ^has_journal", "-b 4096 -O ^has_journal",
-        "-b 4096 -O ^has_journal,^metadata_csum,^resize_inode"}) {
-    make(options);
-    name_journal();
-    EXPECT_EQ(named(), kUuid) << options;
+  struct Layout {
+    const char* options;
+    std::uint64_t copy_at;
+  };
+  for (const Layout& layout :
+       {Layout{"-b 1024 -O ^has_journal", 8193ULL * 1024},
+        Layout{"-b 2048 -O ^has_journal", 16384ULL * 2048},
+        Layout{"-b 4096 -O ^has_journal", 32768ULL * 4096},
+        Layout{"-b 4096 -O ^has_journal,^metadata_csum,^resize_inode", 32768ULL * 4096}}) {
+    make(layout.options);
+    name_journal(layout.copy_at);
+    EXPECT_EQ(named(), kUuid) << layout.options;
     lose_first();
-    EXPECT_EQ(named(), kUuid) << options;
+    EXPECT_EQ(named(), kUuid) << layout.options;
   }
 }
 
