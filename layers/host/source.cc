@@ -58,9 +58,8 @@ std::string beside(const std::string& directory, const std::string& name) {
   return (fs::path(directory) / name).string();
 }
 
-/// Where the files lie that a source may name; empty: nowhere.
-std::string directory_of(const HostFile& file, const fs::path& path) {
-  if (file.is_block_device()) return "";
+/// Where the names that an image gives to other files count from.
+std::string directory_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path().string() : ".";
 }
 
@@ -134,8 +133,8 @@ class Opener {
     source.from_directory = spec.from_directory;
     source.consent = consent_;
     source.references =
-        make_host_references(directory_of(*file, spec.path), consent_,
-                             spec.writable || spec.relied_on, file->is_block_device());
+        make_host_references(directory_of(spec.path), consent_, spec.writable || spec.relied_on,
+                             file->is_block_device());
     consent_->add_source(spec.path, file, !spec.from_directory);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));
@@ -163,7 +162,7 @@ class Opener {
 }  // namespace
 
 std::shared_ptr<const References> references_for_reading(const Source& source) {
-  return make_host_references(directory_of(*source.file, source.path), source.consent, false,
+  return make_host_references(directory_of(source.path), source.consent, false,
                               source.file->is_block_device());
 }
 

@@ -167,6 +167,19 @@ TEST_F(Sources, AFifoIsNotOpened) {
   writer.join();
 }
 
+TEST_F(Sources, ABlockDevice) {
+  const auto attached = test::run("losetup --find --show -r '" + make("a.img", 1U << 20U) + "'");
+  if (attached.exit_code != 0) GTEST_SKIP() << "may not make loop devices here";
+  const std::string loop = attached.output.substr(0, attached.output.find('\n'));
+  {
+    const auto opened = open({{loop, "", false}});
+    ASSERT_EQ(opened.sources.size(), 1U)
+        << (opened.failures.empty() ? "" : opened.failures[0].error.what());
+    EXPECT_TRUE(opened.sources[0].file->is_block_device());
+  }
+  EXPECT_EQ(test::run("losetup -d " + loop).exit_code, 0);
+}
+
 TEST_F(Sources, AFileThatShrinksIsAnErrorNeverZeroes) {
   const std::string path = make("a.img", 1 << 20);
   const DevicePtr device = test::file_device(path);
