@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         field("entry_size_odd", 84, 4, 136, "found 136", "128 times a power of two"),
         field("entries_zero", 80, 4, 0, "found 0 of 128 bytes", "1 to 32768"),
         field("entries_absurd", 80, 4, 0xFFFFFFFF, "4294967295 of 128 bytes", "1 to 32768"),
-        field("array_beyond", 72, 8, 1ULL << 60U, "PartitionEntryLBA 1152921504606846976",
+        field("array_beyond", 72, 8, 1ULL << 60U, "PartitionEntryLBA (an absurd number)",
               "the disk's last, 16383"),
         field("array_ends_beyond", 72, 8, 16380, "PartitionEntryLBA 16380",
               "the disk's last, 16383"),
