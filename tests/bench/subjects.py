@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import json
 import os
 import shutil
+import tempfile
 from typing import Any, Callable, Optional
 
 import data
@@ -184,27 +185,22 @@ class Maker:
 
     def fixture(self, name, device, key):
         """An image that a real kernel made, one device of it as a plain file, and the passphrase."""
-        folder = fixtures()
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../images")
         with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
             record = json.load(file)["fixtures"][name]
         packed = os.path.join(folder, record["images"][0]["file"])
-        self.once(name + ".raw", lambda path: run("zstd", "-q", "-d", "--long=27", packed, "-o", path))
+
+        def unpack(path):
+            with tempfile.NamedTemporaryFile() as common:
+                run("zstd", "-q", "-d", "-f", os.path.join(folder, "common.zst"), "-o", common.name)
+                run("zstd", "-q", "-d", "--long=27", "-D", common.name, packed, "-o", path)
+        self.once(name + ".raw", unpack)
 
         def write_passphrase(path):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(record["keys"]["passphrase"])
         self.once(key, write_passphrase)
         return record["oracle"][device]["sha256"]
-
-
-def fixtures():
-    """@return the folder with the images that real kernels made"""
-    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-    for folder in (os.environ.get("PEELFS_FIXTURES", ""), here + "/../shared/fixtures",
-                   here + "/tests/images"):
-        if os.path.exists(os.path.join(folder, "manifest.json")):
-            return folder
-    raise Failure("there are no fixtures: neither $PEELFS_FIXTURES nor tests/images")
 
 
 def image(name, driver="qcow2"):

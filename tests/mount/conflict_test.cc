@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "support/fixtures.h"
 #include "writable.h"
 
 namespace peelfs::test {

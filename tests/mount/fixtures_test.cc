@@ -85,7 +85,7 @@ class MountedTree {
       command += " --key-file '" + (directory_ / "key") + "'";
     }
     if (tree.fixture == "luks2-keyfile") {
-      command += " --key-file '" + fixtures_folder() + "/keys/keyfile.bin'";
+      command += " --key-file '" + fixture_key("keys/keyfile.bin") + "'";
     }
     if (tree.fixture == "luks2-detached") {
       command += " --header luks2-det-data='" + fixture_image("luks2-det-header") + "'";

@@ -1,6 +1,7 @@
 // When a device was written, what lies on it is looked at afresh.
 #include <sys/mman.h>
 
+#include "support/fixtures.h"
 #include "writable.h"
 
 namespace peelfs::test {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "mount/mount.h"
+#include "support/fixtures.h"
 #include "writable.h"
 
 namespace peelfs::test {

@@ -10,6 +10,7 @@
 
 #include "host/source.h"
 #include "scan/scanner.h"
+#include "support/fixtures.h"
 #include "support/paths.h"
 #include "support/support.h"
 #include "tree/catalog.h"

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "support/support.h"
@@ -206,14 +204,6 @@ mdparts: mdp-a mdp-b
   mdp-bp1               part mdp-b           -             unsupported
 )";
 
-const nlohmann::json& manifest() {
-  static const nlohmann::json document = [] {
-    std::ifstream in(fixtures_folder() + "/manifest.json");
-    return in ? nlohmann::json::parse(in) : nlohmann::json::object();
-  }();
-  return document;
-}
-
 std::string none(const std::string& word) {
   return word == "-" ? "" : word;
 }
@@ -256,7 +246,7 @@ std::string test_name(const FixtureTree& tree) {
 
 Truth truth_of(const std::string& fixture, const std::string& oracle) {
   Truth truth;
-  const auto& all = manifest().at("fixtures").at(fixture).at("oracle");
+  const auto& all = fixture_manifest().at(fixture).at("oracle");
   if (!all.contains(oracle)) {
     ADD_FAILURE() << "the manifest has no " << oracle << " in " << fixture;
     return truth;
@@ -277,12 +267,12 @@ Truth truth_of(const std::string& fixture, const std::string& oracle) {
 
 std::vector<std::string> manifest_fixtures() {
   std::vector<std::string> names;
-  for (const auto& [name, record] : manifest().at("fixtures").items()) names.push_back(name);
+  for (const auto& [name, record] : fixture_manifest().items()) names.push_back(name);
   return names;
 }
 
 std::string passphrase_of(const std::string& fixture) {
-  const auto& record = manifest().at("fixtures").at(fixture);
+  const auto& record = fixture_manifest().at(fixture);
   return record.contains("keys") ? record.at("keys").value("passphrase", "") : "";
 }
 

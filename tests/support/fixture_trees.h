@@ -1,4 +1,4 @@
-// The fixtures of ../shared/fixtures, each with the tree that peelfs must show for it: written by
+// The fixtures of tests/images, each with the tree that peelfs must show for it: written by
 // hand from the manifest's `chain` and `kernel_device`, and never from what peelfs prints.
 #pragma once
 
@@ -6,6 +6,8 @@
 #include <ostream>
 #include <string>
 #include <vector>
+
+#include "support/fixtures.h"
 
 namespace peelfs::test {
 
@@ -47,7 +49,7 @@ Truth truth_of(const std::string& fixture, const std::string& oracle);
 std::vector<std::string> manifest_fixtures();
 std::string passphrase_of(const std::string& fixture);
 
-/// The paths of the unpacked images; empty when the fixture is not in this checkout.
+/// The paths of the unpacked images; empty when one of them was left out of the repository.
 std::vector<std::string> unpacked_sources(const FixtureTree& tree);
 
 }  // namespace peelfs::test

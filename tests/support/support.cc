@@ -14,7 +14,6 @@
 #include <fstream>
 
 #include "peelfs/host_file.h"
-#include "support/paths.h"
 
 namespace peelfs::test {
 
@@ -178,35 +177,6 @@ Buffer pattern(std::size_t size, std::uint64_t seed) {
     bytes[at] = static_cast<std::byte>(state >> (8 * (at % 8)));
   }
   return bytes;
-}
-
-std::string fixtures_folder() {
-  if (const char* named = std::getenv("PEELFS_FIXTURES")) return named;
-  for (const std::string& folder :
-       {source_folder() + "/../shared/fixtures", source_folder() + "/tests/images"}) {
-    if (fs::exists(folder + "/manifest.json")) return folder;
-  }
-  return "";
-}
-
-std::string fixture_image(const std::string& name) {
-  const std::string folder = fixtures_folder();
-  const std::string packed = folder + "/images/" + name + ".raw.zst";
-  if (folder.empty() || !fs::exists(packed)) return "";
-  const char* base = std::getenv("TMPDIR");
-  const std::string cache =
-      std::string(base != nullptr ? base : "/tmp") + "/peelfs-fixtures-" + std::to_string(getuid());
-  fs::create_directories(cache);
-  const std::string unpacked = cache + "/" + name + ".raw";
-  if (fs::exists(unpacked) && fs::last_write_time(unpacked) >= fs::last_write_time(packed)) {
-    return unpacked;
-  }
-  // Test programs run side by side: unpack under a name of one's own, then rename into place.
-  const std::string mine = unpacked + "." + std::to_string(getpid());
-  must_run("zstd -q -d -f --long=27 --sparse '" + packed + "' -o '" + mine + "' && touch '" + mine +
-           "'");
-  fs::rename(mine, unpacked);
-  return unpacked;
 }
 
 }  // namespace peelfs::test

@@ -1,4 +1,5 @@
-// What every test needs: devices in memory, temporary directories, commands, and the fixtures.
+// What every test needs: devices in memory, temporary directories, commands. Fixtures are in
+// fixtures.h.
 #pragma once
 
 #include <atomic>
@@ -78,13 +79,6 @@ std::string sha256(const BlockDevice& device);
 std::string sha256(Bytes bytes);
 /// Bytes that look random and depend on the seed only.
 Buffer pattern(std::size_t size, std::uint64_t seed);
-
-/// The folder with the fixtures: $PEELFS_FIXTURES, or ../shared/fixtures beside the project, or
-/// tests/images. Empty when there is none.
-std::string fixtures_folder();
-/// The unpacked image of a fixture ("variant2"), unpacked on first use into a cache shared by all
-/// tests of a run; sparse. Empty when the fixtures are not here.
-std::string fixture_image(const std::string& name);
 
 /// The contract of every device type (see support/contract.cc): random reads equal one read of the
 /// whole, extents tile the device, block_status never calls data a hole, eight concurrent readers

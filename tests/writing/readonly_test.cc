@@ -52,7 +52,7 @@ class ReadOnly : public ::testing::TestWithParam<FixtureTree> {
       options_ += " --key-file " + sh(folder_ / "key");
     }
     if (GetParam().fixture == "luks2-keyfile") {
-      options_ += " --key-file " + sh(fixtures_folder() + "/keys/keyfile.bin");
+      options_ += " --key-file " + sh(fixture_key("keys/keyfile.bin"));
     }
     if (GetParam().fixture == "luks2-detached") {
       options_ += " --header luks2-det-data=" + sh(add(fixture_image("luks2-det-header")));

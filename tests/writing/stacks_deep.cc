@@ -1,6 +1,7 @@
 // Overlays, and qcow2 above and below other layers.
 #include "peelfs/host_file.h"
 #include "qcow2/overlay.h"
+#include "support/fixtures.h"
 #include "support/paths.h"
 #include "writing/qcow2_stack.h"
 

@@ -6,6 +6,7 @@
 #include "host/image_magic.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
+#include "support/fixtures.h"
 
 namespace peelfs::test {
 namespace {
@@ -237,10 +238,9 @@ TEST_F(Search, ContentsAsDebugfsDumpsThem) {
 }
 
 TEST_F(Search, FixtureWithAJournalToReplay) {
-  const std::string fixture = fixture_image("dirtyext4");
-  if (fixture.empty()) GTEST_SKIP() << "needs the fixture dirtyext4";
   // The manifest's dm_table of the LV: 61440 sectors from sector 2048 on.
-  const DevicePtr volume = make_slice(file_device(fixture), 2048 * 512, 61440 * 512, "LV");
+  const DevicePtr volume =
+      make_slice(file_device(fixture_image("dirtyext4")), 2048 * 512, 61440 * 512, "LV");
   const SeenImage seen(volume);
   EXPECT_EQ(seen.claim().format, "ext4");
   EXPECT_EQ(seen.claim().label, "dirtyext4");

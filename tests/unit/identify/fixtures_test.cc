@@ -1,23 +1,17 @@
 // identify() against what the kernel's own tools said of the fixtures (manifest.json).
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "identify/identify.h"
 #include "peelfs/devices.h"
+#include "support/fixtures.h"
 #include "support/support.h"
 
 namespace peelfs::test {
 namespace {
 
 using nlohmann::json;
-
-json manifest() {
-  std::ifstream file(fixtures_folder() + "/manifest.json");
-  return json::parse(file).at("fixtures");
-}
 
 void expect_as_oracle(const BlockDevice& device, const json& oracle, const std::string& what) {
   EXPECT_EQ(device.size(), oracle.at("size").get<std::uint64_t>()) << what;
@@ -29,14 +23,13 @@ void expect_as_oracle(const BlockDevice& device, const json& oracle, const std::
 }
 
 TEST(IdentifyFixtures, WholeDisks) {
-  if (fixtures_folder().empty()) GTEST_SKIP() << "no fixtures";
-  const json fixtures = manifest();
+  const json& fixtures = fixture_manifest();
   int seen = 0;
   for (const auto& [name, fixture] : fixtures.items()) {
     if (fixture.at("images").size() != 1 || !fixture.at("oracle").contains("disk")) continue;
     const json& image = fixture.at("images").at(0);
     const std::string path = fixture_image(image.at("name"));
-    ASSERT_FALSE(path.empty()) << name;
+    if (path.empty()) continue;  // left out
     expect_as_oracle(*file_device(path), fixture.at("oracle").at("disk"), name);
     ++seen;
   }
@@ -45,8 +38,7 @@ TEST(IdentifyFixtures, WholeDisks) {
 
 // LVs that are one linear segment on the only disk: their place is in the device-mapper table.
 TEST(IdentifyFixtures, LinearVolumes) {
-  if (fixtures_folder().empty()) GTEST_SKIP() << "no fixtures";
-  const json fixtures = manifest();
+  const json& fixtures = fixture_manifest();
   int seen = 0;
   for (const auto& [name, fixture] : fixtures.items()) {
     if (fixture.at("images").size() != 1) continue;
@@ -66,6 +58,7 @@ TEST(IdentifyFixtures, LinearVolumes) {
       // 8:x is a disk, and ";" ends the only segment.
       if (target != "linear" || !device.starts_with("8:") || rest != ";") continue;
       const std::string path = fixture_image(fixture.at("images").at(0).at("name"));
+      if (path.empty()) continue;  // left out
       const DevicePtr disk = file_device(path);
       if (offset * 512 + sectors * 512 > disk->size()) continue;
       expect_as_oracle(*make_slice(disk, offset * 512, sectors * 512, key), volume,
@@ -78,9 +71,8 @@ TEST(IdentifyFixtures, LinearVolumes) {
 
 // Partitions, at the places that partx (libblkid's own reader) tells.
 TEST(IdentifyFixtures, Partitions) {
-  if (fixtures_folder().empty()) GTEST_SKIP() << "no fixtures";
   if (!have_program("partx")) GTEST_SKIP() << "partx is not installed";
-  const json fixtures = manifest();
+  const json& fixtures = fixture_manifest();
   int seen = 0;
   for (const std::string name : {"gpt4k", "gpthybrid"}) {
     const json& fixture = fixtures.at(name);

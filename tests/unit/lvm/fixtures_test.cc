@@ -2,13 +2,12 @@
 // gave.
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "lvm_open.h"
 #include "peelfs/devices.h"
+#include "support/fixtures.h"
 #include "support/support.h"
 
 namespace peelfs::test {
@@ -17,27 +16,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-const Json& manifest() {
-  static const Json json = [] {
-    std::ifstream in(fixtures_folder() + "/manifest.json");
-    return Json::parse(in);
-  }();
-  return json;
-}
-
-const Json* fixture(const std::string& name) {
-  const Json& all = manifest().at("fixtures");
-  if (all.is_object()) return all.contains(name) ? &all.at(name) : nullptr;
-  for (const Json& one : all) {
-    if (one.value("name", "") == name) return &one;
-  }
-  return nullptr;
+const Json& fixture(const std::string& name) {
+  return fixture_manifest().at(name);
 }
 
 /// The images of a fixture, as whole disks.
 std::vector<DevicePtr> disks(const std::string& name) {
   std::vector<DevicePtr> devices;
-  for (const Json& image : fixture(name)->at("images")) {
+  for (const Json& image : fixture(name).at("images")) {
     devices.push_back(file_device(fixture_image(image.at("name"))));
   }
   return devices;
@@ -56,14 +42,11 @@ std::string mapper_name(const Json& oracle) {
   return name;
 }
 
-#define NEED_FIXTURES() \
-  if (fixtures_folder().empty()) GTEST_SKIP() << "the fixtures are not here"
-
 /// Every device of the oracle that is a logical volume: size always, bytes unless in `unsupported`.
 void check(const std::string& name, const std::map<std::string, std::string>& unsupported = {}) {
   const OpenGroup group = open_lvm(disks(name));
   std::size_t compared = 0;
-  for (const auto& [key, oracle] : fixture(name)->at("oracle").items()) {
+  for (const auto& [key, oracle] : fixture(name).at("oracle").items()) {
     if (!oracle.contains("kernel_device") ||
         oracle.at("kernel_device").get<std::string>().find("/dev/vg") != 0) {
       continue;
@@ -91,7 +74,6 @@ void check(const std::string& name, const std::map<std::string, std::string>& un
 }  // namespace
 
 TEST(LvmFixtures, Span) {
-  NEED_FIXTURES();
   check("lvmspan");
   const OpenGroup group = open_lvm(disks("lvmspan"));
   EXPECT_FALSE(group.opened.trouble) << group.reason();
@@ -105,7 +87,6 @@ TEST(LvmFixtures, Span) {
 }
 
 TEST(LvmFixtures, SegmentsInAnyOrder) {
-  NEED_FIXTURES();
   check("lvmsegs");
   const OpenGroup group = open_lvm(disks("lvmsegs"));
   const Inner& odd = group.at("vgsegs-z--with.dots_and----dash+plus");
@@ -115,13 +96,11 @@ TEST(LvmFixtures, SegmentsInAnyOrder) {
 }
 
 TEST(LvmFixtures, Striped) {
-  NEED_FIXTURES();
   check("lvmstripe");
   check_contract(*open_lvm(disks("lvmstripe")).at("vgstr-s2").device);
 }
 
 TEST(LvmFixtures, MirrorsAndRaid) {
-  NEED_FIXTURES();
   check("lvmraid", {{"vgraid-r10", "raid10"},
                     {"vgraid-r5", "raid5"},
                     {"vgraid-r6", "raid6"},
@@ -142,11 +121,10 @@ TEST(LvmFixtures, MirrorsAndRaid) {
 }
 
 TEST(LvmFixtures, RaidAndMirrorsWithoutTheFirstDisk) {
-  NEED_FIXTURES();
   std::vector<DevicePtr> some = disks("lvmraid");
   some.erase(some.begin());
   const OpenGroup group = open_lvm(some);
-  const Json& oracle = fixture("lvmraid")->at("oracle");
+  const Json& oracle = fixture("lvmraid").at("oracle");
   // Their superblocks and the log on disk say that the other legs are in sync.
   for (const char* name : {"vgraid-r1", "vgraid-r1x3", "vgraid-mirdisk"}) {
     const Inner& inner = group.at(name);
@@ -167,7 +145,6 @@ TEST(LvmFixtures, RaidAndMirrorsWithoutTheFirstDisk) {
 }
 
 TEST(LvmFixtures, ThinPool) {
-  NEED_FIXTURES();
   check("lvmthin", {{"vgthin-t1", "thin"},
                     {"vgthin-t2", "thin"},
                     {"vgthin-t1snap", "thin"},
@@ -179,7 +156,6 @@ TEST(LvmFixtures, ThinPool) {
 }
 
 TEST(LvmFixtures, Snapshots) {
-  NEED_FIXTURES();
   check("lvmsnap", {{"vgsnap-snap1", "snapshot"}, {"vgsnap-snap2", "snapshot"}});
   const OpenGroup group = open_lvm(disks("lvmsnap"));
   EXPECT_EQ(group.find("vgsnap-snapshot0"), nullptr);
@@ -191,27 +167,23 @@ TEST(LvmFixtures, Snapshots) {
 }
 
 TEST(LvmFixtures, Cache) {
-  NEED_FIXTURES();
   check("lvmcache", {{"vgcache-writeback", "cache"}, {"vgcache-writethrough", "cache"}});
   const OpenGroup group = open_lvm(disks("lvmcache"));
   EXPECT_FALSE(group.at("vgcache-writeback_corig").peel);
 }
 
 TEST(LvmFixtures, OddAlignmentsAndTwoCopies) {
-  NEED_FIXTURES();
   check("lvmalign");
   EXPECT_FALSE(open_lvm(disks("lvmalign")).opened.trouble);
 }
 
 TEST(LvmFixtures, WholeDisksWithFilesystems) {
-  NEED_FIXTURES();
   check("xfslv");
   check("fslvs");
   check("dirtyext4");
 }
 
 TEST(LvmFixtures, MissingPhysicalVolume) {
-  NEED_FIXTURES();
   check("lvmpartial");
   const OpenGroup group = open_lvm(disks("lvmpartial"));
   EXPECT_EQ(group.state(), "degraded");
@@ -236,36 +208,30 @@ TEST(LvmFixtures, MissingPhysicalVolume) {
 }
 
 TEST(LvmFixtures, ClaimNamesWhatBlkidNames) {
-  NEED_FIXTURES();
   const DevicePtr disk = file_device(fixture_image("variant1"));
   const std::optional<Claim> claim = probe_lvm(*disk);
   ASSERT_TRUE(claim);
   EXPECT_EQ(claim->format, "LVM2_member");
-  EXPECT_EQ(claim->uuid,
-            fixture("variant1")->at("oracle").at("disk").at("uuid").get<std::string>());
+  EXPECT_EQ(claim->uuid, fixture("variant1").at("oracle").at("disk").at("uuid").get<std::string>());
   EXPECT_EQ(claim->group_name, "vg lvg2");
   EXPECT_EQ(probe_lvm(*disk, "linux_raid_member"), std::nullopt);
 }
 
 // Partitions, and a table that counts in 4096-byte sectors: the kernel's own offsets are used.
 TEST(LvmFixtures, OnPartitions) {
-  NEED_FIXTURES();
-  const Json& images = manifest().at("fixtures");
-  ASSERT_FALSE(images.empty());
   const DevicePtr disk = file_device(fixture_image("gpt4k"));
   const DevicePtr part = make_slice(disk, 6912 * 4096ULL, 38776832, "p3");
   const OpenGroup group = open_lvm({part});
   EXPECT_EQ(sha256(*group.at("vg4k-lv4k").device),
-            fixture("gpt4k")->at("oracle").at("vg4k-lv4k").at("sha256").get<std::string>());
+            fixture("gpt4k").at("oracle").at("vg4k-lv4k").at("sha256").get<std::string>());
 }
 
 // The kernel's tables are linear in places where ours can be compared with them.
 TEST(LvmFixtures, ExtentsAreThoseOfTheKernelsTables) {
-  NEED_FIXTURES();
   std::size_t compared = 0;
   for (const char* name : {"lvmspan", "lvmsegs", "lvmalign", "lvmstripe", "fslvs", "lvmthin"}) {
     const OpenGroup group = open_lvm(disks(name));
-    for (const auto& [key, oracle] : fixture(name)->at("oracle").items()) {
+    for (const auto& [key, oracle] : fixture(name).at("oracle").items()) {
       if (!oracle.contains("dm_table") || !oracle.at("dm_table").is_string()) continue;
       std::istringstream table(oracle.at("dm_table").get<std::string>());
       std::string line;

@@ -6,6 +6,7 @@
 #include "maker.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
+#include "support/fixtures.h"
 
 namespace peelfs::test {
 namespace {
@@ -179,9 +180,7 @@ class LvmRaidFixture : public testing::Test {
  protected:
   void SetUp() override {
     for (const char* name : {"rd-a", "rd-b", "rd-c", "rd-d", "rd-e", "rd-f"}) {
-      const std::string path = fixture_image(name);
-      if (path.empty()) GTEST_SKIP() << "the fixtures are not here";
-      disks_.push_back(writable_memory(read_file(path)));
+      disks_.push_back(writable_memory(read_file(fixture_image(name))));
     }
   }
   Disks disks_;

@@ -1,9 +1,7 @@
 // The partitions of the fixtures, byte for byte as the kernel read them (manifest.json).
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
-
+#include "support/fixtures.h"
 #include "unit/partition/table_support.h"
 
 namespace peelfs::test {
@@ -13,14 +11,8 @@ using nlohmann::json;
 
 class PartitionFixtures : public testing::Test {
  protected:
-  void SetUp() override {
-    if (fixtures_folder().empty()) GTEST_SKIP() << "no fixtures";
-    std::ifstream file(fixtures_folder() + "/manifest.json");
-    fixtures_ = json::parse(file).at("fixtures");
-  }
-
   void expect_partitions(const std::string& fixture, const std::vector<unsigned>& numbers) {
-    const json& oracle = fixtures_.at(fixture).at("oracle");
+    const json& oracle = fixture_manifest().at(fixture).at("oracle");
     const Peeled peeled = peel(file_device(fixture_image(fixture)));
     EXPECT_EQ(peeled.row, "gpt");
     EXPECT_EQ(peeled.reason(), "");
@@ -35,8 +27,6 @@ class PartitionFixtures : public testing::Test {
       EXPECT_FALSE(inner.trouble) << number;
     }
   }
-
-  json fixtures_;
 };
 
 TEST_F(PartitionFixtures, Gpt4k) {
