@@ -164,9 +164,6 @@ int run_ls(const Command& command) {
     Table(*catalog, command.bytes).print();
   }
   finish_output();
-  if (!command.quiet) {
-    for (const std::string& remark : catalog->remarks()) warn(remark);
-  }
   const auto& nodes = catalog->tree().nodes;
   const bool failed = !peeling->complete() ||
                       std::any_of(nodes.begin(), nodes.end(),

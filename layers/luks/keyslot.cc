@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
+#include <map>
 #include <optional>
 
 #include "crypto/cipher_spec.h"
@@ -172,12 +174,59 @@ Keyslot survey_slot(CryptContext& context, int number, const std::string& type,
   return slot;
 }
 
-std::string refusals(const std::vector<Keyslot>& slots) {
+/// "0-3, 7"
+/// @param numbers ascending
+std::string ranges(const std::vector<int>& numbers) {
   std::string text;
+  for (std::size_t first = 0; first < numbers.size();) {
+    std::size_t last = first;
+    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
+    if (!text.empty()) text += ", ";
+    text += std::to_string(numbers[first]);
+    if (last != first) text += (last == first + 1 ? ", " : "-") + std::to_string(numbers[last]);
+    first = last + 1;
+  }
+  return text;
+}
+
+/// The reason without its numbers: those of each slot's own area would make it another one.
+std::string kind_of(const std::string& refusal) {
+  std::string kind = refusal;
+  std::erase_if(kind, [](unsigned char c) { return std::isdigit(c) != 0; });
+  return kind;
+}
+
+/// Why slots are not tried: a reason once, however many slots it holds for.
+std::string refusals(const std::vector<Keyslot>& slots) {
+  std::map<int, const Keyslot*> in_order;
   for (const Keyslot& slot : slots) {
-    if (slot.refusal.empty()) continue;
+    if (!slot.refusal.empty()) in_order.emplace(slot.number, &slot);
+  }
+  struct Reason {
+    std::string text;  ///< of the first slot
+    bool alike = true;
+    std::vector<int> slots;
+  };
+  std::vector<Reason> reasons;
+  for (const auto& [number, slot] : in_order) {
+    auto known = std::find_if(reasons.begin(), reasons.end(), [&](const Reason& reason) {
+      return kind_of(reason.text) == kind_of(slot->refusal);
+    });
+    if (known == reasons.end()) known = reasons.insert(known, {slot->refusal, true, {}});
+    known->alike = known->alike && known->text == slot->refusal;
+    known->slots.push_back(number);
+  }
+  std::string text;
+  for (const Reason& reason : reasons) {
     if (!text.empty()) text += "; ";
-    text += "keyslot " + std::to_string(slot.number) + " is not tried: " + slot.refusal;
+    const std::string first = std::to_string(reason.slots.front());
+    if (reason.slots.size() == 1) {
+      text += "keyslot " + first + " is not tried: ";
+    } else {
+      text += "keyslots " + ranges(reason.slots) + " are not tried, " +
+              (reason.alike ? "each" : "keyslot " + first) + " because ";
+    }
+    text += reason.text;
   }
   return text;
 }
