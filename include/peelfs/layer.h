@@ -22,12 +22,23 @@ namespace peelfs {
 /// What libblkid says of a device (layers/identify). Empty strings where it says nothing. All text
 /// is raw, as it stands on the disk: escape it before you show it.
 struct Identity {
+  /// One superblock that libblkid found.
+  struct Signature {
+    std::string type;          ///< TYPE
+    std::string usage;         ///< USAGE
+    std::uint64_t offset = 0;  ///< of its magic number on the device, in bytes
+  };
+
   std::string type;   ///< TYPE: "ext4", "LVM2_member", "crypto_LUKS", "vfat", ...
   std::string usage;  ///< USAGE: "filesystem", "raid", "crypto", "other"
   std::string label;
   std::string uuid;
   std::string pttype;  ///< "gpt", "dos", ...
   std::string ptuuid;
+  /// Every superblock there is, the one of `type` included: more than one where a device was put to
+  /// another use and the old signature was not wiped.
+  std::vector<Signature> signatures = {};
+  unsigned partitions = 0;  ///< how many the table of `pttype` has, as libblkid counts them
 };
 
 /// Opens what an image names outside of itself (backing file, external data file), under the rules
@@ -169,6 +180,8 @@ struct Opened {
 struct ProbeInput {
   const BlockDevice& device;
   const Identity& identity;
+  /// What the partition table says of a partition: "0x83" or a type GUID; empty for other devices.
+  std::string_view parttype = {};
 };
 
 struct OpenInput {

@@ -2,11 +2,14 @@
 
 #include <blkid/blkid.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <vector>
 
 #include "identify/regions.h"
 #include "identify/sparse_copy.h"
@@ -63,18 +66,23 @@ void probe_superblocks(blkid_probe probe, Identity& identity) {
   identity.uuid = value(probe, "UUID");
 }
 
-Identity probe_all(int fd, std::uint32_t sector_size, bool firmware_raids) {
+using Types = std::vector<const char*>;
+
+Types firmware_raids() {
+  return {kFirmwareRaids.begin(), kFirmwareRaids.end()};
+}
+
+/// What blkid(8) says. @param unwanted types of superblocks that are passed over
+Identity probe_all(int fd, std::uint32_t sector_size, const Types& unwanted) {
   Identity identity;
   const ProbePtr probe = make_probe(fd, sector_size);
   blkid_probe_enable_superblocks(probe.get(), 1);
   blkid_probe_set_superblocks_flags(
       probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID);
-  if (!firmware_raids) {
-    std::array<char*, kFirmwareRaids.size() + 1> names{};
-    for (std::size_t i = 0; i < kFirmwareRaids.size(); ++i) {
-      names.at(i) =
-          const_cast<char*>(kFirmwareRaids.at(i));  // the interface of C does not write there
-    }
+  if (!unwanted.empty()) {
+    std::vector<char*> names;  // the interface of C does not write there
+    for (const char* name : unwanted) names.push_back(const_cast<char*>(name));
+    names.push_back(nullptr);
     blkid_probe_filter_superblocks_type(probe.get(), BLKID_FLTR_NOTIN, names.data());
   }
   blkid_probe_enable_partitions(probe.get(), 1);
@@ -83,6 +91,34 @@ Identity probe_all(int fd, std::uint32_t sector_size, bool firmware_raids) {
   identity.pttype = value(probe.get(), "PTTYPE");
   identity.ptuuid = value(probe.get(), "PTUUID");
   return identity;
+}
+
+/// What wipefs(8) shows: all superblocks, not only the first in libblkid's order.
+std::vector<Identity::Signature> all_signatures(int fd, std::uint32_t sector_size) {
+  std::vector<Identity::Signature> all;
+  const ProbePtr probe = make_probe(fd, sector_size);
+  if (!probe) return all;
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(probe.get(),
+                                    BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_MAGIC);
+  while (blkid_do_probe(probe.get()) == 0) {
+    Identity::Signature found;
+    found.type = value(probe.get(), "TYPE");
+    found.usage = value(probe.get(), "USAGE");
+    const std::string offset = value(probe.get(), "SBMAGIC_OFFSET");
+    std::from_chars(offset.data(), offset.data() + offset.size(), found.offset);
+    if (!found.type.empty()) all.push_back(std::move(found));
+  }
+  return all;
+}
+
+unsigned count_partitions(int fd, std::uint32_t sector_size) {
+  const ProbePtr probe = make_probe(fd, sector_size);
+  if (!probe) return 0;
+  blkid_probe_enable_superblocks(probe.get(), 0);
+  const blkid_partlist list = blkid_probe_get_partitions(probe.get());
+  const int count = list != nullptr ? blkid_partlist_numof_partitions(list) : 0;
+  return count > 0 ? static_cast<unsigned>(count) : 0;
 }
 
 // Only for a GPT: with the block size given, and without asking for a protective MBR if `force`.
@@ -125,10 +161,21 @@ void find_gpt_of_any_block_size(SparseCopy& copy, int fd, std::uint32_t known, I
 }
 
 bool is_firmware_raid(std::string_view type) {
-  for (const char* name : kFirmwareRaids) {
-    if (type == name) return true;
+  return std::any_of(kFirmwareRaids.begin(), kFirmwareRaids.end(),
+                     [&](const char* name) { return type == name; });
+}
+
+/// Whether of LUKS nothing is left but the second header of LUKS2, behind something that was
+/// written over the first one, and is newer.
+bool is_former_luks(const Identity& identity) {
+  if (identity.type != "crypto_LUKS") return false;
+  bool first_header = false;
+  bool other = !identity.pttype.empty();
+  for (const Identity::Signature& signature : identity.signatures) {
+    if (signature.type != "crypto_LUKS") other = true;
+    if (signature.type == "crypto_LUKS" && signature.offset == 0) first_header = true;
   }
-  return false;
+  return other && !first_header;
 }
 
 void pay(Budget* budget, const SparseCopy& copy) {
@@ -138,7 +185,7 @@ void pay(Budget* budget, const SparseCopy& copy) {
 
 }  // namespace
 
-Identity identify(const BlockDevice& device, Budget* budget) {
+Identity identify(const BlockDevice& device, Budget* budget, bool partition) {
   SparseCopy copy(device);
   copy.check_host();
   fill_fixed_regions(copy);
@@ -152,14 +199,20 @@ Identity identify(const BlockDevice& device, Budget* budget) {
   if (fd < 0) return {};
 
   const std::uint32_t sector_size = device.sector_size();
-  Identity identity = probe_all(fd, sector_size, true);
-  if (is_firmware_raid(identity.type)) {
-    // Metadata at the end of a disk lies in its last partition, too. A filesystem there counts for
-    // more; a partition table does not: that is how an array's first disk looks.
-    const Identity without = probe_all(fd, sector_size, false);
-    if (!without.type.empty()) identity = without;
-  }
+  Identity identity = probe_all(fd, sector_size, {});
+  identity.signatures = all_signatures(fd, sector_size);
+  const auto look_again_without = [&](const Types& unwanted, bool table_counts) {
+    Identity without = probe_all(fd, sector_size, unwanted);
+    if (without.type.empty() && !table_counts) return;
+    without.signatures = std::move(identity.signatures);
+    identity = std::move(without);
+  };
+  // Metadata at the end of a disk lies in its last partition, too, where a filesystem counts for
+  // more. On a disk it does not: that is how an array's first disk looks.
+  if (partition && is_firmware_raid(identity.type)) look_again_without(firmware_raids(), false);
+  if (is_former_luks(identity)) look_again_without({"crypto_LUKS"}, true);
   find_gpt_of_any_block_size(copy, fd, sector_size, identity);
+  if (!identity.pttype.empty()) identity.partitions = count_partitions(fd, sector_size);
   return identity;
 }
 

@@ -99,7 +99,7 @@ void fill_bitlocker(SparseCopy& copy) {
   const Buffer bytes = copy.look(0, 512);
   const ByteReader boot(bytes, "BitLocker boot sector");
   constexpr std::size_t kWindows7 = 176;  // offset of the first FVE metadata block's offset
-  constexpr std::size_t kToGo = 424;
+  constexpr std::size_t kToGo = 440;      // the same on FAT; the GUID is at 424
   if (boot.has(3, "-FVE-FS-")) copy.fill(boot.le64(kWindows7), 4 * kKiB);
   if (boot.has(3, "MSWIN4.1")) copy.fill(boot.le64(kToGo), 4 * kKiB);
 }

@@ -51,6 +51,23 @@ Buffer read_copy(const BlockDevice& device, std::uint64_t offset, bool primary,
   return bytes;
 }
 
+/// @return where a usable secondary header lies; 0: nowhere, and `trouble` says of the first place
+/// that has its magic number what is wrong there
+std::uint64_t find_secondary(const BlockDevice& device, std::string& trouble) {
+  trouble = "there is none at 0x4000 to 0x400000";
+  bool seen = false;
+  for (const std::uint64_t offset : header_sizes) {
+    if (offset >= device.size()) break;
+    const Buffer magic = read_up_to(device, offset, 8);
+    if (header_version(magic, secondary_magic) != 2) continue;
+    std::string why;
+    if (!read_copy(device, offset, false, why).empty()) return offset;
+    if (!seen) trouble = "at " + hex(offset) + " " + why;
+    seen = true;
+  }
+  return 0;
+}
+
 HeaderCopy copy_of(Buffer bytes, bool primary) {
   const BinaryHeader header = BinaryHeader::decode(bytes);
   return {2,           std::move(bytes), primary ? "primary" : "secondary",
@@ -62,13 +79,12 @@ HeaderCopies find_luks2(const BlockDevice& device) {
   std::string primary_trouble, secondary_trouble;
   Buffer primary = read_copy(device, 0, true, primary_trouble);
   // A primary that can be trusted says where the other one lies. Otherwise it may be anywhere.
-  const std::uint64_t place =
-      primary.empty() ? find_secondary_header(device) : BinaryHeader::decode(primary).hdr_size;
+  const std::uint64_t place = primary.empty() ? find_secondary(device, secondary_trouble)
+                                              : BinaryHeader::decode(primary).hdr_size;
   Buffer secondary;
   if (place != 0) {
+    secondary_trouble.clear();
     secondary = read_copy(device, place, false, secondary_trouble);
-  } else {
-    secondary_trouble = "there is none at 0x4000 to 0x400000";
   }
   if (!primary_trouble.empty())
     copies.trouble = "the primary header is damaged: " + primary_trouble;
@@ -133,14 +149,8 @@ std::string HeaderImage::path() const {
 }
 
 std::uint64_t find_secondary_header(const BlockDevice& device) {
-  for (const std::uint64_t offset : header_sizes) {
-    if (offset >= device.size()) break;
-    const Buffer magic = read_up_to(device, offset, 8);
-    if (header_version(magic, secondary_magic) != 2) continue;
-    std::string trouble;
-    if (!read_copy(device, offset, false, trouble).empty()) return offset;
-  }
-  return 0;
+  std::string trouble;
+  return find_secondary(device, trouble);
 }
 
 HeaderCopies find_headers(const BlockDevice& device) {

@@ -117,8 +117,14 @@ std::optional<Claim> luks_probe(const ProbeInput& input) {
       (!identity.type.empty() && identity.type != "crypto_LUKS") || !identity.pttype.empty();
   if (other_use) return std::nullopt;
   const std::uint64_t place = luks::find_secondary_header(input.device);
-  if (place == 0) return std::nullopt;
-  return claim_of(2, read_up_to(input.device, place, luks::Phdr::size));
+  if (place != 0) return claim_of(2, read_up_to(input.device, place, luks::Phdr::size));
+  if (identity.type != "crypto_LUKS") return std::nullopt;
+  // libblkid trusts a second header without a look at its checksum. Opening it tells what is wrong.
+  Claim claim;
+  claim.format = identity.type;
+  claim.label = identity.label;
+  claim.uuid = identity.uuid;
+  return claim;
 }
 
 Opened luks_open(const OpenInput& input) {

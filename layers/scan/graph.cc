@@ -23,6 +23,11 @@ std::string lineage(const Node& node) {
 
 }  // namespace
 
+void Item::reset_trouble() {
+  node.trouble = inherited;
+  if (ambiguous) add_trouble(node.trouble, *ambiguous);
+}
+
 Item& Graph::add(Item item) {
   const std::string key = lineage(item.node);
   const auto former = former_ids_.find(key);

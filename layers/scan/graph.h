@@ -29,9 +29,14 @@ struct Item {
   DevicePtr detached_header;
   /// What the layer below said of it, which stays true however often it is opened again.
   std::optional<Trouble> inherited;
+  /// What identification said: several signatures stand on it. Stays true until its bytes change.
+  std::optional<Trouble> ambiguous;
   std::shared_ptr<const References> references;
   /// Of a source in an image format: what stands in for the disk that it unpacks to (an overlay).
   DevicePtr stand_in;
+
+  /// Takes back what opening it said; the rest stays.
+  void reset_trouble();
 };
 
 /// Items and how they hang together. Ids are given out once; a device that is found again under the

@@ -165,7 +165,7 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
   for (std::size_t i = 0; i < own; ++i) {
     Item& member = graph.at(ids[i]);
     std::optional<Trouble>& known = member.node.trouble;
-    known = member.inherited;  // what an earlier opening said of the group holds no longer
+    member.reset_trouble();  // what an earlier opening said of the group holds no longer
     if (trouble) add_trouble(known, *trouble);
     if (opened.trouble) add_trouble(known, *opened.trouble);
   }
@@ -185,10 +185,11 @@ void Scanner::State::mark_homeless() {
   for (const auto& [layer, ids] : homeless) {
     for (const std::uint64_t id : ids) {
       Node& node = graph.at(id).node;
-      if (adopted.contains(id) || node.trouble) continue;
-      node.trouble = Trouble{"missing",
-                             "this member holds no metadata of its group, and no other member that "
-                             "names it is here; add the sources that hold the other members"};
+      if (adopted.contains(id) || means_incomplete(node.trouble)) continue;
+      add_trouble(node.trouble,
+                  {"missing",
+                   "this member holds no metadata of its group, and no other member that names it "
+                   "is here; add the sources that hold the other members"});
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "identify/identify.h"
+#include "scan/signatures.h"
 #include "scan/state.h"
 
 namespace peelfs {
@@ -16,7 +17,13 @@ void Scanner::State::look(std::uint64_t id) {
   if (trouble) add_trouble(item.node.trouble, *trouble);
   // A damaged table in a raw image file is the disk's trouble, which is looked at next.
   if (item.image_file && !(item.layer && item.layer->image_format) && unpack_raw(id)) return;
-  if (!item.layer || !item.layer->image_format) settle_source_name(item);
+  const bool image = item.layer != nullptr && item.layer->image_format;
+  if (!image) settle_source_name(item);
+  // What libblkid finds in a file in an image format lies in it by chance.
+  if (image) item.node.identity = {};
+  item.ambiguous = several_signatures(item.node.identity,
+                                      item.claim ? item.claim->format : item.node.identity.type);
+  if (item.ambiguous) add_trouble(item.node.trouble, *item.ambiguous);
   if (!item.claim) return;
   item.node.format = item.claim->format;
   // The identifier of a partition table is no UUID of the device: lsblk shows it as PTUUID.
@@ -34,14 +41,15 @@ bool Scanner::State::identified(Item& item) {
     add_trouble(item.node.trouble, {"unsupported", spent_reason(Budget::Kind::identify_bytes)});
     return false;
   }
+  const bool partition = item.node.kind == "part";
   const auto trouble =
-      caught([&] { item.node.identity = identify(*item.node.device, budget.get()); });
+      caught([&] { item.node.identity = identify(*item.node.device, budget.get(), partition); });
   if (trouble) add_trouble(item.node.trouble, *trouble);
   return !trouble;
 }
 
 void Scanner::State::probe(Item& item) {
-  const ProbeInput input{*item.node.device, item.node.identity};
+  const ProbeInput input{*item.node.device, item.node.identity, item.node.parttype};
   for (const Layer& layer : layer_table()) {
     if (layer.image_format && !item.probe_formats) continue;
     // Set before the probe: if it throws, the device is this layer's, and damaged.

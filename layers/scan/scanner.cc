@@ -95,7 +95,7 @@ void Scanner::State::forget(std::uint64_t id) {
 bool Scanner::State::retry(std::uint64_t id, const KeyRing& ring) {
   Item& item = graph.at(id);
   if (item.layer == nullptr || item.node.hidden) return true;
-  item.node.trouble = item.inherited;
+  item.reset_trouble();
   drop_children(id);
   open_single(id, ring);
   settle();
@@ -120,7 +120,8 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
     item.node.format.clear();
     item.node.group = 0;
     item.node.group_incomplete = false;
-    item.node.trouble = item.inherited;
+    item.ambiguous.reset();
+    item.reset_trouble();
     queue.push_back(id);
   }
   settle();

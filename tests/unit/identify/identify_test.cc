@@ -294,6 +294,56 @@ TEST(Identify, BitLockerWithFarMetadata) {
   EXPECT_EQ(identify(*file_device(path)).type, "BitLocker");
 }
 
+// On FAT the offset of the metadata has another place, behind that of the GUID.
+TEST(Identify, BitLockerToGoWithFarMetadata) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  const std::uint64_t metadata = (3ULL << 30U) + 0x10000;
+  Buffer head(512);
+  const auto put = [&](std::size_t at, std::string_view text) {
+    std::copy_n(as_bytes(text).begin(), text.size(), head.begin() + static_cast<long>(at));
+  };
+  put(0, "\xEB\x58\x90MSWIN4.1");
+  put(424, "\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01");
+  for (unsigned i = 0; i < 8; ++i) head[440 + i] = static_cast<std::byte>(metadata >> (8 * i));
+  put(510, "\x55\xAA");
+  write_file(path, head);
+  must_run("truncate -s 4G '" + path + "' && printf -- '-FVE-FS-' | dd of='" + path +
+           "' conv=notrunc oflag=seek_bytes status=none seek=" + std::to_string(metadata));
+  expect_as_blkid(path);
+  EXPECT_EQ(identify(*file_device(path)).type, "BitLocker");
+}
+
+// What wipefs shows: all that stands there.
+TEST(Identify, EverySignature) {
+  for (const char* program : {"cryptsetup", "mkfs.xfs", "wipefs"}) {
+    if (!have_program(program)) GTEST_SKIP() << program << " is not installed";
+  }
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  must_run("truncate -s 400M '" + path + "' && printf k | cryptsetup luksFormat -q --type luks2 " +
+           "--pbkdf pbkdf2 --pbkdf-force-iterations 1000 '" + path + "' - && cp '" + path + "' '" +
+           path + ".luks' && mkfs.xfs -q -f '" + path + "' && dd if='" + path + ".luks' of='" +
+           path + "' bs=16384 skip=1 seek=1 count=1 conv=notrunc status=none");
+  const Identity identity = identify(*file_device(path));
+  EXPECT_EQ(identity.type, "xfs");  // where blkid says crypto_LUKS
+  std::map<std::string, std::string> found;
+  for (const Identity::Signature& signature : identity.signatures) {
+    found[signature.type] = hex(signature.offset);
+  }
+  std::map<std::string, std::string> wanted;
+  std::istringstream lines(must_run("wipefs -n -p '" + path + "' | grep -v '^#'"));
+  for (std::string line; std::getline(lines, line);) {
+    wanted[line.substr(line.rfind(',') + 1)] = line.substr(0, line.find(','));
+  }
+  EXPECT_EQ(found, wanted);
+  EXPECT_EQ(found, (std::map<std::string, std::string>{{"xfs", "0x0"}, {"crypto_LUKS", "0x4000"}}));
+
+  // Nothing else is left of it: then it is that.
+  must_run("dd if=/dev/zero of='" + path + ".luks' bs=4096 count=1 conv=notrunc status=none");
+  EXPECT_EQ(identify(*file_device(path + ".luks")).type, "crypto_LUKS");
+}
+
 // Growing a file beyond this limit is a signal that ends the program.
 TEST(Identify, KeepsTheLimitOfFileSizes) {
   if (!have_program("mke2fs")) GTEST_SKIP() << "mke2fs is not installed";
