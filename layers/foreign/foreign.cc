@@ -1,52 +1,67 @@
 #include "foreign/foreign.h"
 
-#include <algorithm>
-#include <array>
+#include <memory>
+#include <string>
+
+#include "foreign/kinds.h"
 
 namespace peelfs {
 
 namespace {
 
-struct Known {
-  std::string_view type;  ///< libblkid's name
-  std::string_view what;
-  std::string_view advice;
+/// What the probes hand to open.
+struct Foreign {
+  const foreign::Kind* kind;
+  bool other;  ///< another signature stands beside its own
 };
 
-constexpr std::array<Known, 6> known{{
-    {"linux_raid_member",
-     "a member of an MD RAID array, and this version does not assemble MD arrays",
-     "assemble it with mdadm --assemble --readonly and give peelfs the /dev/md device"},
-    {"BitLocker", "a BitLocker volume, and this version does not unlock BitLocker",
-     "open it with cryptsetup bitlkOpen and give peelfs the device"},
-    {"bcache", "a bcache device, whose newest data may be in its cache",
-     "attach it on a host with bcache"},
-    {"drbd", "a DRBD backing device", "give peelfs the /dev/drbd device"},
-    {"zfs_member", "a member of a ZFS pool", "import the pool with zpool import -o readonly=on"},
-    {"VMFS_volume_member", "a member of a VMFS datastore", "use vmfs-tools or a datastore browser"},
-}};
+// What a later libblkid may know.
+constexpr foreign::Kind kOtherRaid{.turn = foreign::Turn::after_gpt,
+                                   .format = "raid_member",
+                                   .what = "a member of a RAID array",
+                                   .advice = "the program that made the array opens it"};
+
+std::optional<Claim> claim(const ProbeInput& input, foreign::Turn turn) {
+  const foreign::Kind* kind = foreign::find(input, turn);
+  const bool raid = input.identity.usage == "raid" && input.identity.type != "LVM2_member";
+  if (kind == nullptr && turn == foreign::Turn::after_gpt && raid) kind = &kOtherRaid;
+  if (kind == nullptr) return std::nullopt;
+  Claim claim;
+  claim.format = kind == &kOtherRaid ? input.identity.type : std::string(kind->format);
+  if (input.identity.type == claim.format) {
+    claim.label = input.identity.label;
+    claim.uuid = input.identity.uuid;
+  }
+  claim.state = std::make_shared<const Foreign>(
+      Foreign{kind, !input.identity.pttype.empty() || input.identity.signatures.size() > 1});
+  return claim;
+}
 
 }  // namespace
 
+std::optional<Claim> foreign_image_probe(const ProbeInput& input) {
+  if (auto image = claim(input, foreign::Turn::image)) return image;
+  if (!input.identity.type.empty() || !input.identity.pttype.empty()) return std::nullopt;
+  return claim(input, foreign::Turn::archive);
+}
+
 std::optional<Claim> foreign_probe(const ProbeInput& input) {
-  const auto match = std::find_if(known.begin(), known.end(), [&](const Known& entry) {
-    return entry.type == input.identity.type;
-  });
-  if (match == known.end()) return std::nullopt;
-  return Claim{std::string(match->type), input.identity.label, input.identity.uuid, {}, {}, {}};
+  return claim(input, foreign::Turn::device);
+}
+
+std::optional<Claim> foreign_raid_probe(const ProbeInput& input) {
+  return claim(input, foreign::Turn::after_gpt);
 }
 
 Opened foreign_open(const OpenInput& input) {
-  const Claim& claim = *input.members.front().claim;
-  const auto match = std::find_if(known.begin(), known.end(),
-                                  [&](const Known& entry) { return entry.type == claim.format; });
-  Error error(Fault::unsupported, "this is " + std::string(match->what));
-  if (!claim.uuid.empty()) {
-    throw std::move(error)
-        .found("UUID " + claim.uuid + (claim.label.empty() ? "" : ", name '" + claim.label + "'"))
-        .advice(std::string(match->advice));
+  const auto* state = static_cast<const Foreign*>(input.members.front().claim->state.get());
+  const foreign::Kind& kind = *state->kind;
+  std::string advice(kind.advice);
+  if (kind.turn == foreign::Turn::after_gpt && !kind.type.empty() && state->other) {
+    advice +=
+        " (if it is a leftover of one: wipefs -t " + std::string(kind.type) + " -a on a copy)";
   }
-  throw std::move(error).advice(std::string(match->advice));
+  throw Error(Fault::unsupported, std::string(kind.what)).advice(std::move(advice));
 }
 
 }  // namespace peelfs

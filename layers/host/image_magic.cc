@@ -2,8 +2,10 @@
 
 #include <array>
 
+#include "foreign/kinds.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "vhd/vhd.h"
 
 namespace peelfs {
 
@@ -22,19 +24,9 @@ struct Magic {
   std::string_view format;
 };
 
-constexpr std::array containers{
+constexpr std::array opened{
     Magic{0, "QFI\xfb"sv, "qcow2"},
     Magic{0, "LUKS\xba\xbe"sv, "crypto_LUKS"},
-    Magic{0, "KDMV"sv, "vmdk"},
-    Magic{0, "COWD"sv, "vmdk"},
-    Magic{0, "# Disk DescriptorFile"sv, "vmdk"},
-    Magic{0, "vhdxfile"sv, "vhdx"},
-    Magic{0, "conectix"sv, "vhd"},
-    Magic{0x40, "\x7f\x10\xda\xbe"sv, "vdi"},
-    Magic{0, "QED\0"sv, "qed"},
-    Magic{0, "WithoutFreeSpace"sv, "parallels"},
-    Magic{0, "WithouFreSpacExt"sv, "parallels"},
-    Magic{0, "EVF\x09\x0d\x0a\xff\0"sv, "ewf"},
 };
 
 constexpr std::array raw_disks{
@@ -95,21 +87,22 @@ bool is_ext_filesystem(const ByteReader& reader) {
 
 std::optional<std::string_view> container_magic(const BlockDevice& file) {
   const Buffer head = read_up_to(file, 0, sector);
-  return find(containers, ByteReader(head, "beginning of a file"));
+  if (const auto format = find(opened, ByteReader(head, "beginning of a file"))) return format;
+  if (const auto format = foreign::image_format(file); !format.empty()) return format;
+  return std::nullopt;
 }
 
 std::optional<std::string_view> image_magic(const BlockDevice& file) {
+  if (const auto format = container_magic(file)) return format;
   const Buffer head = read_up_to(file, 0, head_size);
   const ByteReader reader(head, "beginning of a file");
-  if (const auto format = find(containers, reader)) return format;
   if (file.size() < min_raw_disk || file.size() % sector != 0) return std::nullopt;
   if (const auto format = find(raw_disks, reader)) return format;
   if (is_lvm_member(reader)) return "LVM2_member";
   if (is_partitioned(reader, file.size())) return "dos";
   if (is_ext_filesystem(reader)) return "ext";
   // A VHD of fixed size has its footer at the end only.
-  const Buffer footer = read_bytes(file, file.size() - sector, sector);
-  if (ByteReader(footer, "last sector of a file").has(0, "conectix")) return "vhd";
+  if (vhd_probe({file, {}})) return "vhd";
   return std::nullopt;
 }
 

@@ -34,7 +34,11 @@ Base open_base(const Source& source) {
   const auto format = image_format(source);
   if (!format) return {file, "raw", {}};
   if (format->claim.format != "qcow2") {
-    throw unusable(source, "format " + format->claim.format).expected("raw or qcow2");
+    throw unusable(source, "format " + format->claim.format)
+        .expected("raw or qcow2")
+        .advice(
+            "make one of it with qemu-img convert, or name it raw:PATH to cover the bytes of "
+            "the file as they are");
   }
   Opened opened = open_image(source, file, *format);
   if (opened.devices.empty()) throw unusable(source, "an image without a disk");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "identify/identify.h"
 #include "peelfs/error.h"
 
 namespace peelfs::overlay {
@@ -29,10 +30,10 @@ std::vector<FileId> named_parts(const Source& source) {
 std::optional<ImageFormat> image_format(const Source& source) {
   if (source.raw) return std::nullopt;
   const DevicePtr file = make_file_device(source.file);
-  const Identity nothing;
+  const Identity identity = identify(*file);
   for (const Layer& layer : layer_table()) {
     if (!layer.image_format) continue;
-    if (auto claim = layer.probe({*file, nothing})) return ImageFormat{&layer, *std::move(claim)};
+    if (auto claim = layer.probe({*file, identity})) return ImageFormat{&layer, *std::move(claim)};
   }
   return std::nullopt;
 }

@@ -15,8 +15,9 @@ namespace {
 /// What the probe hands to open.
 struct GptState {
   GptTable table;
-  bool protective = false;  ///< an MBR entry of type 0xEE guards the table
-  std::string raid_type;    ///< set: the disk is a RAID member, and the table is the array's
+  bool protective = false;          ///< an MBR entry of type 0xEE guards the table
+  std::uint32_t protects_from = 1;  ///< the LBA where that entry starts
+  bool raid_member = false;         ///< the table is that of an array, which the disk mirrors
 };
 
 /// What sector 0 says about who owns the disk.
@@ -37,6 +38,20 @@ Sector0 judge_sector0(const ProbeInput& input) {
     if (entry.os_type != 0 && entry.size_in_lba != 0) return Sector0::other;
   }
   return Sector0::vacant;
+}
+
+/// Where the MBR entry of type 0xEE starts: 1, as it must, if any of them does.
+std::uint32_t protects_from(const BlockDevice& device) {
+  const MbrSector mbr = MbrSector::decode(read_bytes(device, 0, MbrSector::kSize));
+  std::uint32_t first = 1;
+  bool seen = false;
+  for (const MbrEntry& entry : mbr.entries) {
+    if (!entry.protective()) continue;
+    if (entry.starting_lba == 1) return 1;
+    if (!seen) first = entry.starting_lba;
+    seen = true;
+  }
+  return first;
 }
 
 Inner open_partition(const Member& member, const GptTable& table, std::size_t index,
@@ -94,12 +109,13 @@ std::optional<Claim> gpt_probe(const ProbeInput& input) {
         .advice("repair the table on a copy of the image (gdisk, testdisk)");
   }
 
+  // Both copies are on a member only if it holds all that the array holds (a mirror).
+  if (is_raid_member(input.identity) && !search.table->both_copies) return std::nullopt;
+
   auto state = std::make_shared<GptState>();
   state->protective = sector0 == Sector0::protective;
-  // Both copies are on this member only if the member holds all that the array holds (a mirror).
-  if (is_raid_member(input.identity) && !search.table->both_copies) {
-    state->raid_type = input.identity.type;
-  }
+  if (sector0 == Sector0::protective) state->protects_from = protects_from(input.device);
+  state->raid_member = is_raid_member(input.identity);
   state->table = std::move(*search.table);
 
   Claim claim;
@@ -113,16 +129,22 @@ Opened gpt_open(const OpenInput& input) {
   const Member& member = input.members.front();
   const auto* state = static_cast<const GptState*>(member.claim->state.get());
   Opened opened;
-  if (!state->raid_type.empty()) {
-    opened.trouble = raid_member_trouble("GPT", state->raid_type);
-    return opened;
-  }
   const GptTable& table = state->table;
   Findings findings = table.findings;
   if (!state->protective) {
     findings.note(
         "no protective MBR guards the GPT: Linux sees these partitions only with its boot "
         "option \"gpt\"");
+  } else if (state->protects_from != 1) {
+    findings.note("the MBR entry of type 0xEE starts at LBA " +
+                  std::to_string(state->protects_from) + ", not at 1: Linux ignores such a GPT");
+  }
+  // An array leaves room behind its end for its own metadata.
+  if (table.backup_lba != 0 && !state->raid_member) {
+    findings.note("the backup GPT header is at LBA " + std::to_string(table.backup_lba) +
+                  ", not at the last LBA " +
+                  std::to_string(member.device->size() / table.sector_size - 1) +
+                  ": the disk has grown since it was partitioned");
   }
   std::vector<PartRange> ranges;
   ranges.reserve(table.partitions.size());

@@ -198,12 +198,7 @@ class Finder {
       return table;
     }
     table.both_copies = true;
-    if (backup->header.my_lba != last_lba) {
-      table.findings.note("the backup GPT header is at LBA " +
-                          std::to_string(backup->header.my_lba) + ", not at the last LBA " +
-                          std::to_string(last_lba) +
-                          ": the disk has grown since it was partitioned");
-    }
+    if (backup->header.my_lba != last_lba) table.backup_lba = backup->header.my_lba;
     if (backup->header.entry_array_crc32 != header.entry_array_crc32 ||
         backup->header.disk_guid != header.disk_guid) {
       table.findings.note("primary and backup GPT are both valid but differ; the primary is used");

@@ -22,6 +22,7 @@ struct GptTable {
   std::uint32_t sector_size = 512;  ///< bytes of one logical block, as the table's place proves it
   bool from_backup = false;         ///< the primary is damaged
   bool both_copies = false;         ///< primary and backup are valid
+  std::uint64_t backup_lba = 0;     ///< of a backup that is not at the last LBA; 0: it is
   GptHeader header;
   std::vector<Partition> partitions;  ///< the used entries, by number
   Findings findings;                  ///< of the table as a whole

@@ -18,7 +18,6 @@ namespace {
 /// What the probe hands to open.
 struct MbrState {
   MbrSector mbr;
-  std::string raid_type;  ///< set: the disk is a RAID member, and the table is the array's
 };
 
 // PVs of AIX begin with "IBMA" in EBCDIC; Linux believes an MBR in front of one only if it has
@@ -128,10 +127,11 @@ std::optional<Claim> mbr_probe(const ProbeInput& input) {
   if (!mbr.has_protective() && is_filesystem_boot_sector(sector, input.identity))
     return std::nullopt;
   if (is_aix(input.device, sector, mbr)) return std::nullopt;
+  // It is the array's table: with striping, a partition cut from one member would mix up its bytes.
+  if (is_raid_member(input.identity)) return std::nullopt;
 
   auto state = std::make_shared<MbrState>();
   state->mbr = mbr;
-  if (is_raid_member(input.identity)) state->raid_type = input.identity.type;
   Claim claim;
   claim.format = "dos";
   if (mbr.disk_signature != 0) {
@@ -149,10 +149,6 @@ Opened mbr_open(const OpenInput& input) {
   Opened opened;
   if (state->mbr.has_protective()) {
     opened.trouble = protective_trouble(*member.device);
-    return opened;
-  }
-  if (!state->raid_type.empty()) {
-    opened.trouble = raid_member_trouble("MBR", state->raid_type);
     return opened;
   }
   MbrTable table = read_mbr(*member.device, state->mbr);

@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "foreign/kinds.h"
+#include "luks/luks_disk.h"
 #include "peelfs/devices.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
@@ -35,38 +37,15 @@ const References& allowed(const std::shared_ptr<const References>& references) {
   return *references;
 }
 
-/// Formats that qemu would recognise in a file whose format is not stored; what they unpack to is
-/// not their raw bytes.
-struct Foreign {
-  std::string_view name;
-  std::size_t at;
-  std::string_view magic;
-};
-constexpr std::array<Foreign, 13> foreign_formats{{
-    {"vmdk", 0, "KDMV"},
-    {"vmdk", 0, "COWD"},
-    {"vmdk", 0, "# Disk DescriptorFile"},
-    {"vhdx", 0, "vhdxfile"},
-    {"vpc", 0, "conectix"},
-    {"qed", 0, std::string_view("QED\0", 4)},
-    {"vdi", 0x40, "\x7f\x10\xda\xbe"},
-    {"luks", 0, "LUKS\xba\xbe"},
-    {"parallels", 0, "WithoutFreeSpace"},
-    {"parallels", 0, "WithouFreSpacExt"},
-    {"bochs", 0, "Bochs Virtual HD Image"},
-    {"cloop", 0, "#!/bin/sh\n#V2.0 Format"},
-    {"dmg", 0, "koly"},
-}};
-
-/// @return "qcow2" or "raw"
+/// What qemu would recognise in a file whose format is not stored, and unpack.
+/// @return "qcow2", the name of another format, or "raw"
 std::string probe_format(const BlockDevice& file) {
   const Buffer start = read_up_to(file, 0, 512);
   const ByteReader reader(start, "backing file");
   if (reader.has(0, magic)) return "qcow2";
-  for (const Foreign& foreign : foreign_formats) {
-    if (reader.has(foreign.at, foreign.magic)) return std::string(foreign.name);
-  }
-  return "raw";
+  if (reader.has(0, luks::primary_magic)) return "luks";
+  const std::string_view other = foreign::image_format(file);
+  return other.empty() ? "raw" : std::string(other);
 }
 
 /// @return the backing file as a disk

@@ -366,18 +366,44 @@ TEST_F(GptDamage, NoRoomForABackup) {
   }
 }
 
-// One leg of a mirror has the whole table; a member of a striped array has only its beginning.
+// One leg of a mirror has the whole table; a member of a striped array has only its beginning, and
+// is left to the row of its array.
 TEST_F(GptDamage, MembersOfArrays) {
   Identity member;
-  member.type = "linux_raid_member";
+  member.type = "isw_raid_member";
   member.usage = "raid";
   EXPECT_EQ(peel(disk_of(pristine()), member).list(), pristine_list());
   Buffer bytes = pristine();
   bytes.resize(bytes.size() / 2);
+  EXPECT_EQ(peel(disk_of(bytes), member).row, "");
+}
+
+// The array ends before its member does: that is no disk that has grown.
+TEST_F(GptDamage, AMirrorLeavesRoomForItsMetadata) {
+  Buffer bytes = pristine();
+  bytes.resize(bytes.size() + (1U << 20U));
+  EXPECT_NE(peel(disk_of(bytes)).reason().find("the disk has grown"), std::string::npos);
+  Identity member;
+  member.type = "isw_raid_member";
+  member.usage = "raid";
   const Peeled peeled = peel(disk_of(bytes), member);
-  EXPECT_TRUE(peeled.opened.devices.empty());
-  EXPECT_EQ(peeled.state(), "unsupported");
-  EXPECT_NE(peeled.reason().find("linux_raid_member"), std::string::npos) << peeled.reason();
+  EXPECT_EQ(peeled.list(), pristine_list());
+  EXPECT_EQ(peeled.reason(), "");
+}
+
+// Linux takes a protective MBR for one only if its entry begins with the GPT header.
+TEST_F(GptDamage, ProtectiveEntryThatStartsElsewhere) {
+  EXPECT_EQ(peel(disk_of(pristine())).reason(), "");
+  Buffer bytes = pristine();
+  put_le(bytes, 446 + 8, 2, 4);
+  const Peeled peeled = peel(disk_of(bytes));
+  EXPECT_EQ(peeled.list(), pristine_list());
+  EXPECT_EQ(peeled.state(), "note");
+  EXPECT_EQ(peeled.reason(),
+            "the MBR entry of type 0xEE starts at LBA 2, not at 1: Linux ignores such a GPT");
+  // One that is right is enough.
+  std::copy_n(pristine().begin() + 446, 16, bytes.begin() + 462);
+  EXPECT_EQ(peel(disk_of(bytes)).reason(), "");
 }
 
 TEST_F(GptDamage, UnreadablePrimaryLeavesTheBackup) {

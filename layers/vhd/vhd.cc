@@ -1,0 +1,46 @@
+#include "vhd/vhd.h"
+
+#include "peelfs/devices.h"
+#include "peelfs/io.h"
+#include "vhd/footer.h"
+
+namespace peelfs {
+
+// The last sector of any disk may hold whatever a guest wrote there. A right checksum and the size
+// of just this file are believed; and then all that a mistake costs is the sector itself.
+std::optional<Claim> vhd_probe(const ProbeInput& input) {
+  const std::uint64_t size = input.device.size();
+  if (size <= VhdFooter::kSize) return std::nullopt;
+  const std::uint64_t disk = size - VhdFooter::kSize;
+  std::optional<VhdFooter> footer;
+  try {
+    footer = VhdFooter::decode(read_bytes(input.device, disk, VhdFooter::kSize));
+  } catch (const Error&) {
+    return std::nullopt;  // one bad sector at the end makes no disk a VHD
+  }
+  if (!footer || footer->disk_type != VhdFooter::kFixed || footer->current_size != disk) {
+    return std::nullopt;
+  }
+  Claim claim;
+  claim.format = "vhd";
+  return claim;
+}
+
+Opened vhd_open(const OpenInput& input) {
+  const Member& member = input.members.front();
+  Inner disk;
+  disk.kind = "disk";
+  disk.name = member.unpacks_to_stem ? member.stem : member.stem + "_vhd";
+  disk.stem = disk.name;
+  if (!member.unpacks_to_stem) {
+    disk.path = {"vhd"};
+    if (!member.tail.empty()) disk.tail = member.tail + "_vhd";
+  }
+  disk.device =
+      make_slice(member.device, 0, member.device->size() - VhdFooter::kSize, "VHD " + member.stem);
+  Opened opened;
+  opened.devices.push_back(std::move(disk));
+  return opened;
+}
+
+}  // namespace peelfs
