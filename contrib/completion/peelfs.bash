@@ -76,10 +76,10 @@ _peelfs() {
         local options=$general
         case $verb in
             "" | mount) options+=" $sources $overlay --overlay-temp --rw --foreground --options -f -o" ;;
-            ls) options+=" $sources $overlay --json --bytes" ;;
-            cat) options+=" $sources $overlay --offset --length --force" ;;
+            ls) options+=" $sources $overlay --json --bytes --timeout" ;;
+            cat) options+=" $sources $overlay --offset --length --force --timeout" ;;
             export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error" ;;
-            map) options+=" $sources $overlay --json" ;;
+            map) options+=" $sources $overlay --json --timeout" ;;
             diff) options+=" $sources $overlay --json --hexdump" ;;
             commit) options+=" $sources $overlay --accept-part --drop-snapshots --grow" ;;
             drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;

@@ -1,6 +1,7 @@
 // What a command line says, taken apart, and the functions that do it: one verb each.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -102,6 +103,8 @@ struct Command {
 
   std::string name;  ///< of cat, export, map, unlock; empty for unlock: every locked device
   bool json = false;
+  /// Of ls, cat and map: how long a source may leave one question unanswered.
+  std::chrono::seconds patience{60};
   bool bytes = false;  ///< of ls: sizes in bytes
   bool force = false;
   std::uint64_t offset = 0;           ///< of cat

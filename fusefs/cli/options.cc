@@ -102,6 +102,13 @@ void bind_try(Parser& parser, Command& command) {
   });
 }
 
+void bind_timeout(Parser& parser, std::chrono::seconds& timeout) {
+  parser.option("--timeout", [&timeout](const std::string& text) {
+    constexpr std::uint64_t kDay = 86400;
+    timeout = std::chrono::seconds(std::min(parse_size(text, "--timeout"), 365 * kDay));
+  });
+}
+
 void bind_verb(Parser& parser, Command& command) {
   switch (command.verb) {
     case Verb::mount:
@@ -113,13 +120,16 @@ void bind_verb(Parser& parser, Command& command) {
       });
       break;
     case Verb::ls:
+      bind_timeout(parser, command.patience);
       parser.flag("--json,-J", command.json);
       parser.flag("--bytes,-b", command.bytes);
       break;
     case Verb::map:
+      bind_timeout(parser, command.patience);
       parser.flag("--json,-J", command.json);
       break;
     case Verb::cat:
+      bind_timeout(parser, command.patience);
       parser.flag("--force", command.force);
       parser.option("--offset", [&command](const std::string& text) {
         command.offset = parse_size(text, "--offset");
@@ -157,11 +167,7 @@ void bind_verb(Parser& parser, Command& command) {
       break;
     case Verb::umount:
       parser.flag("-l,--lazy", command.unmount.lazy);
-      parser.option("--timeout", [&command](const std::string& text) {
-        constexpr std::uint64_t kDay = 86400;
-        command.unmount.timeout =
-            std::chrono::seconds(std::min(parse_size(text, "--timeout"), 365 * kDay));
-      });
+      bind_timeout(parser, command.unmount.timeout);
       break;
     default:
       break;

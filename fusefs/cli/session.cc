@@ -1,5 +1,7 @@
 #include "cli/session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "cli/text.h"
 #include "cli/unmet.h"
 #include "cli/values.h"
+#include "host/host_call.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
 
@@ -98,6 +101,22 @@ std::string wanted_device(const Command& command) {
   return one ? command.name : "";
 }
 
+/// A listing ends by itself, also when a source hangs. What copies or changes something goes on for
+/// as long as a failing disk needs.
+void give_up_on_silence(const Command& command) {
+  if (command.verb != Verb::ls && command.verb != Verb::cat && command.verb != Verb::map) return;
+  watch_host_calls(command.patience, [patience = command.patience](const std::string& path) {
+    const Error error =
+        Error(Fault::io, printable(path) + " does not answer")
+            .found("no answer in " + std::to_string(patience.count()) + " s")
+            .expected("one, from the disk or the process that serves it")
+            .advice("a network disk may be gone, or a process stopped; --timeout waits longer");
+    const std::string line = std::string("peelfs: ") + error.what() + "\n";
+    [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
+    ::_exit(exit_code::nothing);
+  });
+}
+
 std::vector<std::string> names_of(const Catalog& catalog) {
   std::vector<std::string> names;
   for (const Catalog::Entry& entry : catalog.devices()) names.push_back(entry.name);
@@ -153,6 +172,7 @@ PeelRequest peel_request(const Command& command) {
 }
 
 std::shared_ptr<Peeling> open_session(const Command& command) {
+  give_up_on_silence(command);
   const PeelRequest request = peel_request(command);
   auto ring = std::make_shared<KeyRing>();
   bool newline = false;

@@ -1,14 +1,45 @@
 #include "host/folder.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <string_view>
 
+#include "host/host_call.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
+
+std::vector<std::string> names_in(const std::string& directory, const std::string& shown) {
+  const std::string& name_of_it = shown.empty() ? directory : shown;
+  const HostCall call(name_of_it);
+  constexpr int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  int fd = ::open(directory.c_str(), flags | O_NOATIME);
+  if (fd < 0 && errno == EPERM) fd = ::open(directory.c_str(), flags);
+  if (fd < 0) throw Error::system(errno, "cannot list " + name_of_it);
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::fdopendir(fd), ::closedir);
+  if (!open) {
+    const int problem = errno;
+    ::close(fd);
+    throw Error::system(problem, "cannot list " + name_of_it);
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(open.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) throw Error::system(errno, "cannot list " + name_of_it);
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 void flush_names_around(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();

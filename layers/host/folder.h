@@ -1,9 +1,16 @@
-// What is done to the names of files: made durable, moved, taken away.
+// What is done to the names of files: listed, made durable, moved, taken away.
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace peelfs {
+
+/// The names in a directory, without "." and "..", sorted. Its access time stays as it is where its
+/// owner or root asks.
+/// @param shown what it is called in messages; empty: as it is opened here
+/// @throws Error
+std::vector<std::string> names_in(const std::string& directory, const std::string& shown = {});
 
 /// Makes the names in the directory that `path` lies in durable. @throws Error
 void flush_names_around(const std::string& path);

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "host/file_mapping.h"
+#include "host/host_call.h"
 #include "host/in_use.h"
 #include "host/open_files.h"
 #include "peelfs/error.h"
@@ -159,6 +160,7 @@ std::shared_ptr<const HostFile> HostFile::create(const std::string& path) {
 }
 
 std::shared_ptr<const HostFile> HostFile::open(const std::string& path, Access access) {
+  const HostCall call(path);
   return open_pinned(Pin(path).descriptor(), path, access);
 }
 
@@ -242,6 +244,7 @@ HostFile::~HostFile() {
 
 void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const {
   in_batches(buffers, [&](std::span<const iovec> rest) {
+    const HostCall call(path_);
     const ssize_t got =
         preadv(fd_, rest.data(), static_cast<int>(rest.size()), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) return std::size_t{0};
@@ -343,6 +346,7 @@ void HostFile::flush() const {
 
 Run HostFile::status(std::uint64_t offset, std::uint64_t length) const {
   if (block_device_) return {true, length};
+  const HostCall call(path_);
   // The file position is nobody's here: everything else uses preadv.
   const off_t data = lseek(fd_, static_cast<off_t>(offset), SEEK_DATA);
   if (data < 0) {
@@ -363,6 +367,7 @@ Run HostFile::status(std::uint64_t offset, std::uint64_t length) const {
 
 std::uint64_t HostFile::allocated_bytes() const {
   struct stat status {};
+  const HostCall call(path_);
   if (block_device_ || fstat(fd_, &status) != 0) return size_;
   return std::min(size_, static_cast<std::uint64_t>(status.st_blocks) * 512);
 }

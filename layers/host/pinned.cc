@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/host_call.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
@@ -14,6 +15,7 @@ namespace peelfs {
 namespace {
 
 int pin_named(const std::string& path, struct stat& status) {
+  const HostCall call(path);
   const int fd = ::open(path.c_str(), O_PATH | O_CLOEXEC);
   if (fd < 0) throw Error::system(errno, "cannot open " + path);
   if (fstat(fd, &status) != 0) {

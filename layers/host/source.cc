@@ -6,6 +6,8 @@
 #include <system_error>
 
 #include "host/consent.h"
+#include "host/folder.h"
+#include "host/host_call.h"
 #include "host/image_lock.h"
 #include "host/image_magic.h"
 #include "host/in_use.h"
@@ -40,20 +42,6 @@ std::optional<Why> why_left_out(const Folder& folder, const std::string& name) {
   }
 }
 
-/// The entries of a directory, sorted by name.
-std::vector<std::string> names_in(const Folder& folder, const std::string& path) {
-  // Through the descriptor: what is listed is what is looked at.
-  const std::string held = "/proc/self/fd/" + std::to_string(folder.descriptor());
-  std::error_code failed;
-  std::vector<std::string> names;
-  for (fs::directory_iterator at(held, failed), end; !failed && at != end; at.increment(failed)) {
-    names.push_back(at->path().filename().string());
-  }
-  if (failed) throw Error::system(failed.value(), "cannot look into " + path);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 std::string beside(const std::string& directory, const std::string& name) {
   return (fs::path(directory) / name).string();
 }
@@ -69,8 +57,12 @@ class Opener {
       : consent_(std::make_shared<Consent>(allowed)) {}
 
   void open(const SourceSpec& spec) {
-    std::error_code ignored;
-    if (spec.from_directory || !fs::is_directory(spec.path, ignored)) return open_file(spec);
+    const auto is_directory = [&] {
+      const HostCall call(spec.path);
+      std::error_code ignored;
+      return fs::is_directory(spec.path, ignored);
+    };
+    if (spec.from_directory || !is_directory()) return open_file(spec);
     if (!spec.name.empty()) {
       throw Error(Fault::usage, "a directory stands for many sources and cannot be named")
           .found(spec.name + "=" + spec.path)
@@ -78,9 +70,15 @@ class Opener {
     }
     const Folder folder(spec.path);
     bool any = false;
-    for (const std::string& name : names_in(folder, spec.path)) {
+    // Through the descriptor: what is listed is what is looked at.
+    const std::string listed = "/proc/self/fd/" + std::to_string(folder.descriptor());
+    for (const std::string& name : names_in(listed, spec.path)) {
       const std::string path = beside(spec.path, name);
-      if (const auto why = why_left_out(folder, name)) {
+      const auto why = [&] {
+        const HostCall call(path);
+        return why_left_out(folder, name);
+      }();
+      if (why) {
         result_.left_out.push_back({path, *why});
         continue;
       }
