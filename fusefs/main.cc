@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -110,6 +111,8 @@ bool called_as_helper(const char* program) {
 int main(int argc, char** argv) {
   peelfs::note_inherited_descriptors();
   keep_memory_private();
+  // A write beyond the limit of a file's size (ulimit -f) fails, and is said to have failed.
+  std::signal(SIGXFSZ, SIG_IGN);
   // Only how characters look: numbers are written the same everywhere.
   std::setlocale(LC_CTYPE, "");
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);

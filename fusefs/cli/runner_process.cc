@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -54,6 +55,7 @@ void withhold(const std::set<int>& descriptors) {
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
+  std::signal(SIGXFSZ, SIG_DFL);  // ignored by us; not by what we start
   ::execvp(arguments[0], arguments.data());
   if (errno == ENOENT) {
     tell(report, report::not_found);

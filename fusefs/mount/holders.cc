@@ -1,7 +1,5 @@
 #include "mount/holders.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include <fstream>
 #include <vector>
 
+#include "host/mountinfo.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
@@ -21,11 +20,26 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t holders_named = 5;
 
-/// AT_STATX_DONT_SYNC: what the kernel knows, without a question to a daemon that may hang.
-bool lies_on(const fs::path& path, dev_t device) {
-  struct statx status {};
-  return ::statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, 0, &status) == 0 &&
-         makedev(status.stx_dev_major, status.stx_dev_minor) == device;
+/// Everywhere that a filesystem is mounted, as far as this process sees it.
+std::vector<std::string> mountpoints_of(dev_t device, const std::string& mountpoint) {
+  std::vector<std::string> places{mountpoint};
+  for (const MountEntry& mount : peelfs_mounts()) {
+    if (mount.device == device) {
+      places.push_back(mount.mountpoint);
+    }
+  }
+  return places;
+}
+
+/// What a link of /proc points to is told by its text: asking the file itself would wait for a
+/// process that hangs.
+bool lies_below(const fs::path& link, const std::vector<std::string>& places) {
+  std::error_code failure;
+  const std::string target = fs::read_symlink(link, failure);
+  return !failure && std::any_of(places.begin(), places.end(), [&](const std::string& place) {
+    return target.starts_with(place) &&
+           (target.size() == place.size() || target[place.size()] == '/');
+  });
 }
 
 std::string first_line(const fs::path& path) {
@@ -35,7 +49,17 @@ std::string first_line(const fs::path& path) {
   return line;
 }
 
+/// proc(5): the state follows the name, which is in parentheses.
+bool sleeps_in_the_kernel(const fs::path& process) {
+  const std::string line = first_line(process / "stat");
+  const std::size_t name_end = line.rfind(')');
+  return name_end != std::string::npos && line.compare(name_end, 3, ") D") == 0;
+}
+
 bool maps_file_on(const fs::path& process, dev_t device) {
+  if (sleeps_in_the_kernel(process)) {
+    return false;  // its list of mappings may be locked for as long as that lasts
+  }
   std::ifstream maps(process / "maps");
   std::array<char, 32> text{};
   // proc(5): the device is written as two hexadecimal numbers, of two digits at least.
@@ -51,16 +75,16 @@ bool maps_file_on(const fs::path& process, dev_t device) {
   return false;
 }
 
-bool holds(const fs::path& process, dev_t device) {
+bool holds(const fs::path& process, dev_t device, const std::vector<std::string>& places) {
   for (const char* const link : {"cwd", "root", "exe"}) {
-    if (lies_on(process / link, device)) {
+    if (lies_below(process / link, places)) {
       return true;
     }
   }
   std::error_code failure;
   for (fs::directory_iterator at(process / "fd", failure), end; !failure && at != end;
        at.increment(failure)) {
-    if (lies_on(at->path(), device)) {
+    if (lies_below(at->path(), places)) {
       return true;
     }
   }
@@ -70,13 +94,14 @@ bool holds(const fs::path& process, dev_t device) {
 }  // namespace
 
 std::string describe_holders(dev_t device, const std::string& mountpoint) {
+  const std::vector<std::string> places = mountpoints_of(device, mountpoint);
   std::vector<std::string> found;
   std::error_code failure;
   for (fs::directory_iterator at("/proc", failure), end; !failure && at != end;
        at.increment(failure)) {
     const std::string pid = at->path().filename().string();
     if (std::all_of(pid.begin(), pid.end(), [](unsigned char c) { return std::isdigit(c) != 0; }) &&
-        holds(at->path(), device)) {
+        holds(at->path(), device, places)) {
       found.push_back("pid " + pid + " (" + printable(first_line(at->path() / "comm")) + ")");
     }
   }

@@ -1,14 +1,18 @@
 #include "mount/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 
@@ -18,6 +22,7 @@ namespace peelfs {
 namespace {
 
 constexpr std::size_t helper_output_limit = 64 * 1024;
+constexpr std::chrono::seconds helper_patience{30};
 
 /// A child that asks for nothing and writes into `output`; started with the signals that a program
 /// expects, whatever this process blocks or ignores.
@@ -40,7 +45,7 @@ pid_t spawn(const std::string& path, const std::vector<std::string>& arguments, 
   sigset_t defaults;
   sigemptyset(&none);
   sigemptyset(&defaults);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD, SIGXFSZ}) {
     sigaddset(&defaults, signal);
   }
   posix_spawnattr_setsigmask(&attributes, &none);
@@ -124,17 +129,64 @@ void leave_terminal() noexcept {
   }
 }
 
+namespace {
+
+/// A program that nobody but root, and who runs this, can have put there or changed.
+bool is_trusted(const std::string& path) {
+  struct stat status {};
+  const auto ours = [&] {
+    return (status.st_uid == 0 || status.st_uid == ::geteuid()) && (status.st_mode & S_IWOTH) == 0;
+  };
+  const std::string folder = path.substr(0, path.rfind('/'));
+  return ::access(path.c_str(), X_OK) == 0 && ::stat(path.c_str(), &status) == 0 &&
+         S_ISREG(status.st_mode) && ours() && ::stat(folder.c_str(), &status) == 0 && ours();
+}
+
+/// Reads what a child writes until it ends, or the time is over, when the child is killed.
+/// @return whether it has ended by itself
+bool read_output(pid_t child, int from, std::string& output) {
+  const auto deadline = std::chrono::steady_clock::now() + helper_patience;
+  std::array<char, 4096> buffer;
+  for (;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd readable{from, POLLIN, 0};
+    const int ready =
+        ::poll(&readable, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    if (ready < 0 && errno == EINTR) {
+      continue;
+    }
+    if (ready <= 0) {
+      ::kill(child, SIGKILL);
+      return false;
+    }
+    const ssize_t got = ::read(from, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got <= 0) {
+      return true;
+    }
+    if (output.size() < helper_output_limit) {
+      output.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+  }
+}
+
+}  // namespace
+
 std::optional<std::string> find_program(const std::string& program) {
+  // The system's own first: PATH may be somebody else's idea.
   const char* const environment = std::getenv("PATH");
-  const std::string folders =
-      (environment == nullptr ? std::string() : std::string(environment) + ":") + "/usr/bin:/bin";
+  const std::string folders = std::string("/usr/bin:/bin:/usr/sbin:/sbin") +
+                              (environment == nullptr ? "" : std::string(":") + environment);
   std::size_t begin = 0;
   while (begin <= folders.size()) {
     std::size_t end = folders.find(':', begin);
     end = end == std::string::npos ? folders.size() : end;
     const std::string candidate = folders.substr(begin, end - begin) + "/" + program;
     // A relative or empty component of PATH would run what lies in the current directory.
-    if (candidate.front() == '/' && end > begin && ::access(candidate.c_str(), X_OK) == 0) {
+    if (candidate.front() == '/' && end > begin && is_trusted(candidate)) {
       return candidate;
     }
     begin = end + 1;
@@ -154,18 +206,11 @@ HelperResult run_helper(const std::string& program, const std::vector<std::strin
   }
   pipe.writer.reset();
   HelperResult result;
-  std::array<char, 4096> buffer;
-  for (;;) {
-    const ssize_t got = ::read(pipe.reader.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got <= 0) {
-      break;
-    }
-    if (result.output.size() < helper_output_limit) {
-      result.output.append(buffer.data(), static_cast<std::size_t>(got));
-    }
+  if (!read_output(child, pipe.reader.get(), result.output)) {
+    // One that hangs in the kernel cannot be waited for.
+    ::waitpid(child, nullptr, WNOHANG);
+    return {124,
+            program + ": has not ended after " + std::to_string(helper_patience.count()) + " s"};
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {

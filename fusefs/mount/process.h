@@ -55,13 +55,15 @@ void protect_memory() noexcept;
 void leave_terminal() noexcept;
 
 struct HelperResult {
-  int exit_code = -1;  ///< 127: could not be started
+  int exit_code = -1;  ///< 127: could not be started; 124: killed because it did not end
   std::string output;  ///< standard output and standard error, at most 64 KiB
 };
-/// Runs a program found in PATH (or /usr/bin, /bin) and waits for it. No shell. Safe with threads.
+/// Runs a program and waits for it, at most for half a minute. No shell. Safe with threads.
+/// @param program see find_program
 HelperResult run_helper(const std::string& program, const std::vector<std::string>& arguments);
 
-/// The full path of a program in PATH, /usr/bin or /bin.
+/// The full path of a program: in the system's folders, then in those of PATH which are absolute.
+/// Neither it nor its folder may be writable by everybody, or belong to a third user.
 std::optional<std::string> find_program(const std::string& program);
 
 /// Sends what is written to standard error while it lives into memory: libfuse and fusermount3
