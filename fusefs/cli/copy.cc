@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "engine/missing.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
@@ -88,6 +89,8 @@ class Copier {
     std::vector<BadPlace> bad;
     std::uint64_t known = size;
     if (const auto error = try_read(device_, offset, chunk)) {
+      const Presence there = presence(device_, offset, length);
+      if (there.missing) return leave_out(offset, there.length, *error);
       known = salvage(offset, chunk, *error, bad) - offset;
     }
     write(offset, chunk.first(known));
@@ -97,13 +100,33 @@ class Copier {
     return known;
   }
 
+  /// Deals with a range that is known to be missing at once, however long it is.
+  std::uint64_t leave_out(std::uint64_t offset, std::uint64_t length, const Error& why) {
+    if (options_.stop_on_error) {
+      ended_ = true;
+      result_.bad.push_back({offset, length, why.what()});
+      return 0;
+    }
+    if (!target_.seekable || options_.sparse == Sparse::never) {
+      const std::uint64_t to_boundary = round_down(offset, kChunk) + kChunk - offset;
+      length = std::min({length, to_boundary, std::uint64_t{buffer_.size()}});
+      const MutableBytes chunk = MutableBytes(buffer_).first(length);
+      std::fill(chunk.begin(), chunk.end(), std::byte{0});
+      write(offset, chunk);
+    }
+    mark_done(offset, length);
+    add_bad({offset, length, why.what()});
+    return length;
+  }
+
   /// Reads what can be read of a range that failed as a whole, halving it until bad sectors are
   /// alone.
   /// @return the end of what is known now: the range's end, unless ended_ is set
   std::uint64_t salvage(std::uint64_t offset, MutableBytes out, const Error& why,
                         std::vector<BadPlace>& bad) {
     const std::uint64_t end = offset + out.size();
-    if (out.size() <= sector_) {
+    const Presence there = presence(device_, offset, out.size());
+    if (out.size() <= sector_ || (there.missing && there.length == out.size())) {
       ended_ = options_.stop_on_error || options_.interrupted();
       if (options_.stop_on_error) {
         result_.bad.push_back({offset, out.size(), why.what()});

@@ -10,6 +10,7 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
+#include "engine/missing.h"
 #include "peelfs/error.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
@@ -37,8 +38,19 @@ struct MapRun {
   }
 };
 
-/// Damaged tables do not say how far the damage goes: it is looked again this far on.
+/// Damaged tables do not say how far the damage goes, other than what is known to be missing: it is
+/// looked again this far on.
 constexpr std::uint64_t kUnreadableStep = 64U << 10;
+
+/// What a reader is told, of bytes that are computed from what is missing.
+std::string why_missing(const BlockDevice& device, std::uint64_t at) {
+  try {
+    static_cast<void>(read_bytes(device, at, 1));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "what it is computed from is missing";
+}
 
 MapRun run_at(const BlockDevice& device, std::uint64_t start, std::uint64_t length) {
   MapRun run;
@@ -58,13 +70,24 @@ MapRun run_at(const BlockDevice& device, std::uint64_t start, std::uint64_t leng
       case ExtentKind::computed:
         run.kind = MapRun::Kind::computed;
         run.by = found.device->describe();
+        if (const Presence there = presence(device, start, run.length); there.missing) {
+          run.kind = MapRun::Kind::unreadable;
+          run.length = there.length;
+          run.by = why_missing(device, start);
+        } else {
+          run.length = there.length;
+        }
         break;
       default:
         run.kind = MapRun::Kind::zero;
     }
   } catch (const Error& error) {
     run.kind = MapRun::Kind::unreadable;
-    run.length = std::min(length, round_down(start, kUnreadableStep) + kUnreadableStep - start);
+    const Presence there = presence(device, start, length);
+    run.length =
+        there.missing
+            ? there.length
+            : std::min(length, round_down(start, kUnreadableStep) + kUnreadableStep - start);
     run.by = error.what();
   }
   return run;

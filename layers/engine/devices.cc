@@ -4,6 +4,8 @@
 #include <exception>
 #include <set>
 
+#include "engine/missing.h"
+
 namespace peelfs {
 
 namespace {
@@ -33,7 +35,7 @@ class Slice : public BlockDevice {
   const std::string description_;
 };
 
-class Concat : public BlockDevice {
+class Concat : public BlockDevice, public PartlyMissing {
  public:
   Concat(std::vector<Piece> pieces, std::vector<std::uint64_t> ends, Error missing,
          std::string description, std::uint32_t sector_size)
@@ -55,6 +57,14 @@ class Concat : public BlockDevice {
     if (!piece.device) throw Error(missing_);
     const std::uint64_t skip = offset - (*end - piece.length);
     return Extent::in_device(*piece.device, piece.offset + skip, std::min(length, *end - offset));
+  }
+  std::uint64_t missing(std::uint64_t offset, std::uint64_t length) const override {
+    auto end = std::upper_bound(ends_.begin(), ends_.end(), offset);
+    const auto there = std::find_if(pieces_.begin() + (end - ends_.begin()), pieces_.end(),
+                                    [](const Piece& piece) { return piece.device != nullptr; });
+    end = ends_.begin() + (there - pieces_.begin());
+    const std::uint64_t gap_end = end == ends_.begin() ? 0 : *std::prev(end);
+    return gap_end > offset ? std::min(length, gap_end - offset) : 0;
   }
 
   bool writable() const noexcept override {
@@ -108,12 +118,13 @@ class ReadOnly : public BlockDevice {
   const std::string reason_;
 };
 
-class Unreadable : public BlockDevice {
+class Unreadable : public BlockDevice, public PartlyMissing {
  public:
   Unreadable(std::uint64_t size, Error why, std::string description)
       : BlockDevice(size), why_(std::move(why)), description_(std::move(description)) {}
 
   Extent map(std::uint64_t, std::uint64_t) const override { throw Error(why_); }
+  std::uint64_t missing(std::uint64_t, std::uint64_t length) const override { return length; }
   std::string read_only_reason() const override { return why_.what(); }
   std::string describe() const override { return description_; }
 
