@@ -91,7 +91,7 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
     ro                      read-only, whatever else is said; shows an overlay as it is
     overlay=DIR, overlay-temp, accept-source, accept-shared   as above
     allow_other             other users may read it, too
-    threads=N               that serve requests, at most (twice the processors, at least 16)
+    threads=N               that serve one source, at most (twice the processors, at least 16)
     log-file=PATH           messages go there, not to syslog
     debug                   log every request
     no-auto-unmount         leave the mount point occupied if peelfs is killed
@@ -126,6 +126,7 @@ data files of an image have a line below it. What a directory holds besides disk
 is counted (-v: named): links in it are not followed.
 
   -b, --bytes             sizes in bytes
+  --timeout SECONDS       give up when a source leaves a question unanswered so long (60)
   -J, --json              JSON in the shape of lsblk -J, for programs
 )";
 
@@ -146,6 +147,7 @@ UUID=..., LABEL=..., PARTUUID=..., PARTLABEL=..., or a path below by-path.
 
   --offset N, --length N  a part of it only, in bytes (64K, 1M, 2G ... as well)
   --force                 even if standard output is a terminal
+  --timeout SECONDS       give up when a source leaves a read unanswered so long (60)
 )";
 
 constexpr const char* kCatRest = R"(
@@ -200,9 +202,9 @@ constexpr const char* kUmount = R"(peelfs umount [-l] [--timeout SECONDS] MOUNTP
 
 Ends a mount, and returns only when its process has released every source.
 
-  -l, --lazy              detach it at once, though files in it are in use; it ends
-                          with the last of them
-  --timeout SECONDS       how long to wait for the sources to be released (60)
+  -l, --lazy              detach it at once, though files in it are in use or its process
+                          hangs; it ends with the last of them
+  --timeout SECONDS       how long to wait until all is flushed and released (60)
 
 Exit status: 0 all ended; 1 some; 2 none.
 )";

@@ -1,15 +1,15 @@
 #include "mount/control_client.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <fstream>
+#include <vector>
 
 #include "mount/holders.h"
 #include "mount/mount.h"
@@ -22,103 +22,125 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// For what blocks only when something has gone wrong: connecting, and sending a request.
-constexpr timeval send_patience{10, 0};
+/// How long a lazy unmount waits for what was written to be flushed.
+constexpr std::chrono::seconds lazy_patience{5};
 
-/// Reads .peelfs/control. @return the errno of a failure, and else 0
-int read_control(const std::string& mountpoint, std::array<char, 128>& text, std::size_t& size) {
-  const UniqueFd file(
-      ::open((mountpoint + "/.peelfs/control").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file) {
-    return errno;
+/// The names of the control sockets that could be a mount's. The kernel's list, and not a file in
+/// the mount: a process that hangs answers for no file.
+std::vector<std::string> socket_names(const MountEntry& mount) {
+  const std::string wanted = "@" + control::name_prefix(mount.device);
+  std::vector<std::string> names;
+  std::ifstream sockets("/proc/net/unix");
+  std::string line;
+  while (std::getline(sockets, line)) {
+    const std::size_t at = line.rfind(' ');
+    const std::string_view path = std::string_view(line).substr(at == line.npos ? 0 : at + 1);
+    if (path.starts_with(wanted)) {
+      names.emplace_back(path.substr(1));
+    }
   }
-  const ssize_t got = ::read(file.get(), text.data(), text.size());
-  if (got < 0) {
-    return errno;
+  // Connections have the name of the socket that they were made to.
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+/// Waits until something can be read or written, or the time is over.
+bool wait_for(int socket, short events, Clock::time_point deadline) {
+  constexpr std::int64_t hour = 3'600'000;  // poll(2) counts no more than 24 days
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    const auto wait = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, hour));
+    pollfd watched{socket, events, 0};
+    const int ready = ::poll(&watched, 1, wait);
+    if (ready > 0) {
+      return true;
+    }
+    if ((ready == 0 && wait < hour) || (ready < 0 && errno != EINTR)) {
+      return false;
+    }
   }
-  size = static_cast<std::size_t>(got);
+}
+
+/// A connection to a socket, without waiting for longer than until `deadline`. @return 0 or an
+/// errno
+int connect_to(const std::string& name, Clock::time_point deadline, UniqueFd& socket) {
+  sockaddr_un address{};
+  if (name.size() >= sizeof(address.sun_path)) {
+    return ENAMETOOLONG;
+  }
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  socket.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // EAGAIN: its queue is full, as that of a process that hangs is sooner or later. Nothing tells
+  // when there is room.
+  while (!socket ||
+         ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
+    if (!socket || (errno != EAGAIN && errno != EINTR)) {
+      return errno;
+    }
+    if (Clock::now() >= deadline) {
+      return ETIMEDOUT;
+    }
+    ::usleep(20'000);
+  }
   return 0;
 }
 
-/// Root may not enter another user's mount, but may become that user: in a child, which hands back
-/// what it read.
-int read_control_as_owner(const MountEntry& mount, std::array<char, 128>& text, std::size_t& size) {
-  const auto user = mount.id_option("user_id");
-  const auto group = mount.id_option("group_id");
-  if (!user || !group) {
-    return EACCES;
-  }
-  Pipe pipe = make_pipe();
-  const pid_t child = ::fork();
-  if (child < 0) {
-    return errno;
-  }
-  if (child == 0) {
-    const auto uid = static_cast<uid_t>(*user);
-    const auto gid = static_cast<gid_t>(*group);
-    int failure = EACCES;
-    if (::setresgid(gid, gid, gid) == 0 && ::setresuid(uid, uid, uid) == 0) {
-      failure = read_control(mount.mountpoint, text, size);
+/// @return 0, or an errno: ETIMEDOUT, or ECONNRESET when the other end has closed it
+int receive(int socket, void* to, std::size_t size, Clock::time_point deadline) {
+  auto* at = static_cast<char*>(to);
+  while (size > 0) {
+    const ssize_t got = ::recv(socket, at, size, 0);
+    if (got > 0) {
+      at += got;
+      size -= static_cast<std::size_t>(got);
+    } else if (got == 0) {
+      return ECONNRESET;
+    } else if (errno == EAGAIN) {
+      if (!wait_for(socket, POLLIN, deadline)) {
+        return ETIMEDOUT;
+      }
+    } else if (errno != EINTR) {
+      return errno;
     }
-    if (failure == 0 && ::write(pipe.writer.get(), text.data(), size) < 0) {
-      failure = errno;
-    }
-    ::_exit(failure);
   }
-  pipe.writer.reset();
-  const ssize_t got = ::read(pipe.reader.get(), text.data(), text.size());
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || got < 0) {
-    return WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EIO;
-  }
-  size = static_cast<std::size_t>(got);
   return 0;
 }
 
-std::string control_address(const MountEntry& mount) {
-  std::array<char, 128> text{};
-  std::size_t size = 0;
-  int failure = read_control(mount.mountpoint, text, size);
-  if (failure == EACCES && ::geteuid() == 0) {
-    failure = read_control_as_owner(mount, text, size);
-  }
-  const std::string where = printable(mount.mountpoint);
-  if (failure == EACCES || failure == EPERM) {
-    throw Error(Fault::denied, "the mount at " + where + " belongs to somebody else")
-        .found("user id " + std::to_string(mount.id_option("user_id").value_or(0)))
-        .expected("yours, " + std::to_string(::geteuid()))
-        .advice("do it as that user, or as root");
-  }
-  if (failure != 0) {
-    throw Error::system(failure, "the process that serves " + where + " cannot be reached");
-  }
-  if (size < 3 || text[0] != '@' || text[size - 1] != '\n') {
-    throw Error(Fault::damaged, where + "/.peelfs/control does not hold an address")
-        .expected("'@' and a name");
-  }
-  return {text.data() + 1, size - 2};
-}
-
-bool receive(int socket, void* to, std::size_t size) {
-  return size == 0 || ::recv(socket, to, size, MSG_WAITALL) == static_cast<ssize_t>(size);
-}
-
-bool send_whole(int socket, const void* from, std::size_t size) {
+bool send_whole(int socket, const void* from, std::size_t size, Clock::time_point deadline) {
   const char* at = static_cast<const char*>(from);
   while (size > 0) {
     const ssize_t sent = ::send(socket, at, size, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) {
-      continue;
-    }
-    if (sent <= 0) {
+    if (sent > 0) {
+      at += sent;
+      size -= static_cast<std::size_t>(sent);
+    } else if (sent < 0 && errno == EAGAIN) {
+      if (!wait_for(socket, POLLOUT, deadline)) {
+        return false;
+      }
+    } else if (sent == 0 || errno != EINTR) {
       return false;
     }
-    at += sent;
-    size -= static_cast<std::size_t>(sent);
   }
   return true;
+}
+
+uid_t owner_of(const MountEntry& mount) {
+  return static_cast<uid_t>(mount.id_option("user_id").value_or(0));
+}
+
+/// Only the user who mounted, and root, are heard: what it would say is said here at once.
+void check_owner(const MountEntry& mount) {
+  if (::geteuid() == 0 || ::geteuid() == owner_of(mount)) {
+    return;
+  }
+  throw Error(Fault::denied,
+              "the mount at " + printable(mount.mountpoint) + " belongs to somebody else")
+      .found("user id " + std::to_string(owner_of(mount)))
+      .expected("yours, " + std::to_string(::geteuid()))
+      .advice("do it as that user, or as root");
 }
 
 MountEntry our_mount(const std::string& mountpoint) {
@@ -160,35 +182,62 @@ void unmount_patiently(const MountEntry& mount, bool lazy) {
 
 }  // namespace
 
-ControlClient::ControlClient(const MountEntry& mount) : mountpoint_(printable(mount.mountpoint)) {
-  const std::string name = control_address(mount);
-  sockaddr_un address{};
-  if (name.size() >= sizeof(address.sun_path)) {
-    throw Error(Fault::damaged, mountpoint_ + "/.peelfs/control does not hold an address")
-        .found(std::to_string(name.size()) + " bytes");
+ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline)
+    : mountpoint_(printable(mount.mountpoint)), deadline_(deadline) {
+  check_owner(mount);
+  int failure = ENOTCONN;
+  std::optional<uid_t> somebody;
+  for (const std::string& name : socket_names(mount)) {
+    failure = connect_to(name, quiet_until(), socket_);
+    if (failure != 0) {
+      continue;
+    }
+    // Keys go only to a process of the user whom the kernel names as the mount's. Anybody may call
+    // a socket what he likes.
+    ucred peer{};
+    socklen_t peer_size = sizeof(peer);
+    if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 &&
+        peer.uid == owner_of(mount)) {
+      process_ = peer.pid;
+      return;
+    }
+    somebody = peer.uid;
   }
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path + 1, name.data(), name.size());
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &send_patience, sizeof(send_patience));
-  if (!socket_ ||
-      ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
-    const int failure = errno;
-    throw Error::system(failure, "the process that serves " + mountpoint_ + " cannot be reached")
-        .with_errno(failure == ECONNREFUSED ? ENOTCONN : failure)
-        .advice("in a container with a network of its own, do it from where it was mounted");
-  }
-  // Keys go only to a process of the user whom the kernel names as the mount's.
-  ucred peer{};
-  socklen_t peer_size = sizeof(peer);
-  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 ||
-      peer.uid != mount.id_option("user_id").value_or(peer.uid)) {
+  if (somebody) {
     throw Error(Fault::denied, "somebody else answers for the mount at " + mountpoint_)
-        .found("user id " + std::to_string(peer.uid))
-        .expected("user id " + std::to_string(mount.id_option("user_id").value_or(0)))
+        .found("user id " + std::to_string(*somebody))
+        .expected("user id " + std::to_string(owner_of(mount)))
         .advice("unmount it, and look into who made it");
   }
+  throw Error::system(failure, "the process that serves " + mountpoint_ + " cannot be reached")
+      .with_errno(failure == ECONNREFUSED ? ENOTCONN : failure)
+      .advice("in a container with a network of its own, do it from where it was mounted");
+}
+
+ControlClient::Clock::time_point ControlClient::quiet_until() const {
+  return std::min(deadline_, Clock::now() + control::silence_limit);
+}
+
+Error ControlClient::no_answer(int failure) const {
+  if (failure != ETIMEDOUT) {
+    return Error(Fault::io, "the process that serves " + mountpoint_ + " did not answer")
+        .with_errno(ENOTCONN)
+        .advice("it has ended; its log says more");
+  }
+  const std::string process = std::to_string(process_);
+  if (Clock::now() >= deadline_) {
+    return Error(Fault::io, "the process that serves " + mountpoint_ + " has not finished in time")
+        .with_errno(ETIMEDOUT)
+        .found("process " + process + " still at work")
+        .advice("a source may hang (a network disk?); peelfs umount --lazy does not wait for it");
+  }
+  return Error(Fault::io, "the process that serves " + mountpoint_ + " does not answer")
+      .with_errno(ETIMEDOUT)
+      .found("process " + process + " silent for " +
+             std::to_string(control::silence_limit.count()) + " s")
+      .expected("an answer, or at least a sign of life every second")
+      .advice("it may be stopped: see its state with 'ps " + process +
+              "'; peelfs umount --lazy frees the mount point all the same");
 }
 
 control::Answer ControlClient::ask(control::Verb verb, std::string_view text, Bytes key) {
@@ -206,25 +255,32 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
   request.text = static_cast<std::uint32_t>(text.size());
   request.key = static_cast<std::uint32_t>(key.size());
   control::AnswerHeader header;
-  control::Answer answer;
   // One who is refused finds the connection closed while sending, and the reason in it all the
   // same.
-  static_cast<void>(send_whole(socket_.get(), &request, sizeof(request)) &&
-                    send_whole(socket_.get(), text.data(), text.size()) &&
-                    send_whole(socket_.get(), key.data(), key.size()));
-  bool whole = receive(socket_.get(), &header, sizeof(header)) && header.magic == control::magic &&
-               header.text <= control::answer_limit;
-  if (whole) {
+  const int socket = socket_.get();
+  static_cast<void>(send_whole(socket, &request, sizeof(request), quiet_until()) &&
+                    send_whole(socket, text.data(), text.size(), quiet_until()) &&
+                    send_whole(socket, key.data(), key.size(), quiet_until()));
+  int failure = 0;
+  do {
+    failure = receive(socket, &header, sizeof(header), quiet_until());
+    if (failure == 0 && Clock::now() >= deadline_) {
+      failure = ETIMEDOUT;
+    }
+  } while (failure == 0 && header.outcome == control::Outcome::working);
+  if (failure == 0 && (header.magic != control::magic || header.text > control::answer_limit)) {
+    failure = EPROTO;
+  }
+  control::Answer answer;
+  if (failure == 0) {
     answer.outcome = header.outcome;
     answer.fault = header.fault;
     answer.error_number = header.error_number;
     answer.text.resize(header.text);
-    whole = receive(socket_.get(), answer.text.data(), answer.text.size());
+    failure = receive(socket, answer.text.data(), answer.text.size(), quiet_until());
   }
-  if (!whole) {
-    throw Error(Fault::io, "the process that serves " + mountpoint_ + " did not answer")
-        .with_errno(ENOTCONN)
-        .advice("it has ended, or is too busy; its log says more");
+  if (failure != 0) {
+    throw no_answer(failure);
   }
   if (answer.outcome == control::Outcome::failed) {
     const auto fault = answer.fault <= static_cast<std::uint32_t>(Fault::usage)
@@ -235,34 +291,36 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
   return answer;
 }
 
-bool ControlClient::wait_for_end(std::chrono::milliseconds timeout) {
-  const Clock::time_point deadline = Clock::now() + timeout;
+bool ControlClient::wait_for_end() {
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    pollfd end{socket_.get(), POLLIN, 0};
-    const int ready = ::poll(&end, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-    if (ready > 0) {
-      char byte = 0;
-      if (::recv(socket_.get(), &byte, 1, 0) <= 0) {
-        return true;
-      }
-    } else if (ready == 0 || errno != EINTR) {
+    if (!wait_for(socket_.get(), POLLIN, deadline_)) {
       return false;
+    }
+    char byte = 0;
+    const ssize_t got = ::recv(socket_.get(), &byte, 1, 0);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+      return true;
     }
   }
 }
 
 void request_unmount(const std::string& mountpoint, const UnmountOptions& options) {
   const MountEntry mount = our_mount(mountpoint);
+  const Clock::time_point end = Clock::now() + options.timeout;
   std::optional<ControlClient> client;
   try {
-    client.emplace(mount);
+    // Who does not want to wait still gives it a moment to flush.
+    client.emplace(mount, options.lazy ? std::min(end, Clock::now() + lazy_patience) : end);
     client->ask(control::Verb::unmount);
   } catch (const Error& error) {
     const bool gone = error.error_number() == ENOTCONN || error.error_number() == ECONNABORTED;
+    const bool silent = error.error_number() == ETIMEDOUT;
     // What could not be flushed is lost sooner or later: whoever insists is told all the same.
-    if (!gone && options.lazy && client) {
+    if (!gone && options.lazy && (client || silent)) {
       unmount_patiently(mount, true);
+      if (silent && mount.is_read_only()) {
+        return;  // there is nothing to lose
+      }
     }
     if (!gone) {
       throw;
@@ -271,7 +329,7 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
     client.reset();
   }
   unmount_patiently(mount, options.lazy || !client);
-  if (client && !options.lazy && !client->wait_for_end(options.timeout)) {
+  if (client && !options.lazy && !client->wait_for_end()) {
     throw Error(Fault::io,
                 printable(mount.mountpoint) + " is unmounted, but its process has not ended")
         .with_errno(ETIMEDOUT)
@@ -283,7 +341,7 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
 
 std::optional<std::string> request_unlock(const std::string& mountpoint, const std::string& name,
                                           Secret key) {
-  ControlClient client(our_mount(mountpoint));
+  ControlClient client(our_mount(mountpoint), Clock::time_point::max());
   const control::Answer answer = client.ask(control::Verb::unlock, name, key.bytes());
   if (answer.outcome == control::Outcome::done) {
     return std::nullopt;
@@ -292,7 +350,7 @@ std::optional<std::string> request_unlock(const std::string& mountpoint, const s
 }
 
 std::vector<std::string> request_locked(const std::string& mountpoint) {
-  ControlClient client(our_mount(mountpoint));
+  ControlClient client(our_mount(mountpoint), Clock::time_point::max());
   const std::string text = client.ask(control::Verb::locked).text;
   std::vector<std::string> names;
   std::size_t begin = 0;

@@ -7,27 +7,40 @@
 #include "mount/control_protocol.h"
 #include "host/mountinfo.h"
 #include "mount/process.h"
+#include "peelfs/error.h"
 
 namespace peelfs {
 
 /// A connection to the process that serves a mount.
 class ControlClient {
  public:
+  using Clock = std::chrono::steady_clock;
+
   /// @param mount a mount of peelfs
+  /// @param deadline of everything that is done with it; a process that says nothing at all is
+  /// given
+  ///   up earlier
   /// @throws Error: denied when it belongs to somebody else; io with ENOTCONN when its process is
-  /// gone
-  explicit ControlClient(const MountEntry& mount);
+  ///   gone, with ETIMEDOUT when it hangs
+  ControlClient(const MountEntry& mount, Clock::time_point deadline);
 
   /// Sends a request and waits for its answer: a key derivation takes as long as it takes.
-  /// @throws Error for an answer that says "failed", and when the process ends instead
+  /// @throws Error for an answer that says "failed"; io with ENOTCONN when the process ends
+  /// instead,
+  ///   with ETIMEDOUT when it hangs or the deadline has passed
   control::Answer ask(control::Verb verb, std::string_view text = {}, Bytes key = {});
 
   /// Waits until the process has closed the connection. @return false when the time was over
-  bool wait_for_end(std::chrono::milliseconds timeout);
+  bool wait_for_end();
 
  private:
+  Clock::time_point quiet_until() const;
+  Error no_answer(int failure) const;
+
   std::string mountpoint_;
+  Clock::time_point deadline_;
   UniqueFd socket_;
+  pid_t process_ = 0;
 };
 
 }  // namespace peelfs

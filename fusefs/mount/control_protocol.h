@@ -1,14 +1,20 @@
-// What goes over the control socket: a Unix stream socket in the abstract namespace, whose random
-// name stands in .peelfs/control. One request and one answer for each connection. Both ends run on
-// one host, so numbers are in its byte order.
+// What goes over the control socket: a Unix stream socket in the abstract namespace. One request
+// and one answer for each connection. Both ends run on one host, so numbers are in its byte order.
 //
 //   request:  RequestHeader, `text` bytes (a device's name), `key` bytes
-//   answer:   AnswerHeader, `text` bytes
+//   answer:   any number of AnswerHeaders that say `working`, one at least every heartbeat;
+//             AnswerHeader, `text` bytes
+//
+// The socket's name is name_prefix(the mount's device number) and something random. A client finds
+// it in /proc/net/unix: asking the mount itself would hang with a process that hangs.
 //
 // After `unmount` has been answered the connection stays open until the process has released every
 // source: its end is what the client waits for.
 #pragma once
 
+#include <sys/types.h>
+
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -21,6 +27,13 @@ inline constexpr std::uint32_t magic = 0x504c4653;        // "PLFS"
 inline constexpr std::uint32_t text_limit = 4096;         // of a request
 inline constexpr std::uint32_t key_limit = 8U << 20;      // LUKS' own limit for a key file
 inline constexpr std::uint32_t answer_limit = 64U << 20;  // names of all devices
+
+inline constexpr std::chrono::seconds heartbeat{1};
+/// A process that has said nothing for so long is taken for one that hangs.
+inline constexpr std::chrono::seconds silence_limit{10};
+
+/// @param device st_dev of the mount. @return without the NUL that leads abstract names
+std::string name_prefix(dev_t device);
 
 enum class Verb : std::uint32_t {
   ping = 1,
@@ -40,6 +53,7 @@ enum class Outcome : std::uint32_t {
   done = 0,
   refused = 1,  ///< the key does not fit: text says why
   failed = 2,   ///< text is an Error's message; `fault` and `error_number` are its
+  working = 3,  ///< not yet an answer
 };
 
 struct AnswerHeader {

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,6 +18,11 @@
 #include "peelfs/error.h"
 
 namespace peelfs {
+
+std::string control::name_prefix(dev_t device) {
+  return "peelfs-" + std::to_string(major(device)) + ":" + std::to_string(minor(device)) + "-";
+}
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -24,14 +30,14 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t connection_limit = 32;
 /// For a whole request to arrive, and for a whole answer to be taken.
 constexpr std::chrono::seconds patience{5};
-constexpr int stop_patience_ms = 3000;
+constexpr std::chrono::milliseconds stop_patience{3000};
 
-std::string random_name() {
+std::string random_name(dev_t device) {
   std::array<unsigned char, 16> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     throw Error::system(errno, "cannot get random bytes for the control socket");
   }
-  std::string name = "peelfs-";
+  std::string name = control::name_prefix(device);
   for (const unsigned char byte : bytes) {
     name += "0123456789abcdef"[byte >> 4U];
     name += "0123456789abcdef"[byte & 15U];
@@ -96,13 +102,16 @@ bool send_answer(int socket, control::Answer answer) noexcept {
 
 }  // namespace
 
-/// A client whose request is on its way.
+/// A client whose request is on its way, or is being handled.
 struct ControlServer::Connection {
   UniqueFd socket;
-  Clock::time_point deadline;
+  Clock::time_point deadline;  ///< for the request; then, when to say that it is being handled
   control::RequestHeader header;
   std::size_t have = 0;  ///< bytes of header, text and key so far
   control::Request request;
+  bool handling = false;             ///< another thread has it
+  std::atomic<bool> handled{false};  ///< that one is done with it
+  control::Answer answer;
 
   std::size_t expected() const noexcept {
     return have < sizeof(header) ? sizeof(header)
@@ -134,9 +143,10 @@ struct ControlServer::Connection {
   }
 };
 
-ControlServer::ControlServer() : stopping_(make_event()), stopped_(make_event()) {
+ControlServer::ControlServer(dev_t device)
+    : stopping_(make_event()), stopped_(make_event()), handled_(make_event()) {
   listening_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const std::string name = random_name();
+  const std::string name = random_name(device);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, name.data(),
@@ -147,7 +157,6 @@ ControlServer::ControlServer() : stopping_(make_event()), stopped_(make_event())
       ::listen(listening_.get(), 16) != 0) {
     throw Error::system(errno, "cannot make the control socket");
   }
-  address_ = "@" + name + "\n";
 }
 
 ControlServer::~ControlServer() {
@@ -159,6 +168,8 @@ ControlServer::~ControlServer() {
 
 void ControlServer::start(Handler handler) {
   handler_ = std::move(handler);
+  unlocking_ = std::make_unique<TaskThread>();
+  flushing_ = std::make_unique<TaskThread>();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -167,15 +178,17 @@ bool ControlServer::stop() noexcept {
     return true;
   }
   signal_event(stopping_);
+  const Clock::time_point deadline = Clock::now() + stop_patience;
   pollfd ended{stopped_.get(), POLLIN, 0};
   int ready = 0;
   do {
-    ready = ::poll(&ended, 1, stop_patience_ms);
+    ready = ::poll(&ended, 1, static_cast<int>(stop_patience.count()));
   } while (ready < 0 && errno == EINTR);
-  if (ready <= 0) {
+  if (ready <= 0 || !unlocking_->abandon(deadline) || !flushing_->abandon(deadline)) {
     return false;
   }
   thread_.join();
+  connections_.clear();
   listening_.reset();
   return true;
 }
@@ -194,16 +207,17 @@ void ControlServer::run() noexcept {
 }
 
 void ControlServer::serve_until_stopped() {
-  std::vector<std::unique_ptr<Connection>> connections;
   std::vector<pollfd> watched;
   for (;;) {
-    watched.assign({{stopping_.get(), POLLIN, 0}});
+    watched.assign({{stopping_.get(), POLLIN, 0}, {handled_.get(), POLLIN, 0}});
     // With no place left, those who connect wait in the kernel's queue.
-    watched.push_back({connections.size() < connection_limit ? listening_.get() : -1, POLLIN, 0});
+    watched.push_back({connections_.size() < connection_limit ? listening_.get() : -1, POLLIN, 0});
+    const std::size_t fixed = watched.size();
     int timeout = -1;
     const Clock::time_point now = Clock::now();
-    for (const auto& connection : connections) {
-      watched.push_back({connection->socket.get(), POLLIN, 0});
+    for (const auto& connection : connections_) {
+      // Nothing is expected of a client whose request is being handled.
+      watched.push_back({connection->handling ? -1 : connection->socket.get(), POLLIN, 0});
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(connection->deadline - now);
       const int wait = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
       timeout = timeout < 0 ? wait : std::min(timeout, wait);
@@ -214,66 +228,100 @@ void ControlServer::serve_until_stopped() {
     if (watched[0].revents != 0) {
       return;
     }
-    for (std::size_t i = 0; i < connections.size(); ++i) {
-      const bool keep = watched[i + 2].revents != 0 ? advance(*connections[i])
-                                                    : Clock::now() < connections[i]->deadline;
+    std::uint64_t ignored = 0;
+    static_cast<void>(::read(handled_.get(), &ignored, sizeof(ignored)) > 0);
+    for (std::size_t i = 0; i < connections_.size(); ++i) {
+      Connection& connection = *connections_[i];
+      bool keep = true;
+      if (connection.handled.load(std::memory_order_acquire)) {
+        finish(connection);
+        keep = false;
+      } else if (connection.handling) {
+        keep = say_working(connection);
+      } else {
+        keep = watched[i + fixed].revents != 0 ? advance(connections_[i])
+                                               : Clock::now() < connection.deadline;
+      }
       if (!keep) {
-        connections[i].reset();
+        connections_[i].reset();
       }
     }
-    std::erase(connections, nullptr);
-    if (watched[1].revents != 0) {
-      accept_all(connections);
+    std::erase(connections_, nullptr);
+    if (watched[2].revents != 0) {
+      accept_all();
     }
   }
 }
 
-void ControlServer::accept_all(std::vector<std::unique_ptr<Connection>>& connections) {
-  while (connections.size() < connection_limit) {
+void ControlServer::accept_all() {
+  while (connections_.size() < connection_limit) {
     UniqueFd socket(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       return;
     }
     if (!may_command(socket.get())) {
-      log_message(LogLevel::warning,
-                  "somebody else's connection to the control socket was refused");
+      std::uint64_t suppressed = 0;
+      if (refusals_.allow(suppressed)) {
+        log_message(LogLevel::warning,
+                    "somebody else's connection to the control socket was refused" +
+                        (suppressed == 0 ? std::string()
+                                         : ", and " + std::to_string(suppressed) + " before it"));
+      }
       send_answer(socket.get(),
                   {control::Outcome::failed, static_cast<std::uint32_t>(Fault::denied), EACCES,
                    "only the user who mounted it, and root, may do this"});
       continue;
     }
-    auto connection = std::make_unique<Connection>();
+    auto connection = std::make_shared<Connection>();
     connection->socket = std::move(socket);
     connection->deadline = Clock::now() + patience;
-    connections.push_back(std::move(connection));
+    connections_.push_back(std::move(connection));
   }
 }
 
-/// Takes in what has arrived, and answers once it is all there. @return false when it is done with
-bool ControlServer::advance(Connection& connection) {
-  while (connection.have < connection.expected()) {
-    const MutableBytes room = connection.room();
-    const ssize_t got = ::recv(connection.socket.get(), room.data(), room.size(), 0);
+/// Takes in what has arrived, and begins once it is all there. @return false when it is done with
+bool ControlServer::advance(const ConnectionPtr& connection) {
+  while (connection->have < connection->expected()) {
+    const MutableBytes room = connection->room();
+    const ssize_t got = ::recv(connection->socket.get(), room.data(), room.size(), 0);
     if (got < 0 && errno == EINTR) {
       continue;
     }
     if (got < 0 && errno == EAGAIN) {
-      return Clock::now() < connection.deadline;
+      return Clock::now() < connection->deadline;
     }
     if (got <= 0) {
       return false;
     }
-    connection.have += static_cast<std::size_t>(got);
-    if (connection.have == sizeof(connection.header) && !connection.take_header()) {
+    connection->have += static_cast<std::size_t>(got);
+    if (connection->have == sizeof(connection->header) && !connection->take_header()) {
       return false;
     }
   }
-  answer(connection);
-  return false;
+  return begin(connection);
 }
 
-void ControlServer::answer(Connection& connection) {
-  control::Answer answer;
+/// @return false when it is answered already
+bool ControlServer::begin(const ConnectionPtr& connection) {
+  TaskThread* const thread = connection->request.verb == control::Verb::unlock    ? unlocking_.get()
+                             : connection->request.verb == control::Verb::unmount ? flushing_.get()
+                                                                                  : nullptr;
+  if (thread == nullptr) {
+    handle(*connection);
+    finish(*connection);
+    return false;
+  }
+  connection->handling = true;
+  connection->deadline = Clock::now() + control::heartbeat;
+  return thread->post([this, connection] {
+    handle(*connection);
+    connection->handled.store(true, std::memory_order_release);
+    signal_event(handled_);
+  });
+}
+
+void ControlServer::handle(Connection& connection) noexcept {
+  control::Answer& answer = connection.answer;
   try {
     answer = handler_(connection.request);
   } catch (const Error& error) {
@@ -282,7 +330,22 @@ void ControlServer::answer(Connection& connection) {
   } catch (const std::exception& error) {
     answer = {control::Outcome::failed, static_cast<std::uint32_t>(Fault::io), EIO, error.what()};
   }
-  if (send_answer(connection.socket.get(), std::move(answer)) &&
+}
+
+/// @return false when the client has gone: nobody waits for the answer
+bool ControlServer::say_working(Connection& connection) noexcept {
+  if (Clock::now() < connection.deadline) {
+    return true;
+  }
+  connection.deadline = Clock::now() + control::heartbeat;
+  control::AnswerHeader header;
+  header.outcome = control::Outcome::working;
+  const ssize_t sent = ::send(connection.socket.get(), &header, sizeof(header), MSG_NOSIGNAL);
+  return sent == sizeof(header) || (sent < 0 && errno == EAGAIN);
+}
+
+void ControlServer::finish(Connection& connection) {
+  if (send_answer(connection.socket.get(), std::move(connection.answer)) &&
       connection.request.verb == control::Verb::unmount) {
     // Those who have gone meanwhile leave a closed socket behind, which costs a descriptor.
     std::erase_if(waiting_, [](const UniqueFd& socket) {

@@ -8,31 +8,32 @@
 #include <vector>
 
 #include "mount/control_protocol.h"
+#include "mount/log.h"
 #include "mount/process.h"
+#include "mount/task_thread.h"
 
 namespace peelfs {
 
-/// Serves one request after the other on a thread of its own; a client that sends or reads nothing
-/// is dropped after a few seconds and keeps nobody else waiting. Only the user who mounted, and
-/// root, are heard.
+/// A thread of its own listens, and answers what needs no source. Unlocking, and flushing before an
+/// unmount, have a thread each, where one request follows the other: neither a key derivation nor a
+/// source that hangs keeps other requests waiting. A client that sends or reads nothing is dropped
+/// after a few seconds and keeps nobody else waiting. Only the user who mounted, and root, are
+/// heard.
 class ControlServer {
  public:
   using Handler = std::function<control::Answer(control::Request&)>;
 
-  /// Binds the socket. @throws Error
-  ControlServer();
+  /// Binds the socket. @param device st_dev of the mount @throws Error
+  explicit ControlServer(dev_t device);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  /// What stands in .peelfs/control: "@" and the name in the abstract namespace, and a newline.
-  const std::string& address() const noexcept { return address_; }
-
-  /// Starts the thread. @param handler called on it, one request at a time
+  /// Starts the threads. @param handler called on them: one request of each verb at a time
   void start(Handler handler);
 
-  /// Stops it. A key derivation that is under way cannot be interrupted.
-  /// @return false when the thread has not ended within a few seconds: the process must then end
+  /// Stops them. A key derivation that is under way cannot be interrupted.
+  /// @return false when a thread has not ended within a few seconds: the process must then end
   ///   without destroying anything that the handler uses
   bool stop() noexcept;
 
@@ -41,17 +42,23 @@ class ControlServer {
 
  private:
   struct Connection;
+  using ConnectionPtr = std::shared_ptr<Connection>;
   void run() noexcept;
   void serve_until_stopped();
-  void accept_all(std::vector<std::unique_ptr<Connection>>& connections);
-  bool advance(Connection& connection);
-  void answer(Connection& connection);
+  void accept_all();
+  bool advance(const ConnectionPtr& connection);
+  bool begin(const ConnectionPtr& connection);
+  void handle(Connection& connection) noexcept;
+  bool say_working(Connection& connection) noexcept;
+  void finish(Connection& connection);
 
-  UniqueFd listening_, stopping_, stopped_;
-  std::string address_;
+  LogLimiter refusals_;
+  UniqueFd listening_, stopping_, stopped_, handled_;
   Handler handler_;
-  std::thread thread_;
+  std::vector<ConnectionPtr> connections_;  ///< of the listening thread alone
   std::vector<UniqueFd> waiting_;
+  std::thread thread_;
+  std::unique_ptr<TaskThread> unlocking_, flushing_;
 };
 
 }  // namespace peelfs

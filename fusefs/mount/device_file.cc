@@ -19,6 +19,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t blocks_unknown = std::numeric_limits<std::uint64_t>::max();
 /// How many runs st_blocks looks at before it says "there may be holes".
 constexpr unsigned hole_check_runs = 16;
+/// How long an answer about attributes waits for the sources.
+constexpr std::chrono::milliseconds blocks_patience{200};
 /// How long one lseek may search; the kernel holds the file's inode lock meanwhile.
 constexpr std::chrono::milliseconds seek_limit{2000};
 /// How many runs pass between two looks at the clock and at the interrupt.
@@ -41,10 +43,12 @@ Error gone_from_tree() {
       .with_errno(ESTALE);
 }
 
-DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources, timespec mounted)
+DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources,
+                       std::shared_ptr<Lane> lane, timespec mounted)
     : name_(std::move(name)),
       device_(std::move(device)),
       sources_(std::move(sources)),
+      lane_(std::move(lane)),
       modified_(mounted),
       blocks_(blocks_unknown) {
   timespec newest{};
@@ -198,27 +202,45 @@ bool DeviceFile::may_have_holes() const {
   return at < size;
 }
 
-std::uint64_t DeviceFile::blocks() const noexcept {
-  const std::uint64_t as_of = changes.load(std::memory_order_relaxed);
-  std::uint64_t known = blocks_.load(std::memory_order_relaxed);
-  if (known != blocks_unknown && blocks_as_of_.load(std::memory_order_relaxed) == as_of) {
-    return known;
-  }
+/// On a thread of the lane's own: block maps lie in the sources, and those may hang.
+void DeviceFile::look_for_blocks(std::uint64_t as_of) const noexcept {
   const std::uint64_t size = device_->size();
-  known = div_round_up(size, 512);
+  std::uint64_t found = div_round_up(size, 512);
   try {
     // cp compares st_blocks with size / 512, rounded down. Never 0: to tar that says "nothing but a
     // hole", and a host that keeps few bytes inside the inode says 0 of a file with data.
-    if (size >= 1024 && may_have_holes()) {
+    if (may_have_holes()) {
       const std::uint64_t stored = div_round_up(device_->allocated_bytes(), 512);
-      known = std::clamp<std::uint64_t>(stored, 1, size / 512 - 1);
+      found = std::clamp<std::uint64_t>(stored, 1, size / 512 - 1);
     }
   } catch (
       const std::exception&) {  // NOLINT(bugprone-empty-catch): unreadable: no holes to look for
   }
-  blocks_.store(known, std::memory_order_relaxed);
-  blocks_as_of_.store(as_of, std::memory_order_relaxed);
-  return known;
+  blocks_.store(found, std::memory_order_relaxed);
+  blocks_as_of_.store(as_of, std::memory_order_release);
+}
+
+DeviceFile::Blocks DeviceFile::blocks() const noexcept {
+  const std::uint64_t size = device_->size();
+  if (size < 1024) {
+    return {div_round_up(size, 512), true};
+  }
+  const std::uint64_t as_of = changes.load(std::memory_order_relaxed);
+  const auto settled = [&] {
+    return blocks_as_of_.load(std::memory_order_acquire) >= as_of &&
+           blocks_.load(std::memory_order_relaxed) != blocks_unknown;
+  };
+  try {
+    if (!settled()) {
+      lane_->ask([self = shared_from_this(), as_of] { self->look_for_blocks(as_of); },
+                 blocks_patience);
+    }
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory: not settled
+  }
+  if (settled()) {
+    return {blocks_.load(std::memory_order_relaxed), true};
+  }
+  return {size / 512 - 1, false};
 }
 
 bool DeviceFile::cache_holds() const noexcept {
@@ -233,20 +255,33 @@ bool DeviceFile::cache_holds() const noexcept {
   }
 }
 
-void DeviceFile::log_failure(std::string_view what, std::uint64_t offset, std::size_t length,
-                             const char* why) const noexcept {
+bool DeviceFile::sources_changed() const noexcept {
+  return std::any_of(sources_.begin(), sources_.end(),
+                     [](const auto& source) { return !source->writable() && source->changed(); });
+}
+
+void DeviceFile::log_failure(LogLevel level, std::string_view what, std::uint64_t offset,
+                             std::size_t length, const char* why) const noexcept {
   try {
+    if (level == LogLevel::debug) {
+      log_message(level, name_ + ": " + std::string(what) + " refused: " + why);
+      return;
+    }
     std::uint64_t suppressed = 0;
     if (!limiter_.allow(suppressed)) {
       return;
     }
+    const bool changed = sources_changed();
     std::string line = name_ + ": " + std::string(what) + " of " + std::to_string(length) +
                        " bytes at " + std::to_string(offset) + " failed: " + why;
+    if (changed) {
+      line += " (its source has changed since it was opened: mount it anew)";
+    }
     if (suppressed > 0) {
       line +=
           " (" + std::to_string(suppressed) + " further failures of this device were not logged)";
     }
-    log_message(LogLevel::error, line);
+    log_message(changed ? LogLevel::warning : level, line);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory, for a log line
   }
 }

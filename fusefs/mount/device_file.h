@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/ahead.h"
+#include "mount/lanes.h"
 #include "mount/log.h"
 #include "peelfs/block_device.h"
 #include "peelfs/error.h"
@@ -21,12 +22,17 @@ namespace peelfs {
 Error gone_from_tree();
 
 /// Thread-safe. Lives as long as anybody has it open, also when a newer tree has replaced it.
-class DeviceFile {
+class DeviceFile : public std::enable_shared_from_this<DeviceFile> {
  public:
   using Sources = std::vector<std::shared_ptr<const HostFile>>;
 
   /// @param sources the host files that its bytes come from
-  DeviceFile(std::string name, DevicePtr device, Sources sources, timespec mounted);
+  /// @param lane of the requests that touch these sources
+  DeviceFile(std::string name, DevicePtr device, Sources sources, std::shared_ptr<Lane> lane,
+             timespec mounted);
+
+  /// In which everything here is called that may read or write a source.
+  const std::shared_ptr<Lane>& lane() const noexcept { return lane_; }
 
   const std::string& name() const noexcept { return name_; }
   const DevicePtr& device() const noexcept { return device_; }
@@ -69,27 +75,35 @@ class DeviceFile {
 
   /// st_blocks: 512-byte units, from above, and below size / 512 whenever there may be holes, for
   /// that is how cp and tar decide whether to look for them. Bounded cost, kept until something is
-  /// written anywhere.
-  std::uint64_t blocks() const noexcept;
+  /// written anywhere. Answers soon even if a source hangs.
+  struct Blocks {
+    std::uint64_t count = 0;
+    bool settled = false;  ///< false: the sources have not answered; it says "there may be holes"
+  };
+  Blocks blocks() const noexcept;
 
   /// Whether pages that the kernel has cached may be used again by the next open: not once a source
   /// has changed or been written to here, and never above a block device, whose changes nothing
   /// tells.
   bool cache_holds() const noexcept;
 
-  /// Logs that it failed to do something ("read", "write"), limited in rate.
-  void log_failure(std::string_view what, std::uint64_t offset, std::size_t length,
+  /// Logs that it failed to do something ("read", "write"), limited in rate. Of a source that
+  /// somebody else is changing, what cannot be read is no error but what is to be expected.
+  void log_failure(LogLevel level, std::string_view what, std::uint64_t offset, std::size_t length,
                    const char* why) const noexcept;
 
  private:
   std::uint64_t search(std::uint64_t offset, int whence,
                        const std::function<bool()>& interrupted) const;
   bool may_have_holes() const;
+  bool sources_changed() const noexcept;
+  void look_for_blocks(std::uint64_t as_of) const noexcept;
   void changed() const noexcept;
 
   std::string name_;
   DevicePtr device_;
   Sources sources_;
+  std::shared_ptr<Lane> lane_;
   timespec modified_;
   bool on_block_device_ = false;
   mutable std::atomic<std::uint64_t> blocks_;

@@ -19,16 +19,32 @@ inline OpenHandle& handle(const fuse_file_info* info) {
   return *reinterpret_cast<OpenHandle*>(info->fh);
 }
 
-/// @param why set to what is to be logged
+/// What is to be logged of a failure.
+struct Failure {
+  std::string why = "out of memory";
+  LogLevel level = LogLevel::error;
+};
+
+/// An error is what a person has to look into. A request that the device does not do (a discard
+/// that has no place to go to), or that reaches beyond its end, is answered, and that is all.
+inline LogLevel level_of(const Error& error) noexcept {
+  const int number = error.error_number();
+  const bool answered =
+      error.fault() == Fault::usage || number == EOPNOTSUPP || number == ESTALE || number == EINTR;
+  return answered ? LogLevel::debug : LogLevel::error;
+}
+
+/// @param failed set to what is to be logged
 /// @return 0, or the errno that still has to be answered
 template <typename Body>
-int guarded(const Body& body, std::string* why = nullptr) noexcept {
+int guarded(const Body& body, Failure* failed = nullptr) noexcept {
   try {
     body();
     return 0;
   } catch (const Error& error) {
-    if (why != nullptr) {
-      *why = error.what();
+    if (failed != nullptr) {
+      failed->why = error.what();
+      failed->level = level_of(error);
     }
     return error.error_number() > 0 ? error.error_number() : EIO;
   } catch (const std::bad_alloc&) {
@@ -41,6 +57,19 @@ int guarded(const Body& body, std::string* why = nullptr) noexcept {
   }
 }
 
+/// Does in the lane of a device's sources what may read or write them, now or later.
+/// @param body answers the request; must not throw
+/// @param prepare see Lanes::run
+template <typename Body, typename... Prepare>
+void in_lane(fuse_req_t req, const DeviceFile& device, Body body, const Prepare&... prepare) {
+  const std::shared_ptr<Lane> lane = device.lane();
+  const int failure =
+      guarded([&] { filesystem(req).lanes().run(lane, std::move(body), prepare...); });
+  if (failure != 0) {
+    fuse_reply_err(req, failure);
+  }
+}
+
 /// @throws gone_from_tree()
 const Inode& inode_at(const InodeView& view, fuse_ino_t number);
 
@@ -48,6 +77,7 @@ const Inode& inode_at(const InodeView& view, fuse_ino_t number);
 void reply_opened(fuse_req_t req, fuse_file_info* info, OpenHandle opened);
 
 /// Opens a device of a mount that can be written; the answer may come later, from elsewhere.
-void open_device(fuse_req_t req, fuse_ino_t number, const fuse_file_info& info);
+void open_device(fuse_req_t req, const DeviceFile& device, fuse_ino_t number,
+                 const fuse_file_info& info);
 
 }  // namespace peelfs

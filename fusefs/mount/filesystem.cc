@@ -1,5 +1,8 @@
 #include "mount/filesystem.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "mount/operations.h"
 #include "peeling.h"
 
@@ -14,14 +17,30 @@ std::map<std::string, std::shared_ptr<const HostFile>> files_of(const Peeling& p
   return files;
 }
 
+/// Threads for what needs no source: attributes, names, status.json.
+constexpr unsigned beside_lanes = 8;
+
+/// Of one lane. They wait for disks more than they compute, so there are more than processors.
+unsigned in_each(unsigned wanted) {
+  return wanted != 0 ? wanted : std::clamp(2 * std::thread::hardware_concurrency(), 16U, 64U);
+}
+
+/// Of all lanes. libfuse starts them as requests come together: there are many only while many
+/// sources hang.
+unsigned in_lanes(unsigned each) {
+  return std::max(1024U, 3 * each);
+}
+
 }  // namespace
 
 Filesystem::Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner,
-                       std::string control, std::size_t max_read)
+                       std::size_t max_read, unsigned threads)
     : peeling_(std::move(peeling)),
       files_(files_of(*peeling_)),
       max_read_(max_read),
-      table_(owner, std::move(control)),
+      threads_(in_lanes(in_each(threads)) + beside_lanes),
+      lanes_(in_each(threads), in_lanes(in_each(threads))),
+      table_(owner),
       view_(build()) {}
 
 std::shared_ptr<const InodeView> Filesystem::build() {

@@ -20,7 +20,7 @@ class Writing;
 /// stay true until it is rewound.
 struct OpenHandle {
   std::shared_ptr<const DeviceFile> device;    ///< of a device
-  std::shared_ptr<const std::string> text;     ///< of status.json or control
+  std::shared_ptr<const std::string> text;     ///< of status.json
   std::shared_ptr<const InodeView> directory;  ///< of a directory: the tree that it lists
   WriteState writing;                          ///< of a device in a writable mount
   std::shared_ptr<Ahead> ahead;                ///< of a device in a mount that cannot be written
@@ -29,10 +29,10 @@ struct OpenHandle {
 /// Thread-safe. No operation takes a lock while it reads a device, and none waits for refresh().
 class Filesystem {
  public:
-  /// @param control what stands in .peelfs/control
   /// @param max_read bytes: the largest read that the kernel may ask for
-  Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner, std::string control,
-             std::size_t max_read);
+  /// @param threads how many may be at work for one source; 0: as many as suit the machine
+  Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner, std::size_t max_read,
+             unsigned threads);
 
   /// To be given to libfuse, with `this` as user data.
   static const fuse_lowlevel_ops& operations();
@@ -59,11 +59,17 @@ class Filesystem {
   std::size_t max_read() const noexcept { return max_read_; }
   /// How long the kernel may keep attributes, in seconds: those of a file that can be written, or
   /// shares bytes with one that can, change without its knowledge.
-  double keep_attributes(const Inode& inode) const noexcept {
-    return writing_ && inode.device ? 0 : keep_seconds;
+  double keep_attributes(const Inode& inode, const Inode::Status& status) const noexcept {
+    return writing_ && inode.device ? 0 : status.settled ? keep_seconds : unsettled_seconds;
   }
   /// Names, and what else only changes with the tree: the kernel is told when it does.
   static constexpr double keep_seconds = 86400;
+  static constexpr double unsettled_seconds = 1;
+
+  /// What reads or writes a source runs in here; everything else is answered at once.
+  Lanes& lanes() noexcept { return lanes_; }
+  /// How many threads may serve requests: those of the lanes, and some for what needs no source.
+  unsigned threads() const noexcept { return threads_; }
 
   /// Whether the kernel has agreed on a protocol: requests are served from here on.
   bool ready() const noexcept { return ready_.load(std::memory_order_acquire); }
@@ -75,6 +81,8 @@ class Filesystem {
   std::shared_ptr<Peeling> peeling_;
   std::map<std::string, std::shared_ptr<const HostFile>> files_;
   std::size_t max_read_;
+  unsigned threads_;
+  Lanes lanes_;
   std::atomic<bool> ready_{false};
   std::mutex refreshing_;
   InodeTable table_;

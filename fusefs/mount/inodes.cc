@@ -52,11 +52,13 @@ const Directory::Entry* Directory::find(std::string_view name) const {
   return at == positions_.end() ? nullptr : &entries_[at->second];
 }
 
-struct stat Inode::status() const noexcept {
-  struct stat result = attributes;
+Inode::Status Inode::status() const noexcept {
+  Status result{attributes, true};
   if (device) {
-    result.st_mtim = result.st_ctim = device->modified();
-    result.st_blocks = static_cast<blkcnt_t>(device->blocks());
+    const DeviceFile::Blocks blocks = device->blocks();
+    result.attributes.st_mtim = result.attributes.st_ctim = device->modified();
+    result.attributes.st_blocks = static_cast<blkcnt_t>(blocks.count);
+    result.settled = blocks.settled;
   }
   return result;
 }
@@ -136,8 +138,9 @@ struct InodeTable::Builder {
     InodeView::Device& device = table.devices_[node.id];
     std::shared_ptr<const DeviceFile>& file = device.file;
     if (!file || file->device() != node.device || file->name() != entry.name) {
+      std::shared_ptr<Lane> lane = table.lane_of(sources);
       file = std::make_shared<const DeviceFile>(entry.name, node.device, std::move(sources),
-                                                table.owner_.mounted);
+                                                std::move(lane), table.owner_.mounted);
       if (device.inode == 0 || table.owner_.policy.writable) {
         device.inode = table.next_++;
       }
@@ -175,8 +178,16 @@ struct InodeTable::Builder {
   std::map<InodeNumber, Open> directories;
 };
 
-InodeTable::InodeTable(Owner owner, std::string control)
-    : owner_(owner), control_(std::move(control)) {}
+InodeTable::InodeTable(Owner owner) : owner_(owner) {}
+
+std::shared_ptr<Lane> InodeTable::lane_of(DeviceFile::Sources sources) {
+  std::sort(sources.begin(), sources.end());
+  std::shared_ptr<Lane>& lane = lanes_[std::move(sources)];
+  if (!lane) {
+    lane = std::make_shared<Lane>();
+  }
+  return lane;
+}
 
 InodeNumber InodeTable::number_of(const std::string& key) {
   const auto [at, is_new] = numbers_.emplace(key, next_);
@@ -222,7 +233,6 @@ std::shared_ptr<const InodeView> InodeTable::build(
   Builder builder(*this, *view);
   const InodeNumber own = builder.directory(".peelfs");
   builder.add_text(own, "status.json", tree_json(catalog, owner_.policy));
-  builder.add_text(own, "control", control_);
   // Directories before devices: a device that is called like one of them must not take its place.
   for (const Link& link : catalog.links()) {
     builder.directory(link.directory);

@@ -55,11 +55,14 @@ struct Inode {
   std::shared_ptr<const DeviceFile> device;
   std::uint64_t node = 0;  ///< of a device: its id in the tree
   std::string read_only;   ///< of a device: why it cannot be opened for writing; empty: it can
-  std::shared_ptr<const std::string>
-      text;  ///< a link's target, or what is in status.json and control
+  std::shared_ptr<const std::string> text;  ///< a link's target, or what is in status.json
 
-  /// All attributes. Never fails: what a device cannot tell is estimated.
-  struct stat status() const noexcept;
+  struct Status {
+    struct stat attributes {};
+    bool settled = true;  ///< false: a source has not answered, and st_blocks may be another soon
+  };
+  /// All attributes. Never fails, and soon: what a device cannot tell is estimated.
+  Status status() const noexcept;
 };
 
 /// All inodes at one moment. Immutable, so safe from any thread.
@@ -116,8 +119,7 @@ class InodeTable {
     timespec mounted{};
     WritePolicy policy;
   };
-  /// @param control what stands in .peelfs/control
-  InodeTable(Owner owner, std::string control);
+  explicit InodeTable(Owner owner);
 
   /// @param files the host file of each source, by its path
   std::shared_ptr<const InodeView> build(
@@ -128,10 +130,11 @@ class InodeTable {
   struct Builder;
 
   InodeNumber number_of(const std::string& key);
+  std::shared_ptr<Lane> lane_of(DeviceFile::Sources sources);
   struct stat attributes(InodeNumber number, mode_t type, std::uint64_t size, timespec when) const;
 
   Owner owner_;
-  std::string control_;
+  std::map<DeviceFile::Sources, std::shared_ptr<Lane>> lanes_;  ///< by sources, sorted
   std::unordered_map<std::string, InodeNumber> numbers_;
   InodeNumber next_ = root_inode + 1;
   std::map<std::uint64_t, InodeView::Device> devices_;  ///< by node id

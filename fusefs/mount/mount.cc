@@ -6,11 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <mutex>
 #include <new>
+#include <thread>
 
 #include "host/shown_file.h"
 #include "mount/control_server.h"
@@ -163,6 +166,50 @@ void wait_for_end(const UniqueFd& signals, const Session& session) {
   }
 }
 
+/// From the end of the mount on: requests that hang with their source do not keep the process, once
+/// everything that was written is durable.
+class EndClock {
+ public:
+  EndClock(Filesystem& filesystem, Session& session, int exit_code)
+      : thread_([this, &filesystem, &session, exit_code] { run(filesystem, session, exit_code); }) {
+  }
+  ~EndClock() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  EndClock(const EndClock&) = delete;
+  EndClock& operator=(const EndClock&) = delete;
+
+ private:
+  void run(Filesystem& filesystem, Session& session, int exit_code) {
+    {
+      std::unique_lock lock(mutex_);
+      if (changed_.wait_for(lock, end_patience, [this] { return ended_; })) {
+        return;
+      }
+    }
+    session.detach();
+    const std::string failures = flush_all(filesystem);
+    const std::lock_guard lock(mutex_);
+    if (ended_) {
+      return;
+    }
+    log_message(LogLevel::warning,
+                "a source does not answer: the process ends with requests under way");
+    ::_exit(failures.empty() ? exit_code : mount_exit::failed);
+  }
+
+  static constexpr std::chrono::seconds end_patience{10};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
 InodeTable::Owner owner_of(const MountOptions& options) {
   InodeTable::Owner owner;
   owner.user = ::getuid();
@@ -195,12 +242,12 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   }
   int success = peeling->complete() ? mount_exit::ok : mount_exit::partial;
 
-  ControlServer control;
-  Filesystem filesystem(peeling, owner_of(options), control.address(),
-                        fuse_options(options).max_read);
+  Filesystem filesystem(peeling, owner_of(options), fuse_options(options).max_read,
+                        options.threads);
   const UniqueFd signals = take_signals();
   Session session(filesystem, options, mountpoint);
   announce_mount(session.device());
+  ControlServer control(session.device());
   if (watcher) {
     watcher->arm(session.device());
   }
@@ -218,6 +265,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   readiness.report(success);
 
   wait_for_end(signals, session);
+  const EndClock clock(filesystem, session, success);
   if (!control.stop()) {
     // A key derivation is still at work on what would be destroyed here: the kernel closes
     // everything.

@@ -17,8 +17,16 @@ namespace peelfs {
 namespace {
 
 void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
-  filesystem(req).close(&handle(info));
-  fuse_reply_err(req, 0);
+  OpenHandle* const open = &handle(info);
+  const auto close = [req, open] {
+    filesystem(req).close(open);
+    fuse_reply_err(req, 0);
+  };
+  if (open->device && open->writing.writes) {
+    in_lane(req, *open->device, close);  // what was written is flushed first
+  } else {
+    close();
+  }
 }
 
 const Directory& directory_at(const InodeView& view, fuse_ino_t number) {
@@ -31,9 +39,10 @@ const Directory& directory_at(const InodeView& view, fuse_ino_t number) {
 
 fuse_entry_param entry_for(const Filesystem& fs, const Inode& inode) {
   fuse_entry_param entry{};
+  const Inode::Status status = inode.status();
   entry.ino = inode.attributes.st_ino;
-  entry.attr = inode.status();
-  entry.attr_timeout = fs.keep_attributes(inode);
+  entry.attr = status.attributes;
+  entry.attr_timeout = fs.keep_attributes(inode, status);
   entry.entry_timeout = Filesystem::keep_seconds;
   return entry;
 }
@@ -43,10 +52,10 @@ void op_init(void* userdata, fuse_conn_info* conn) {
   conn->max_read = static_cast<unsigned>(fs.max_read());
   conn->max_write = static_cast<unsigned>(max_write_size);
   conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(fs.max_read()));
-  // Read-ahead and asynchronous direct reads count as background requests; the default of 12
-  // starves several readers of one mount.
-  conn->max_background = 64;
-  conn->congestion_threshold = 48;
+  // Read-ahead and asynchronous direct reads count as background requests. The kernel lets no more
+  // of them through for the whole mount, so that those that hang must not be all of them.
+  conn->max_background = 256;
+  conn->congestion_threshold = 192;
   // Splicing is slower than a copy for what is mostly large reads, and nothing here changes by
   // itself. The writeback cache must never be on: two device files may share bytes.
   const unsigned unwanted = FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
@@ -89,8 +98,8 @@ void op_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
   const int failure = guarded([&] {
     const auto view = filesystem(req).view();
     const Inode& inode = inode_at(*view, number);
-    const struct stat status = inode.status();
-    fuse_reply_attr(req, &status, filesystem(req).keep_attributes(inode));
+    const Inode::Status status = inode.status();
+    fuse_reply_attr(req, &status.attributes, filesystem(req).keep_attributes(inode, status));
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -116,7 +125,7 @@ void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
     const auto view = filesystem(req).view();
     const Inode& inode = inode_at(*view, number);
     if (inode.device && filesystem(req).writing() != nullptr) {
-      open_device(req, number, *info);
+      open_device(req, *inode.device, number, *info);
       return;
     }
     if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0) {
@@ -125,14 +134,21 @@ void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
     // Texts change with the tree while somebody has them open, and each keeps the one it opened:
     // that cannot go through the one page cache of a file.
     info->direct_io = inode.text ? 1 : 0;
-    info->keep_cache = inode.device && inode.device->cache_holds() ? 1 : 0;
     info->noflush = 1;
-    reply_opened(req, info,
-                 {inode.device,
-                  inode.text,
-                  nullptr,
-                  {},
-                  inode.device ? std::make_shared<Ahead>(inode.device->device()) : nullptr});
+    if (!inode.device) {
+      reply_opened(req, info, {nullptr, inode.text, nullptr, {}, nullptr});
+      return;
+    }
+    in_lane(req, *inode.device, [req, device = inode.device, answer = *info]() mutable {
+      const int failed = guarded([&] {
+        answer.keep_cache = device->cache_holds() ? 1 : 0;
+        reply_opened(req, &answer,
+                     {device, nullptr, nullptr, {}, std::make_shared<Ahead>(device->device())});
+      });
+      if (failed != 0) {
+        fuse_reply_err(req, failed);
+      }
+    });
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -152,6 +168,37 @@ int reply(fuse_req_t req, std::span<const iovec> pieces) {
   return fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
 }
 
+/// @param device held by the caller, for whoever gets the answer may close the file
+void read_device(fuse_req_t req, const std::shared_ptr<const DeviceFile>& device, Ahead* ahead,
+                 std::uint64_t at, std::size_t size) {
+  Failure failed;
+  int answered = 0;
+  bool trusted = true;
+  const int failure = guarded(
+      [&] {
+        trusted =
+            device->lend(at, thread_buffer(size).first(size), ahead,
+                         [&](std::span<const iovec> pieces) { answered = reply(req, pieces); });
+      },
+      &failed);
+  if (failure != 0) {
+    device->log_failure(failed.level, "read", at, size, failed.why.c_str());
+    fuse_reply_err(req, failure);
+  } else if (answered != 0 && answered != -ENOENT) {
+    // The kernel could not copy from a source's mapping, and has told the reader EIO.
+    device->log_failure(LogLevel::error, "read", at, size,
+                        answered == -EFAULT
+                            ? "a source has become shorter, or its storage could not "
+                              "be read; the kernel's log (dmesg) may say more"
+                            : std::strerror(-answered));
+  } else if (!trusted) {
+    device->log_failure(
+        LogLevel::error, "read", at, size,
+        "a source became shorter in this very moment: zeroes may have been read for "
+        "what was behind its end; do not use them");
+  }
+}
+
 void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
   const OpenHandle& open = handle(info);
   const auto at = static_cast<std::uint64_t>(offset);
@@ -159,35 +206,21 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
     read_text(req, *open.text, size, at);
     return;
   }
-  // Whoever gets the answer may close the file, and the handle is gone.
-  const std::shared_ptr<const DeviceFile> device = open.device;
-  // For everybody else the kernel reads ahead itself.
+  // For everybody who reads through the page cache the kernel reads ahead itself.
   const std::shared_ptr<Ahead> ahead = (info->flags & O_DIRECT) != 0 ? open.ahead : nullptr;
-  std::string why = "out of memory";
-  int answered = 0;
-  bool trusted = true;
-  const int failure = guarded(
-      [&] {
-        trusted =
-            device->lend(at, thread_buffer(size).first(size), ahead.get(),
-                         [&](std::span<const iovec> pieces) { answered = reply(req, pieces); });
-      },
-      &why);
+  in_lane(req, *open.device, [req, device = open.device, ahead, at, size] {
+    read_device(req, device, ahead.get(), at, size);
+  });
+}
+
+void seek_in_device(fuse_req_t req, const DeviceFile& device, std::uint64_t at, int whence) {
+  const int failure = guarded([&] {
+    const std::uint64_t found =
+        device.seek(at, whence, [req] { return fuse_req_interrupted(req) != 0; });
+    fuse_reply_lseek(req, static_cast<off_t>(found));
+  });
   if (failure != 0) {
-    device->log_failure("read", at, size, why.c_str());
     fuse_reply_err(req, failure);
-  } else if (answered != 0 && answered != -ENOENT) {
-    // The kernel could not copy from a source's mapping, and has told the reader EIO.
-    device->log_failure("read", at, size,
-                        answered == -EFAULT
-                            ? "a source has become shorter, or its storage could not "
-                              "be read; the kernel's log (dmesg) may say more"
-                            : std::strerror(-answered));
-  } else if (!trusted) {
-    device->log_failure(
-        "read", at, size,
-        "a source became shorter in this very moment: zeroes may have been read for "
-        "what was behind its end; do not use them");
   }
 }
 
@@ -199,9 +232,9 @@ void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_in
     }
     const auto at = static_cast<std::uint64_t>(offset);
     if (open.device) {
-      const std::uint64_t found =
-          open.device->seek(at, whence, [req] { return fuse_req_interrupted(req) != 0; });
-      fuse_reply_lseek(req, static_cast<off_t>(found));
+      in_lane(req, *open.device, [req, device = open.device, at, whence] {
+        seek_in_device(req, *device, at, whence);
+      });
     } else if (at < open.text->size()) {
       fuse_reply_lseek(req, whence == SEEK_DATA ? offset : static_cast<off_t>(open.text->size()));
     } else {

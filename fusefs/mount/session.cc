@@ -50,11 +50,8 @@ bool log_is_up = false;
   }
 }
 
-/// At most: libfuse starts them as requests come together. They wait for disks more than they
-/// compute, so there are more of them than processors.
-unsigned default_threads() {
-  return std::clamp(2 * std::thread::hardware_concurrency(), 16U, 64U);
-}
+/// How many of libfuse's threads stay when there is nothing to do.
+constexpr unsigned idle_threads = 64;
 
 /// Sessions and arguments of libfuse are C objects.
 struct Arguments {
@@ -101,7 +98,6 @@ std::string advice_for(const std::string& output, const MountOptions& options) {
 Session::Session(Filesystem& filesystem, const MountOptions& options, const MountPoint& mountpoint)
     : filesystem_(filesystem),
       mountpoint_(mountpoint),
-      threads_(options.threads == 0 ? default_threads() : options.threads),
       ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   mountpoint_.check_unmoved();
   Arguments arguments;
@@ -154,7 +150,8 @@ void Session::run() {
   pthread_sigmask(SIG_UNBLOCK, &wake, nullptr);
   fuse_loop_config* const config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  fuse_loop_cfg_set_max_threads(config, threads_);
+  fuse_loop_cfg_set_max_threads(config, filesystem_.threads());
+  fuse_loop_cfg_set_idle_threads(config, idle_threads);
   loop_result_ = fuse_session_loop_mt(session_, config);
   fuse_loop_cfg_destroy(config);
   const std::uint64_t one = 1;

@@ -52,7 +52,6 @@ class Session {
 
   Filesystem& filesystem_;
   const MountPoint& mountpoint_;
-  unsigned threads_;
   fuse_session* session_ = nullptr;
   dev_t device_ = 0;
   UniqueFd ended_;

@@ -21,7 +21,7 @@ bool TaskThread::post(Task task) {
     }
     tasks_.push_back(std::move(task));
   }
-  changed_.notify_one();
+  changed_.notify_all();
   return true;
 }
 
@@ -30,10 +30,25 @@ void TaskThread::stop() noexcept {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_one();
+  changed_.notify_all();
   if (thread_.joinable()) {
     thread_.join();
   }
+}
+
+bool TaskThread::abandon(std::chrono::steady_clock::time_point deadline) noexcept {
+  std::deque<Task> dropped;
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    dropped.swap(tasks_);
+    changed_.notify_all();
+    if (!changed_.wait_until(lock, deadline, [this] { return ended_; })) {
+      return false;
+    }
+  }
+  stop();
+  return true;
 }
 
 void TaskThread::run() noexcept {
@@ -41,6 +56,8 @@ void TaskThread::run() noexcept {
   for (;;) {
     changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
     if (tasks_.empty()) {
+      ended_ = true;
+      changed_.notify_all();
       return;
     }
     Task task = std::move(tasks_.front());

@@ -27,6 +27,11 @@ class TaskThread {
   /// Returns when all that was posted has been done.
   void stop() noexcept;
 
+  /// Drops what has not begun, and waits for what has.
+  /// @return false when that had not ended by then: the thread goes on, and this must not be
+  ///   destroyed
+  bool abandon(std::chrono::steady_clock::time_point deadline) noexcept;
+
  private:
   void run() noexcept;
 
@@ -34,6 +39,7 @@ class TaskThread {
   std::condition_variable changed_;
   std::deque<Task> tasks_;
   bool stopping_ = false;
+  bool ended_ = false;
   std::thread thread_;
 };
 

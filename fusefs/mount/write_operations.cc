@@ -32,7 +32,7 @@ void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64
   if (writing == nullptr) {
     return;
   }
-  std::string why = "out of memory";
+  Failure failed;
   bool begun = false;
   const int failure = guarded(
       [&] {
@@ -40,9 +40,9 @@ void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64
         begun = true;
         body();
       },
-      &why);
+      &failed);
   if (failure != 0) {
-    open.device->log_failure(what, offset, length, why.c_str());
+    open.device->log_failure(failed.level, what, offset, length, failed.why.c_str());
   }
   const auto answer = [req, failure, reply](bool done) {
     if (failure != 0 || !done) {
@@ -70,22 +70,51 @@ Error no_room_for_all(const DeviceFile& device, std::uint64_t offset, std::uint6
       .with_errno(ENOSPC);
 }
 
-void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t offset,
-              fuse_file_info* info) {
-  OpenHandle& open = handle(info);
-  const auto at = static_cast<std::uint64_t>(offset);
+void write_device(fuse_req_t req, OpenHandle& open, std::uint64_t at, Bytes data, bool direct) {
+  const std::size_t size = data.size();
   // The kernel takes a short answer for what it is: the rest is asked for again, and refused then.
   const auto written = std::make_shared<std::size_t>(0);
   change(
       req, open, "write", at, size, false,
       [&] {
-        *written = open.device->write(at, {reinterpret_cast<const std::byte*>(data), size});
-        if (*written < size && (info->flags & O_DIRECT) != 0) {
+        *written = open.device->write(at, data);
+        if (*written < size && direct) {
           // Of a short direct write the kernel makes EIO.
           throw no_room_for_all(*open.device, at + *written, size - *written);
         }
       },
       [written](fuse_req_t answered) { fuse_reply_write(answered, *written); });
+}
+
+/// Of a handle, which the kernel keeps until this is answered.
+struct WriteRequest {
+  fuse_req_t req;
+  OpenHandle* open;
+  std::uint64_t at;
+  Bytes data;
+  bool direct;
+  std::shared_ptr<Buffer> kept = nullptr;
+
+  void keep() {
+    kept = std::make_shared<Buffer>(data.begin(), data.end());
+    data = *kept;
+  }
+  void operator()() const { write_device(req, *open, at, data, direct); }
+};
+
+void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t offset,
+              fuse_file_info* info) {
+  OpenHandle& open = handle(info);
+  if (writing_of(req, open) == nullptr) {
+    return;
+  }
+  in_lane(req, *open.device,
+          WriteRequest{req,
+                       &open,
+                       static_cast<std::uint64_t>(offset),
+                       {reinterpret_cast<const std::byte*>(data), size},
+                       (info->flags & O_DIRECT) != 0},
+          [](WriteRequest& request) { request.keep(); });
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length,
@@ -104,18 +133,23 @@ void op_fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
     fuse_reply_err(req, EFBIG);
     return;
   }
-  change(
-      req, open, zeroes ? "zeroing" : "discard", at, wanted, true,
-      [&] { open.device->zero(at, wanted, zeroes ? WriteKind::zeroes : WriteKind::discard); },
-      [](fuse_req_t answered) { fuse_reply_err(answered, 0); });
+  if (writing_of(req, open) == nullptr) {
+    return;
+  }
+  in_lane(req, *open.device, [req, &open, zeroes, at, wanted] {
+    change(
+        req, open, zeroes ? "zeroing" : "discard", at, wanted, true,
+        [&] { open.device->zero(at, wanted, zeroes ? WriteKind::zeroes : WriteKind::discard); },
+        [](fuse_req_t answered) { fuse_reply_err(answered, 0); });
+  });
 }
 
 /// @return 0 or an errno, which has been logged
 int flush_device(fuse_req_t req, const OpenHandle& open) {
-  std::string why = "out of memory";
-  const int failure = guarded([&] { filesystem(req).writing()->flush(open.device); }, &why);
+  Failure failed;
+  const int failure = guarded([&] { filesystem(req).writing()->flush(open.device); }, &failed);
   if (failure != 0) {
-    open.device->log_failure("flush", 0, open.device->size(), why.c_str());
+    open.device->log_failure(failed.level, "flush", 0, open.device->size(), failed.why.c_str());
   }
   return failure;
 }
@@ -127,11 +161,13 @@ void op_fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
     fuse_reply_err(req, 0);
     return;
   }
-  const int failure = flush_device(req, open);
-  if (open.writing.writes) {
-    guarded([&] { filesystem(req).writing()->synced(open.writing); });
-  }
-  fuse_reply_err(req, failure);
+  in_lane(req, *open.device, [req, &open] {
+    const int failure = flush_device(req, open);
+    if (open.writing.writes) {
+      guarded([&] { filesystem(req).writing()->synced(open.writing); });
+    }
+    fuse_reply_err(req, failure);
+  });
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
@@ -140,11 +176,13 @@ void op_flush(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
     fuse_reply_err(req, 0);
     return;
   }
-  const int failure = flush_device(req, open);
-  const auto answer = [req, failure] { fuse_reply_err(req, failure); };
-  if (guarded([&] { filesystem(req).writing()->closing(open.writing, answer); }) != 0) {
-    fuse_reply_err(req, ENOMEM);
-  }
+  in_lane(req, *open.device, [req, &open] {
+    const int failure = flush_device(req, open);
+    const auto answer = [req, failure] { fuse_reply_err(req, failure); };
+    if (guarded([&] { filesystem(req).writing()->closing(open.writing, answer); }) != 0) {
+      fuse_reply_err(req, ENOMEM);
+    }
+  });
 }
 
 /// The size of a device cannot be changed, and tools that set it to what they believe in must go
@@ -161,7 +199,7 @@ void check_size(const Inode& inode, off_t size) {
 
 void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int changes,
                 fuse_file_info*) {
-  std::string why;
+  Failure failed;
   const int failure = guarded(
       [&] {
         const Filesystem& fs = filesystem(req);
@@ -172,12 +210,12 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
               .found(inode.read_only)
               .with_errno(EROFS);
         }
-        const struct stat status = inode.status();
+        const Inode::Status status = inode.status();
+        const struct stat& is = status.attributes;
         const bool mode = (changes & FUSE_SET_ATTR_MODE) != 0 &&
-                          (wanted->st_mode & 07777U) != (status.st_mode & 07777U);
-        const bool owner =
-            ((changes & FUSE_SET_ATTR_UID) != 0 && wanted->st_uid != status.st_uid) ||
-            ((changes & FUSE_SET_ATTR_GID) != 0 && wanted->st_gid != status.st_gid);
+                          (wanted->st_mode & 07777U) != (is.st_mode & 07777U);
+        const bool owner = ((changes & FUSE_SET_ATTR_UID) != 0 && wanted->st_uid != is.st_uid) ||
+                           ((changes & FUSE_SET_ATTR_GID) != 0 && wanted->st_gid != is.st_gid);
         if (!inode.device || mode || owner) {
           throw Error(Fault::denied, "modes and owners of a mount cannot be changed")
               .with_errno(EPERM);
@@ -186,23 +224,24 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
           check_size(inode, wanted->st_size);
         }
         // Times are those of the last write; whoever sets them is not told that they are not kept.
-        fuse_reply_attr(req, &status, fs.keep_attributes(inode));
+        fuse_reply_attr(req, &is, fs.keep_attributes(inode, status));
       },
-      &why);
+      &failed);
   if (failure != 0) {
-    log_message(LogLevel::debug, why);
+    log_message(LogLevel::debug, failed.why);
     fuse_reply_err(req, failure);
   }
 }
 
 }  // namespace
 
-void open_device(fuse_req_t req, fuse_ino_t number, const fuse_file_info& info) {
+void open_device(fuse_req_t req, const DeviceFile& device, fuse_ino_t number,
+                 const fuse_file_info& info) {
   Writing& writing = *filesystem(req).writing();
   const bool writes = (info.flags & O_ACCMODE) != O_RDONLY || (info.flags & O_TRUNC) != 0;
   const Writing::Open wanted{number, writes, fuse_req_ctx(req)->pid};
   const auto attempt = [req, wanted, info, &writing](bool last) {
-    std::string why = "out of memory";
+    Failure failed;
     bool waits = false;
     const int failure = guarded(
         [&] {
@@ -218,16 +257,18 @@ void open_device(fuse_req_t req, fuse_ino_t number, const fuse_file_info& info) 
           reply_opened(req, &answer,
                        {std::move(opened->file), nullptr, nullptr, opened->state, nullptr});
         },
-        &why);
+        &failed);
     if (failure != 0) {
-      log_message(failure == ESTALE ? LogLevel::debug : LogLevel::warning, why);
+      log_message(failure == ESTALE ? LogLevel::debug : LogLevel::warning, failed.why);
       fuse_reply_err(req, failure);
     }
     return !waits;
   };
-  if (!attempt(false) && !writing.wait(attempt)) {
-    fuse_reply_err(req, EINTR);
-  }
+  in_lane(req, device, [req, &writing, attempt] {
+    if (!attempt(false) && !writing.wait(attempt)) {
+      fuse_reply_err(req, EINTR);
+    }
+  });
 }
 
 void add_write_operations(fuse_lowlevel_ops& table) {

@@ -1,4 +1,6 @@
 // What was written and is not durable yet.
+#include <thread>
+
 #include "mount/filesystem.h"
 #include "mount/writing.h"
 #include "peelfs/error.h"
@@ -41,7 +43,7 @@ void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noex
     flush(file);
   } catch (const std::exception& error) {
     // It stays unflushed, so nobody may write below it before that has succeeded.
-    file->log_failure("flush", 0, file->size(), error.what());
+    file->log_failure(LogLevel::error, "flush", 0, file->size(), error.what());
   }
 }
 
@@ -53,15 +55,33 @@ std::vector<std::string> Writing::flush_all() {
       files.push_back(unflushed.file);
     }
   }
-  std::vector<std::string> failures;
+  // Each lane by itself: what can be made durable is, also while another source hangs.
+  std::map<const Lane*, std::vector<std::shared_ptr<const DeviceFile>>> lanes;
   for (const auto& file : files) {
-    try {
-      flush(file);
-    } catch (const std::exception& error) {
-      failures.push_back(file->name() + " could not be flushed: " + error.what());
-      log_message(LogLevel::error, failures.back());
+    lanes[file->lane().get()].push_back(file);
+  }
+  std::mutex collecting;
+  std::vector<std::string> failures;
+  const auto flush_lane = [&](const std::vector<std::shared_ptr<const DeviceFile>>& lane) {
+    for (const auto& file : lane) {
+      try {
+        flush(file);
+      } catch (const std::exception& error) {
+        const std::lock_guard lock(collecting);
+        failures.push_back(file->name() + " could not be flushed: " + error.what());
+        log_message(LogLevel::error, failures.back());
+      }
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (auto at = lanes.begin(); at != lanes.end(); ++at) {
+    if (std::next(at) == lanes.end()) {
+      flush_lane(at->second);
+    } else {
+      threads.emplace_back(flush_lane, std::cref(at->second));
     }
   }
+  threads.clear();  // waits
   return failures;
 }
 

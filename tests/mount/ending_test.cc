@@ -258,7 +258,7 @@ TEST_F(Ending, ADescriptorIsHeldForOpenFilesOnly) {
   const auto before = count();
   for (int i = 0; i < 500; ++i) {
     ::close(::open((*mount_ / "disk").c_str(), O_RDONLY | O_CLOEXEC));
-    ::close(::open((*mount_ / ".peelfs/control").c_str(), O_RDONLY | O_CLOEXEC));
+    ::close(::open((*mount_ / ".peelfs/status.json").c_str(), O_RDONLY | O_CLOEXEC));
     ::close(connect_abstract(mount_->control_name()));
   }
   EXPECT_TRUE(eventually([&] { return count() <= before + 16; }))

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "host/mountinfo.h"
+#include "mount/control_protocol.h"
 
 namespace peelfs::test {
 namespace {
@@ -29,6 +30,22 @@ std::string text_of(const std::string& path) {
 }
 
 }  // namespace
+
+std::string control_socket_of(const std::string& mountpoint) {
+  const auto mount = find_mount(mountpoint);
+  if (!mount) {
+    return {};
+  }
+  const std::string wanted = "@" + control::name_prefix(mount->device);
+  std::ifstream sockets("/proc/net/unix");
+  std::string line;
+  while (std::getline(sockets, line)) {
+    if (const std::size_t at = line.find(wanted); at != std::string::npos) {
+      return line.substr(at + 1);
+    }
+  }
+  return {};
+}
 
 std::string program() {
   const char* const chosen = std::getenv("PEELFS");
@@ -114,9 +131,8 @@ Mount::Mount(const std::string& arguments, int expected) : path_(folder_ / "moun
                 " TSAN_OPTIONS=log_path=" + report + " " + program() +
                 " mount -o log-file=" + sh(folder_ / "log") + " " + arguments + " " + sh(path_));
   EXPECT_EQ(result_.exit_code, expected) << arguments << "\n" << result_.output << log();
-  std::string address = text_of(path_ + "/.peelfs/control");
-  if (address.size() > 2) {
-    control_name_ = address.substr(1, address.size() - 2);
+  control_name_ = control_socket_of(path_);
+  if (!control_name_.empty()) {
     const int socket = connect_abstract(control_name_);
     server_ = socket < 0 ? -1 : peer_of(socket);
     ::close(socket);

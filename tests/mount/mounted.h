@@ -34,6 +34,8 @@ std::string sh(const std::string& text);
 bool eventually(const std::function<bool()>& condition,
                 std::chrono::milliseconds patience = std::chrono::seconds(5));
 
+/// The name of the control socket of the mount at a path, without "@"; empty when there is none.
+std::string control_socket_of(const std::string& mountpoint);
 bool is_mounted(const std::string& path);
 /// True when it runs; a zombie does not.
 bool runs(pid_t pid);

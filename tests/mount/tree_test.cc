@@ -52,8 +52,7 @@ class Tree : public ::testing::Test {
 };
 
 TEST_F(Tree, DevicesAreReadableFilesOfTheirOwner) {
-  for (const char* const name :
-       {"disk", "diskp1", "diskp2", ".peelfs/status.json", ".peelfs/control"}) {
+  for (const char* const name : {"disk", "diskp1", "diskp2", ".peelfs/status.json"}) {
     struct stat status {};
     ASSERT_EQ(::lstat((*this)(name).c_str(), &status), 0) << name;
     EXPECT_EQ(status.st_mode, mode_t{S_IFREG | 0400}) << name;

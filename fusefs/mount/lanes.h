@@ -1,0 +1,92 @@
+// Which requests may occupy a thread of the mount, so that a source that does not answer (a network
+// disk that is gone) stops nobody but those who read it.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace peelfs {
+
+/// The requests that touch the same sources. They wait for the same disks, so they share a number
+/// of threads; other lanes are not affected when all of these hang. Thread-safe.
+class Lane : public std::enable_shared_from_this<Lane> {
+ public:
+  using Task = std::function<void()>;
+
+  /// Runs a task on a thread of the lane's own, one task at a time, and waits for it, but not
+  /// longer than `patience`: for questions about attributes, which must be answered even if a
+  /// source hangs.
+  /// @return whether it has been done; otherwise it may still be done later, or never
+  bool ask(Task task, std::chrono::milliseconds patience);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Question {
+    Task task;
+    bool done = false;
+  };
+  void answer_questions() noexcept;
+
+  friend class Lanes;
+  unsigned running_ = 0;  ///< Lanes' lock guards it, and the next
+  std::deque<Task> waiting_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::shared_ptr<Question>> questions_;  ///< the first one is being answered
+  Clock::time_point since_;                          ///< when that began
+  bool has_thread_ = false;
+};
+
+/// Thread-safe.
+class Lanes {
+ public:
+  /// @param each how many threads one lane may occupy
+  /// @param all how many all of them may; a lane gets a smaller part the fewer are left, so that
+  ///   there is one for the next
+  Lanes(unsigned each, unsigned all) : each_(each), all_(all) {}
+
+  /// Calls body() now, or, where the lane has its number of threads at work, later on one of those.
+  /// @param body copied in the latter case; must not throw
+  /// @param prepare called before it is copied: what does not outlive this call is saved here
+  template <typename Body, typename Prepare>
+  void run(const std::shared_ptr<Lane>& lane, Body body, const Prepare& prepare) {
+    std::unique_lock lock(mutex_);
+    if (!admits(*lane)) {
+      prepare(body);
+      park(lane, std::move(body));
+      return;
+    }
+    occupy(*lane);
+    lock.unlock();
+    body();
+    leave(lane);
+  }
+  template <typename Body>
+  void run(const std::shared_ptr<Lane>& lane, Body body) {
+    run(lane, std::move(body), [](Body&) {});
+  }
+
+ private:
+  bool admits(const Lane& lane) const noexcept {
+    return lane.running_ < each_ && 2 * lane.running_ < all_ - running_;
+  }
+  void occupy(Lane& lane) noexcept {
+    ++lane.running_;
+    ++running_;
+  }
+  void park(const std::shared_ptr<Lane>& lane, Lane::Task task);
+  void leave(std::shared_ptr<Lane> lane) noexcept;
+
+  const unsigned each_, all_;
+  std::mutex mutex_;
+  unsigned running_ = 0;
+  std::deque<std::shared_ptr<Lane>> parked_;  ///< a lane once for each task that waits in it
+};
+
+}  // namespace peelfs
