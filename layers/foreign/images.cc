@@ -1,5 +1,4 @@
-// Files that hold a disk or an archive. The offsets are those of the formats' specifications; each
-// advice was tried on an image of its kind with the tools of Debian 12.
+// Files that hold a disk or an archive. The offsets are those of the formats' specifications.
 #include "foreign/checks.h"
 #include "foreign/kinds.h"
 
