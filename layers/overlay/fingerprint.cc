@@ -93,6 +93,57 @@ std::vector<Sample> decode_samples(const nlohmann::json& json) {
   return samples;
 }
 
+nlohmann::ordered_json encode(const std::vector<PartNote>& parts) {
+  auto json = nlohmann::ordered_json::array();
+  for (const PartNote& part : parts) {
+    json.push_back({{"role", part.role},
+                    {"path", part.path},
+                    {"size", part.size},
+                    {"mtime", {part.mtime.tv_sec, part.mtime.tv_nsec}}});
+  }
+  return json;
+}
+
+std::vector<PartNote> decode_parts(const nlohmann::json& json) {
+  std::vector<PartNote> parts;
+  for (const auto& part : json) {
+    PartNote note;
+    note.role = part.at("role").get<std::string>();
+    note.path = part.at("path").get<std::string>();
+    note.size = part.at("size").get<std::uint64_t>();
+    note.mtime.tv_sec = part.at("mtime").at(0).get<std::time_t>();
+    note.mtime.tv_nsec = part.at("mtime").at(1).get<long>();
+    parts.push_back(std::move(note));
+  }
+  return parts;
+}
+
+bool same_time(const timespec& one, const timespec& other) {
+  return one.tv_sec == other.tv_sec && one.tv_nsec == other.tv_nsec;
+}
+
+/// What speaks against the files that the disk's bytes come from besides the source; empty:
+/// nothing. They are told apart by their place in the chain: it may have been moved as a whole.
+std::string other_parts(const std::vector<PartNote>& stored, const std::vector<PartNote>& current) {
+  for (std::size_t i = 0; i < std::max(stored.size(), current.size()); ++i) {
+    if (i >= current.size()) {
+      return "its " + stored[i].role + " " + printable(stored[i].path) +
+             " is not there any more, or cannot be used";
+    }
+    if (i >= stored.size() || stored[i].role != current[i].role) {
+      return "its bytes come from the " + current[i].role + " " + printable(current[i].path) +
+             " too, and did not when it was covered";
+    }
+    if (stored[i].size != current[i].size || !same_time(stored[i].mtime, current[i].mtime)) {
+      return "its " + current[i].role + " " + printable(current[i].path) +
+             " was written to since (it was last changed on " + time_text(current[i].mtime) +
+             " and has " + std::to_string(current[i].size) + " bytes; when it was covered, on " +
+             time_text(stored[i].mtime) + " and " + std::to_string(stored[i].size) + ")";
+    }
+  }
+  return "";
+}
+
 /// @return the first of them that is not among those that were read now
 const Sample* first_other(const std::vector<Sample>& stored, const std::vector<Sample>& current) {
   const auto other = std::find_if(stored.begin(), stored.end(), [&](const Sample& sample) {
@@ -121,21 +172,25 @@ std::string absolute_path(const std::string& path) {
   return failed ? path : absolute.lexically_normal().string();
 }
 
-Fingerprint describe_source(const Source& source, const BlockDevice& disk,
-                            const std::string& format) {
+Fingerprint describe_source(const Source& source, const Base& base) {
   Fingerprint result;
   result.path = absolute_path(source.path);
-  result.format = format;
-  result.size = disk.size();
+  result.format = base.format;
+  result.size = base.disk->size();
   result.block_device = source.file->is_block_device();
   if (!result.block_device) result.mtime = source.file->modified();
+  result.parts.emplace();
+  for (const HostPart& part : base.host_parts) {
+    PartNote note{part.role, absolute_path(part.path), part.file->size(), {}};
+    if (!part.file->is_block_device()) note.mtime = part.file->modified();
+    result.parts->push_back(std::move(note));
+  }
   return result;
 }
 
-Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
-                             const std::string& format) {
-  Fingerprint result = describe_source(source, disk, format);
-  result.samples = take_samples(disk);
+Fingerprint take_fingerprint(const Source& source, const Base& base) {
+  Fingerprint result = describe_source(source, base);
+  result.samples = take_samples(*base.disk);
   return result;
 }
 
@@ -149,6 +204,7 @@ Buffer encode(const Fingerprint& fingerprint) {
   if (!fingerprint.block_device) {
     json["mtime"] = {fingerprint.mtime.tv_sec, fingerprint.mtime.tv_nsec};
   }
+  if (fingerprint.parts) json["parts"] = encode(*fingerprint.parts);
   json["samples"] = encode(fingerprint.samples);
   if (!fingerprint.tables.empty()) json["tables"] = encode(fingerprint.tables);
   const std::string text =
@@ -175,6 +231,7 @@ Fingerprint decode_fingerprint(Bytes text) {
       result.mtime.tv_nsec = json.at("mtime").at(1).get<long>();
     }
     result.samples = decode_samples(json.at("samples"));
+    if (json.contains("parts")) result.parts = decode_parts(json.at("parts"));
     if (json.contains("tables")) result.tables = decode_samples(json.at("tables"));
     return result;
   } catch (const nlohmann::json::exception& error) {
@@ -191,13 +248,17 @@ Difference compare(const Fingerprint& stored, const Fingerprint& current) {
     return {"its source had " + std::to_string(stored.size) + " bytes, and this one has " +
             std::to_string(current.size)};
   }
+  std::string parts;
+  if (stored.parts && current.parts) parts = other_parts(*stored.parts, *current.parts);
+  const std::string why = parts.empty() ? "" : "; " + parts;
   if (const Sample* const other = first_other(stored.samples, current.samples)) {
-    return {"the source's bytes differ from those it was made for: " + other->describe()};
+    return {"the source's bytes differ from those it was made for: " + other->describe() + why};
   }
   if (const Sample* const other = first_other(stored.tables, current.tables)) {
     return {"the source's bytes differ from those it was made for: " + other->describe() +
-            ", where a table or a super block of what lies on it was"};
+            ", where a table or a super block of what lies on it was" + why};
   }
+  if (!parts.empty()) return {parts, false};
   if (stored.block_device != current.block_device) {
     return {"its source was " + std::string(stored.block_device ? "a block device" : "a file") +
                 ", and this one is not",
@@ -209,8 +270,7 @@ Difference compare(const Fingerprint& stored, const Fingerprint& current) {
                 printable(current.path) + " with the same bytes wherever they were compared",
             false};
   }
-  if (stored.mtime.tv_sec != current.mtime.tv_sec ||
-      stored.mtime.tv_nsec != current.mtime.tv_nsec) {
+  if (!same_time(stored.mtime, current.mtime)) {
     return {"the source was written to since (it was last changed on " + time_text(current.mtime) +
                 ", and on " + time_text(stored.mtime) +
                 " when it was covered), though its bytes agree wherever they were compared",

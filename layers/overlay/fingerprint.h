@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host/source.h"
+#include "overlay/base.h"
 #include "peelfs/block_device.h"
 
 namespace peelfs::overlay {
@@ -23,6 +24,14 @@ struct Sample {
   std::string describe() const;
 };
 
+/// A file of the host, besides the source, that bytes of the covered disk come from.
+struct PartNote {
+  std::string role;  ///< "data-file", "backing-file"
+  std::string path;
+  std::uint64_t size = 0;  ///< bytes
+  timespec mtime{};        ///< of a regular file
+};
+
 struct Fingerprint {
   std::string path;
   std::string format;
@@ -30,18 +39,18 @@ struct Fingerprint {
   bool block_device = false;
   timespec mtime{};
   std::vector<Sample> samples;
+  /// In the order of the chain. An overlay of an older peelfs does not say: nullopt.
+  std::optional<std::vector<PartNote>> parts;
   /// Where the tables and super blocks of what lies on the disk are; see tables.h.
   std::vector<Sample> tables;
 };
 
 /// Reads the samples: some 6 MiB, without those of tables.
-/// @param disk what the overlay covers @param format "raw" or "qcow2"
-Fingerprint take_fingerprint(const Source& source, const BlockDevice& disk,
-                             const std::string& format);
+/// @param base what the overlay covers
+Fingerprint take_fingerprint(const Source& source, const Base& base);
 
 /// The same without samples.
-Fingerprint describe_source(const Source& source, const BlockDevice& disk,
-                            const std::string& format);
+Fingerprint describe_source(const Source& source, const Base& base);
 
 /// Reads one. @param offset bytes; the range lies within the disk
 Sample take_sample(const BlockDevice& disk, std::uint64_t offset, std::uint64_t length);

@@ -83,7 +83,7 @@ std::vector<Sample> take_again(const BlockDevice& disk, const std::vector<Sample
 
 /// The source as it is now, looked at where the overlay remembers it.
 Fingerprint fingerprint_now(const Source& source, const Base& base, const Fingerprint& stored) {
-  Fingerprint current = describe_source(source, *base.disk, base.format);
+  Fingerprint current = describe_source(source, base);
   current.samples = take_again(*base.disk, stored.samples);
   current.tables = take_again(*base.disk, stored.tables);
   return current;
@@ -144,6 +144,21 @@ std::string check_source(const std::string& path, const Source& source, const st
         .with_errno(ESTALE);
   }
   return "overlay " + path + ": accepted as asked, although " + difference.what;
+}
+
+/// One of an older peelfs learns of the files that its source names; the rest stays as it was.
+void learn_parts(OpenedOverlay& overlay, const Fingerprint& stored, const Fingerprint& current) {
+  Fingerprint more = stored;
+  more.parts = current.parts;
+  try {
+    qcow2::write_extension(*overlay.image, {fingerprint_extension, encode(more)});
+  } catch (const Error& error) {
+    if (error.fault() == Fault::io) throw;
+    const std::string why =
+        "overlay " + overlay.path +
+        " has no room for a note of the files that its source names: " + error.what();
+    overlay.remark += (overlay.remark.empty() ? "" : "; ") + why;
+  }
 }
 
 /// Whether a stored sample lies where the overlay holds nothing.
@@ -223,8 +238,7 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
     image.size = base.disk->size();
     image.backing_file = absolute_path(source.path);
     image.backing_format = base.format;
-    image.extensions.push_back(
-        {fingerprint_extension, encode(take_fingerprint(source, *base.disk, base.format))});
+    image.extensions.push_back({fingerprint_extension, encode(take_fingerprint(source, base))});
     qcow2::create_image(*bytes, image);
     bytes->flush();
     rename_to_new(draft, path);
@@ -284,7 +298,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
     Fingerprint current = fingerprint_now(source, result.base, stored);
     const bool accepted = !compare(stored, current).what.empty();
     if (accepted && goes_on_with(path, result.base, stored, current)) {
-      current = take_fingerprint(source, *result.base.disk, result.base.format);
+      current = take_fingerprint(source, result.base);
       result.covered = current.size;
       result.remark = "overlay " + path + " is empty, and " + printable(source.path) +
                       " has changed since it was made: it covers the source as that is now";
@@ -295,6 +309,8 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
     if (accepted && mode == Mode::write) {
       qcow2::write_extension(*result.image, {fingerprint_extension, encode(current)});
     }
+    const bool learns = !stored.parts && !result.base.host_parts.empty();
+    if (learns && !accepted && mode == Mode::write) learn_parts(result, stored, current);
   }
   set_base(result, source, std::move(result.base));
   if (result.committing) check_half_committed(result, source, stored);
