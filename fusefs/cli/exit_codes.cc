@@ -77,11 +77,9 @@ std::size_t behind(const Wrapper& wrapper, const std::vector<std::string>& words
       options = false;
     } else if (options && word.size() > 1 && word[0] == '-') {
       if (takes_next(wrapper, word)) ++at;
-    } else if (wrapper.sets_variables && word.find('=') != std::string::npos) {
-      options = false;
-    } else if (operands-- <= 0) {
-      break;
     } else {
+      const bool variable = wrapper.sets_variables && word.find('=') != std::string::npos;
+      if (!variable && operands-- <= 0) break;
       options = false;
     }
   }
@@ -109,7 +107,7 @@ std::set<int> parse_codes(const std::string& text) {
 std::string program_of(const std::vector<std::string>& words) {
   std::size_t at = 0;
   while (at < words.size()) {
-    const std::string name = base_name(words[at]);
+    std::string name = base_name(words[at]);
     const auto wrapper =
         std::find_if(kWrappers.begin(), kWrappers.end(),
                      [&](const Wrapper& candidate) { return candidate.name == name; });

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -20,6 +19,8 @@
 #include "cli/command.h"
 #include "cli/handed_signals.h"
 #include "cli/orders.h"
+#include "cli/values.h"
+#include "mount/descriptors.h"
 #include "world/namespaces.h"
 #include "world/world.h"
 
@@ -35,13 +36,8 @@ void tell(const UniqueFd& to, char what, const std::string& text = "") {
 
 /// Closes everything but 0 to 2 and these two: what `try` was started with, and what it has opened.
 void keep_only(const UniqueFd& one, const UniqueFd& other) {
-  std::vector<int> open;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator("/proc/self/fd", ignored)) {
-    open.push_back(std::atoi(entry.path().filename().c_str()));
-  }
-  for (const int fd : open) {
-    if (fd > STDERR_FILENO && fd != one.get() && fd != other.get()) ::close(fd);
+  for (const int fd : open_descriptors()) {
+    if (fd != one.get() && fd != other.get()) ::close(fd);
   }
 }
 
@@ -77,7 +73,8 @@ bool anybody_uses(const std::string& mountpoint) {
     return target == mountpoint || target.starts_with(mountpoint + "/");
   };
   for (const auto& process : fs::directory_iterator("/proc", ignored)) {
-    if (std::atoi(process.path().filename().c_str()) <= 1) continue;
+    const auto number = parse_number(process.path().filename().string());
+    if (!number || *number == 1) continue;
     if (leads_there(process.path() / "cwd")) return true;
     for (const auto& file : fs::directory_iterator(process.path() / "fd", ignored)) {
       if (leads_there(file.path())) return true;

@@ -4,8 +4,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <charconv>
 #include <set>
+#include <string_view>
 
 namespace peelfs {
 namespace {
@@ -17,20 +18,26 @@ std::set<int>& inherited() {
 
 }  // namespace
 
-void note_inherited_descriptors() {
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
   DIR* const folder = ::opendir("/proc/self/fd");
-  if (folder == nullptr) {
-    ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-    return;
-  }
+  if (folder == nullptr) return found;
   while (const dirent* const entry = ::readdir(folder)) {
-    const int descriptor = std::atoi(entry->d_name);
-    if (descriptor > STDERR_FILENO && descriptor != ::dirfd(folder)) {
-      inherited().insert(descriptor);
-      ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-    }
+    const std::string_view name = entry->d_name;
+    int descriptor = -1;
+    std::from_chars(name.data(), name.data() + name.size(), descriptor);
+    if (descriptor > STDERR_FILENO && descriptor != ::dirfd(folder)) found.push_back(descriptor);
   }
   ::closedir(folder);
+  return found;
+}
+
+void note_inherited_descriptors() {
+  ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+  for (const int descriptor : open_descriptors()) {
+    inherited().insert(descriptor);
+    ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);  // for kernels before 5.11
+  }
 }
 
 bool is_inherited(int descriptor) noexcept {

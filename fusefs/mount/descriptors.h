@@ -1,7 +1,12 @@
 // Descriptors that this program was started with.
 #pragma once
 
+#include <vector>
+
 namespace peelfs {
+
+/// The descriptors of this process above 2; none where /proc does not tell.
+std::vector<int> open_descriptors();
 
 /// Remembers which descriptors above 2 are open, and keeps them from every program that this one
 /// starts. To be called before anything is opened.

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -88,13 +87,9 @@ bool lies_on(dev_t device, const HostFiles& originals) {
 HostFiles opened_host_files() {
   HostFiles found;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator("/proc/self/fd", ignored)) {
-    const int descriptor = std::atoi(entry.path().filename().c_str());
+  for (const int descriptor : open_descriptors()) {
     struct stat status {};
-    if (descriptor <= STDERR_FILENO || is_inherited(descriptor) ||
-        ::fstat(descriptor, &status) != 0) {
-      continue;
-    }
+    if (is_inherited(descriptor) || ::fstat(descriptor, &status) != 0) continue;
     if (S_ISBLK(status.st_mode)) {
       HostFiles below;
       add_with_what_is_below(status.st_rdev, below);
@@ -102,7 +97,8 @@ HostFiles opened_host_files() {
       found.devices.insert(status.st_rdev);
       found.files.insert(found.files.end(), below.files.begin(), below.files.end());
     } else if (S_ISREG(status.st_mode) && status.st_nlink > 0) {
-      found.files.push_back(made(fs::read_symlink(entry.path(), ignored), status));
+      found.files.push_back(
+          made(fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor), ignored), status));
     }
   }
   return found;

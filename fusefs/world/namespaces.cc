@@ -54,8 +54,9 @@ std::string everybody(const char* map) {
   std::string inside;
   std::string outside;
   std::string count;
-  while (lines >> inside >> outside >> count)
-    text.append(inside + " " + inside + " " + count + "\n");
+  while (lines >> inside >> outside >> count) {
+    text.append(inside).append(" ").append(inside).append(" ").append(count).append("\n");
+  }
   return text;
 }
 

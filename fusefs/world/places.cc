@@ -107,7 +107,7 @@ void make_run(const std::string& folder, const std::string& list) {
   for (const auto& entry : fs::directory_iterator("/run", error)) {
     const std::string name = entry.path().filename();
     if (std::find(kHidden.begin(), kHidden.end(), name) != kHidden.end()) continue;
-    show_entry(entry, run + "/" + name);
+    show_entry(entry, fs::path(run) / name);
   }
   if (error) throw Error::system(error.value(), "cannot look into /run");
   make_directory(run + "/blkid");
