@@ -81,24 +81,34 @@ TEST_F(Search, ByMagic) {
   using namespace std::string_view_literals;
   add_magic("qcow2", 64 * KiB, 0, "QFI\xfb");
   add_magic("luks", 64 * KiB, 0, "LUKS\xba\xbe");
-  add_magic("vmdk", 64 * KiB, 0, "KDMV");
   add_magic("vhdx", 64 * KiB, 0, "vhdxfile");
   add_magic("vhd", 64 * KiB, 0, "conectix");
   add_magic("vdi", 64 * KiB, 0x40, "\x7f\x10\xda\xbe");
   add_magic("gpt512", 1 * MiB, 512, "EFI PART");
   add_magic("gpt4096", 1 * MiB, 4096, "EFI PART");
-  add_magic("fixed-vhd", 1 * MiB, 1 * MiB - 512, "conectix");
   add_magic("not-1", 1 * MiB - 512, 512, "EFI PART");
   add_magic("not-2", 1 * MiB + 1, 512, "EFI PART");
   add_magic("not-3", 63 * KiB, 0, "QFI\xfb");
   add_magic("not-4", 64 * KiB, 1, "QFI\xfb");
+  // Four bytes alone are not enough for these.
+  add_magic("not-5", 64 * KiB, 0, "KDMV");
+  add_magic("not-6", 1 * MiB, 1 * MiB - 512, "conectix");
+  std::vector<std::string> expected{"gpt4096", "gpt512", "luks", "lvm",
+                                    "qcow2",   "vdi",    "vhd",  "vhdx"};
+  if (have_program("qemu-img")) {
+    const std::string tree = tree_.string();
+    must_run("qemu-img create -q -f vmdk '" + tree + "/vmdk' 1M");
+    must_run("qemu-img create -q -f vpc -o subformat=fixed,force_size=on '" + tree +
+             "/fixed-vhd' 1M");
+    expected.insert(expected.begin(), "fixed-vhd");
+    expected.emplace_back("vmdk");
+  }
   Buffer lvm = pattern(1 * MiB, 1);
   std::copy_n(as_bytes("LABELONE").begin(), 8, lvm.begin() + 512);
   std::copy_n(as_bytes("LVM2 001").begin(), 8, lvm.begin() + 512 + 24);
   add("lvm", lvm);
   const SeenImage seen(make());
-  EXPECT_EQ(names(seen), (std::vector<std::string>{"fixed-vhd", "gpt4096", "gpt512", "luks", "lvm",
-                                                   "qcow2", "vdi", "vhd", "vhdx", "vmdk"}));
+  EXPECT_EQ(names(seen), expected);
 }
 
 TEST_F(Search, RawDisksMadeByTools) {

@@ -166,7 +166,7 @@ TEST_F(OverlayTest, ADirectoryThatCannotBeUsed) {
 TEST_F(OverlayTest, AFullDisk) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can mount a small tmpfs";
   fs::create_directory(folder_);
-  test::must_run("mount -t tmpfs -o size=64k none " + folder_);
+  test::must_run("mount -t tmpfs -o size=64k,mode=0755 none " + folder_);
   const std::string why = refusal({make_raw()});
   const bool empty = fs::is_empty(folder_);
   test::must_run("umount " + folder_);

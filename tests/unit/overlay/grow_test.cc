@@ -87,7 +87,7 @@ TEST_F(Resized, AQcow2ImageGrows) {
 
 /// What the source still holds behind its end must not come back.
 TEST_F(Resized, WhatTheSourceHidIsZero) {
-  const std::string base = make_raw("base", 4);
+  const std::string base = make_raw("base.img", 4);
   const std::string source = directory_ / "vm.qcow2";
   // Its backing file is longer than itself, and it ends within a cluster that has more.
   test::must_run("qemu-img create -q -f qcow2 -b " + base + " -F raw " + source + " 6M");
