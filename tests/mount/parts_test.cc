@@ -3,9 +3,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "mount/inodes.h"
-#include "mount/log.h"
 #include "host/mountinfo.h"
+#include "mount/inodes.h"
+#include "mount/lanes.h"
+#include "mount/log.h"
 #include "mount/preflight.h"
 #include "mount/process.h"
 #include "mounted.h"
@@ -124,19 +125,24 @@ TEST(DirectoryTest, TakesNamesOnceAndNoneThatAreNoFileNames) {
   EXPECT_EQ(directory.entries().size(), 1U);
 }
 
+std::shared_ptr<const DeviceFile> file_of(DevicePtr device) {
+  return std::make_shared<const DeviceFile>("x", std::move(device), DeviceFile::Sources{},
+                                            std::make_shared<Lane>(), timespec{});
+}
+
 TEST(DeviceFileTest, AFailureBelowIsDataForWhoLooksForHoles) {
   const DevicePtr broken =
       make_unreadable(1 << 20, Error(Fault::locked, "no key"), "a locked thing");
-  const DeviceFile file("x", broken, {}, {});
-  EXPECT_EQ(file.seek(77, SEEK_DATA, [] { return false; }), 77U);
-  EXPECT_EQ(file.seek(77, SEEK_HOLE, [] { return false; }), 1U << 20);
-  EXPECT_EQ(file.blocks(), (1U << 20) / 512) << "cp must come to read it";
+  const auto file = file_of(broken);
+  EXPECT_EQ(file->seek(77, SEEK_DATA, [] { return false; }), 77U);
+  EXPECT_EQ(file->seek(77, SEEK_HOLE, [] { return false; }), 1U << 20);
+  EXPECT_EQ(file->blocks().count, (1U << 20) / 512) << "cp must come to read it";
   Buffer bytes(512);
   bool answered = false;
   const auto answer = [&answered](std::span<const iovec> pieces) { answered = pieces.empty(); };
-  EXPECT_THROW(file.lend(0, bytes, nullptr, answer), Error);
+  EXPECT_THROW(file->lend(0, bytes, nullptr, answer), Error);
   EXPECT_FALSE(answered);
-  file.lend(1 << 20, bytes, nullptr, answer);
+  file->lend(1 << 20, bytes, nullptr, answer);
   EXPECT_TRUE(answered) << "the end of the file";
 }
 
@@ -158,19 +164,19 @@ class Comb : public BlockDevice {
 TEST(DeviceFileTest, ASearchEndsInTimeAndSaysData) {
   const std::uint64_t size = std::uint64_t{1} << 50;
   const auto begin = std::chrono::steady_clock::now();
-  const DeviceFile holes("x", std::make_shared<Comb>(size, true), {}, {});
-  const std::uint64_t at = holes.seek(0, SEEK_DATA, [] { return false; });
+  const auto holes = file_of(std::make_shared<Comb>(size, true));
+  const std::uint64_t at = holes->seek(0, SEEK_DATA, [] { return false; });
   EXPECT_GT(at, 0U) << "as far as it has come";
   EXPECT_LT(at, size);
-  const DeviceFile data("x", std::make_shared<Comb>(size, false), {}, {});
-  EXPECT_EQ(data.seek(0, SEEK_HOLE, [] { return false; }), size);
+  const auto data = file_of(std::make_shared<Comb>(size, false));
+  EXPECT_EQ(data->seek(0, SEEK_HOLE, [] { return false; }), size);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
 }
 
 TEST(DeviceFileTest, ASearchCanBeInterrupted) {
-  const DeviceFile file("x", std::make_shared<Comb>(std::uint64_t{1} << 50, true), {}, {});
+  const auto file = file_of(std::make_shared<Comb>(std::uint64_t{1} << 50, true));
   try {
-    file.seek(0, SEEK_DATA, [] { return true; });
+    file->seek(0, SEEK_DATA, [] { return true; });
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.error_number(), EINTR);
@@ -178,9 +184,9 @@ TEST(DeviceFileTest, ASearchCanBeInterrupted) {
 }
 
 TEST(DeviceFileTest, BlocksAreBelowTheSizeWhereHolesMayBe) {
-  const DeviceFile file("x", std::make_shared<Comb>(1 << 20, true), {}, {});
-  EXPECT_LT(file.blocks(), (1U << 20) / 512);
-  EXPECT_GE(file.blocks(), 1U) << "0 would tell tar that there is no data at all";
+  const auto file = file_of(std::make_shared<Comb>(1 << 20, true));
+  EXPECT_LT(file->blocks().count, (1U << 20) / 512);
+  EXPECT_GE(file->blocks().count, 1U) << "0 would tell tar that there is no data at all";
 }
 
 TEST(Helpers, ProgramsAreFoundAndTheirFailuresReported) {
