@@ -8,6 +8,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <vector>
 
 #include "host/mountinfo.h"
@@ -20,12 +21,19 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t holders_named = 5;
 
-/// Everywhere that a filesystem is mounted, as far as this process sees it.
-std::vector<std::string> mountpoints_of(dev_t device, const std::string& mountpoint) {
-  std::vector<std::string> places{mountpoint};
-  for (const MountEntry& mount : peelfs_mounts()) {
-    if (mount.device == device) {
-      places.push_back(mount.mountpoint);
+/// Where a filesystem is mounted, as far as this process sees it.
+struct Places {
+  std::vector<std::string> mountpoints;
+  std::set<std::uint64_t> other_mounts;  ///< the ids of all mounts of other filesystems
+};
+
+Places places_of(dev_t device, const std::string& mountpoint) {
+  Places places{{mountpoint}, {}};
+  for (const MountEntry& mount : read_mounts()) {
+    if (mount.device != device) {
+      places.other_mounts.insert(mount.id);
+    } else if (mount.is_peelfs()) {
+      places.mountpoints.push_back(mount.mountpoint);
     }
   }
   return places;
@@ -33,13 +41,15 @@ std::vector<std::string> mountpoints_of(dev_t device, const std::string& mountpo
 
 /// What a link of /proc points to is told by its text: asking the file itself would wait for a
 /// process that hangs.
-bool lies_below(const fs::path& link, const std::vector<std::string>& places) {
+bool lies_below(const fs::path& link, const Places& places) {
   std::error_code failure;
   const std::string target = fs::read_symlink(link, failure);
-  return !failure && std::any_of(places.begin(), places.end(), [&](const std::string& place) {
+  const auto is_at = [&](const std::string& place) {
     return target.starts_with(place) &&
            (target.size() == place.size() || target[place.size()] == '/');
-  });
+  };
+  const auto& all = places.mountpoints;
+  return !failure && std::any_of(all.begin(), all.end(), is_at);
 }
 
 std::string first_line(const fs::path& path) {
@@ -47,6 +57,20 @@ std::string first_line(const fs::path& path) {
   std::string line;
   std::getline(file, line);
   return line;
+}
+
+/// What a mount covers has the path of the mount: the process that serves it holds the directory
+/// below. @param info of a descriptor, /proc/PID/fdinfo/N
+bool is_of_another_mount(const fs::path& info, const Places& places) {
+  std::ifstream file(info);
+  std::string word;
+  while (file >> word) {
+    std::uint64_t id = 0;
+    if (word == "mnt_id:" && file >> id) {
+      return places.other_mounts.contains(id);
+    }
+  }
+  return false;
 }
 
 /// proc(5): the state follows the name, which is in parentheses.
@@ -75,7 +99,7 @@ bool maps_file_on(const fs::path& process, dev_t device) {
   return false;
 }
 
-bool holds(const fs::path& process, dev_t device, const std::vector<std::string>& places) {
+bool holds(const fs::path& process, dev_t device, const Places& places) {
   for (const char* const link : {"cwd", "root", "exe"}) {
     if (lies_below(process / link, places)) {
       return true;
@@ -84,7 +108,8 @@ bool holds(const fs::path& process, dev_t device, const std::vector<std::string>
   std::error_code failure;
   for (fs::directory_iterator at(process / "fd", failure), end; !failure && at != end;
        at.increment(failure)) {
-    if (lies_below(at->path(), places)) {
+    if (lies_below(at->path(), places) &&
+        !is_of_another_mount(process / "fdinfo" / at->path().filename(), places)) {
       return true;
     }
   }
@@ -94,7 +119,7 @@ bool holds(const fs::path& process, dev_t device, const std::vector<std::string>
 }  // namespace
 
 std::string describe_holders(dev_t device, const std::string& mountpoint) {
-  const std::vector<std::string> places = mountpoints_of(device, mountpoint);
+  const Places places = places_of(device, mountpoint);
   std::vector<std::string> found;
   std::error_code failure;
   for (fs::directory_iterator at("/proc", failure), end; !failure && at != end;

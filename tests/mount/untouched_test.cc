@@ -96,9 +96,11 @@ TEST_F(Untouched, TheFirstWriteTakesBitmapsAwayAndLeaksNothing) {
   {
     const Mount mount("-o rw " + sh(image()));
     ASSERT_TRUE(mount.mounted()) << mount.result().output;
-    const Fd fd(mount / "i", O_RDWR);
-    // In place: nothing else of the image would change.
-    ASSERT_EQ(fd.write(2 * mib + 17, pattern(5, 1)), 0);
+    {
+      const Fd fd(mount / "i", O_RDWR);
+      // In place: nothing else of the image would change.
+      ASSERT_EQ(fd.write(2 * mib + 17, pattern(5, 1)), 0);
+    }
     EXPECT_EQ(mount.umount().exit_code, 0);
   }
   ASSERT_TRUE(eventually([&] { return run("qemu-img check " + sh(image())).exit_code == 0; }))
