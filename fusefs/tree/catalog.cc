@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <set>
 
@@ -37,7 +38,15 @@ class Qualifier {
   explicit Qualifier(const Tree& tree) : tree_(tree) {}
   static constexpr int levels = 4;
 
-  std::string prefix(const Node& node, int level) const {
+  /// @return empty: there is none. Never one that would hide the name in a listing.
+  std::string prefix(const Node& node, int level) const { return unhidden(qualified(node, level)); }
+
+ private:
+  static std::string unhidden(std::string text) {
+    return text.erase(0, std::min(text.find_first_not_of('.'), text.size()));
+  }
+
+  std::string qualified(const Node& node, int level) const {
     std::string source = source_of(node);
     std::string image = image_of(node);
     switch (level) {
@@ -46,25 +55,21 @@ class Qualifier {
       case 1:
         return image;
       case 2:
-        return image.empty() ? source : source + "." + image;
+        return image.empty() || source.empty() ? source : source + "." + image;
       default:
-        return node.parents.empty() ? source : source + "." + tree_.at(node.parents.front()).stem;
+        if (node.parents.empty() || source.empty()) return source;
+        return source + "." + tree_.at(node.parents.front()).stem;
     }
   }
 
- private:
   std::string source_of(const Node& node) const {
     const Node* current = &node;
     while (!current->parents.empty()) current = &tree_.at(current->parents.front());
     const bool unpacked = !node.parents.empty() && node.parents.front() == current->id;
     if (current != &node && !(unpacked && current->hidden)) return current->stem;
     // Two sources of one name differ in their directories.
-    const std::string& path = current->source_path;
-    const std::size_t end = path.rfind('/');
-    if (end == std::string::npos || end == 0) return "";
-    const std::size_t begin = path.rfind('/', end - 1);
-    return path.substr(begin == std::string::npos ? 0 : begin + 1,
-                       end - (begin == std::string::npos ? 0 : begin + 1));
+    const auto path = std::filesystem::path(current->source_path).lexically_normal();
+    return unhidden(path.parent_path().filename().string());
   }
 
   /// The innermost image file around it.

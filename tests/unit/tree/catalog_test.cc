@@ -127,6 +127,29 @@ TEST_F(CatalogTest, SourcesOfOneNameAreToldApartByTheirDirectories) {
   EXPECT_EQ(result.source_of(2), "/srv/b/os.img");
 }
 
+TEST_F(CatalogTest, NoQualifierHidesAName) {
+  const auto image = [this](const std::string& name, const std::string& path) {
+    const auto file = add(name + ".img", "file", {}, {name}, {.hidden = true, .source_path = path});
+    add(name, "disk", {file}, {});
+  };
+  image("a", "./a.img");  // the current directory has no name here
+  image("a", "cl/a.img");
+  image("b", "../b.img");
+  image("b", ".h/b.img");
+  image("c", "x/../.h/c.img");
+  image("c", "x/./c.img");
+  add("d", "disk", {}, {"d"}, {.source_path = "d.img"});
+  add("d", "disk", {}, {"d"}, {.source_path = "./x/d.img"});
+  EXPECT_EQ(names(catalog()), "a a~2 b b~2 d d~2 h.c x.c ");
+}
+
+TEST_F(CatalogTest, WhatIsInAHiddenSourceIsNotHidden) {
+  for (const std::string name : {".s1", ".s2"}) {
+    add("vg-root", "lvm", {add(name, "disk", {}, {name})}, {"vg", "root"});
+  }
+  EXPECT_EQ(names(catalog()), ".s1 .s2 s1.vg-root s2.vg-root ");
+}
+
 TEST_F(CatalogTest, ASourceKeepsItsNameBesideWhatIsInsideOfAnother) {
   const auto host = add("host", "disk", {}, {"host"});
   add("os43", "disk", {host}, {"os43"});
