@@ -27,11 +27,15 @@ struct MapRun {
   const HostFile* file = nullptr;  ///< data, hole
   std::uint64_t offset = 0;        ///< in `file`
   std::string by;                  ///< computed: by which device; unreadable: why
+  bool missing = false;            ///< unreadable: known to be so, as presence() has it
 
   /// Takes a run behind this one up into it. @return false when it is of another sort
   bool absorb(const MapRun& next) {
     const bool placed = kind == Kind::data || kind == Kind::hole;
-    if (next.kind != kind || next.file != file || next.by != by) return false;
+    // Every entry of a damaged table has words of its own; those for the first byte are enough.
+    const bool both_missing = missing && next.missing;
+    if (next.kind != kind || next.file != file) return false;
+    if (next.by != by && !both_missing) return false;
     if (placed && next.offset != offset + length) return false;
     length += next.length;
     return true;
@@ -72,6 +76,7 @@ MapRun run_at(const BlockDevice& device, std::uint64_t start, std::uint64_t leng
         run.by = found.device->describe();
         if (const Presence there = presence(device, start, run.length); there.missing) {
           run.kind = MapRun::Kind::unreadable;
+          run.missing = true;
           run.length = there.length;
           run.by = why_missing(device, start);
         } else {
@@ -84,6 +89,7 @@ MapRun run_at(const BlockDevice& device, std::uint64_t start, std::uint64_t leng
   } catch (const Error& error) {
     run.kind = MapRun::Kind::unreadable;
     const Presence there = presence(device, start, length);
+    run.missing = there.missing;
     run.length =
         there.missing
             ? there.length

@@ -1,6 +1,7 @@
 // What is known to be gone: the part of a partition behind the end of a truncated image, an extent
-// on a physical volume that is not there. Reading says so piece by piece; whoever walks a whole
-// device (map, export) wants it in one answer, for such a range may have any size.
+// on a physical volume that is not there, what a table of an image described that cannot be read or
+// followed. Reading says so piece by piece; whoever walks a whole device (map, export) wants it in
+// one answer, for such a range may have any size.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ struct Presence {
 
 /// Whether the bytes at `offset` are missing: through all layers, also those that compute.
 /// @param offset, length a range of the device, not empty
-/// Reads nothing but tables. Never fails: damaged tables say nothing. Thread-safe.
+/// Reads nothing but tables. Never fails: damaged tables say nothing, unless their layer can tell
+/// exactly which bytes they take away. Thread-safe.
 Presence presence(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
 
 }  // namespace peelfs

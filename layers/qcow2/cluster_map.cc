@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <utility>
 
+#include "peelfs/error.h"
 #include "peelfs/io.h"
 #include "qcow2/cluster_defect.h"
 #include "qcow2/writer.h"
@@ -61,7 +63,8 @@ struct ClusterMap::Cursor {
     std::uint64_t offset = 0;
   };
   std::array<Place, 2> places;
-  unsigned blocks = 0;  ///< how many were fetched
+  unsigned blocks = 0;        ///< how many were fetched
+  Table fetched = Table::l1;  ///< what the last of them belongs to
 };
 
 ClusterMap::ClusterMap(const BlockDevice& file, const Header& header, std::uint64_t data_size,
@@ -78,6 +81,7 @@ const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& curso
   Cursor::Place& place = cursor.places.at(table == Table::l1 ? 0 : 1);
   if (place.block && place.offset == offset) return *place.block;
   ++cursor.blocks;
+  cursor.fetched = table;
   const std::size_t length = table == Table::l1 ? slice_size : l2_slice_size_;
   if (settings_.writer != nullptr) {
     const auto kind = table == Table::l1 ? Tables::Kind::l1 : Tables::Kind::l2;
@@ -123,15 +127,20 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
   const std::uint64_t reach = 1ULL << reach_bits;
   const std::uint64_t l1_index = offset >> reach_bits;
   Unit unit;
-  unit.length = reach - (offset & (reach - 1));
+  const std::uint64_t to_next_table = reach - (offset & (reach - 1));
+  unit.length = to_next_table;
   if (l1_index >= settings_.l1.entries) {
+    unit.length = ~std::uint64_t{0} - offset;  // all that follows
     return settings_.short_l1_is_unallocated ? unit : unit.with(Defect::l1_too_short);
   }
 
   const std::uint64_t l1_block = round_down(l1_index * 8, slice_size);
   const Buffer& l1 = block(Table::l1, settings_.l1.offset + l1_block, cursor);
   const std::size_t l1_at = l1_index * 8 - l1_block;
-  if (l1_at + 8 > l1.size()) return unit.with(Defect::l1_truncated);
+  if (l1_at + 8 > l1.size()) {
+    unit.length += (settings_.l1.entries - l1_index - 1) * reach;
+    return unit.with(Defect::l1_truncated);
+  }
   const L1Entry l1_entry{ByteReader(l1, "L1 table").be64(l1_at)};
   unit.l1_entry = l1_entry.raw;
   if (l1_entry.reserved() != 0) return unit.with(Defect::l1_reserved);
@@ -160,11 +169,13 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
       !metadata_at(l2_offset, l2_offset + header_.cluster_size()).empty()) {
     // Forgotten again, so that the next entry of this slice is refused as well.
     cursor.places.at(1).block.reset();
+    unit.length = to_next_table;
     return unit.with(Defect::l2_on_metadata);
   }
   const std::size_t l2_at = l2_byte - l2_slice;
   const std::size_t entry_size = 1ULL << header_.l2_entry_bits();
   if (l2_at + entry_size > l2.size()) {
+    unit.length = to_next_table;
     return unit.with(Defect::l2_truncated);
   }
   if (all_zero(Bytes(l2).subspan(l2_at, entry_size))) {
@@ -281,6 +292,35 @@ std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t len
   const std::optional<Unit> first = peek_unit(offset, length, cursor);
   if (!first || first->defect != Defect::none) return std::nullopt;
   return run_from(*first, offset, length, cursor);
+}
+
+std::uint64_t ClusterMap::missing(std::uint64_t offset, std::uint64_t length) const {
+  Cursor cursor;
+  std::uint64_t covered = 0;
+  while (covered < length && cursor.blocks < max_blocks) {
+    const std::uint64_t unit = missing_unit(offset + covered, cursor);
+    if (unit == 0) break;
+    covered += std::min(unit, length - covered);
+  }
+  return covered;
+}
+
+/// @return the length of the unit at `offset` if it is missing, else 0
+std::uint64_t ClusterMap::missing_unit(std::uint64_t offset, Cursor& cursor) const {
+  try {
+    const Unit unit = unit_at(offset, 1, cursor);
+    return unit.defect != Defect::none ? unit.length : 0;
+  } catch (const Error& error) {
+    // A host that refuses for the moment says nothing of the image.
+    const Fault fault = error.fault();
+    if (fault != Fault::damaged && fault != Fault::missing && error.error_number() != EIO) return 0;
+    // What one block describes: it is read as a whole or not at all.
+    const std::uint64_t described = cursor.fetched == Table::l1
+                                        ? (slice_size / 8) << header_.l2_reach_bits()
+                                        : (l2_slice_size_ >> header_.l2_entry_bits())
+                                              << header_.cluster_bits();
+    return described - offset % described;
+  }
 }
 
 GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint64_t length,

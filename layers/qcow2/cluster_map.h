@@ -75,6 +75,11 @@ class ClusterMap {
   /// anybody's concern.
   std::optional<GuestRun> peek(std::uint64_t offset, std::uint64_t length) const;
 
+  /// How many bytes from `offset` on no entry can be followed for: where a table is damaged, leads
+  /// out of the file or cannot be read, it tells exactly which bytes of the disk that takes away.
+  /// @return 0 to `length`; where there are more, a caller asks again behind it
+  std::uint64_t missing(std::uint64_t offset, std::uint64_t length) const;
+
   /// The L2 entry for the cluster at `offset`, checked; zeroes where there is no L2 table.
   struct EntryAt {
     L2Entry entry;
@@ -88,6 +93,7 @@ class ClusterMap {
   enum class Table : std::uint8_t { l1, l2 };
 
   Unit unit_at(std::uint64_t offset, std::uint64_t wanted, Cursor& cursor) const;
+  std::uint64_t missing_unit(std::uint64_t offset, Cursor& cursor) const;
   std::optional<Unit> peek_unit(std::uint64_t offset, std::uint64_t wanted, Cursor& cursor) const;
   GuestRun run_from(const Unit& first, std::uint64_t offset, std::uint64_t length,
                     Cursor& cursor) const;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/missing.h"
 #include "qcow2/image.h"
 
 namespace peelfs::qcow2 {
@@ -13,13 +14,16 @@ namespace peelfs::qcow2 {
 /// The sector of both sorts of encryption that an image can have.
 inline constexpr std::uint32_t crypt_sector = 512;
 
-class Disk : public BlockDevice {
+class Disk : public BlockDevice, public PartlyMissing {
  public:
   /// @param writer of the active disk of an image that is written; null otherwise
   Disk(std::shared_ptr<const Image> image, std::uint64_t disk_size, const TableLocation& l1,
        bool short_l1_is_unallocated, std::string description, const Writer* writer = nullptr);
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override;
+  std::uint64_t missing(std::uint64_t offset, std::uint64_t length) const override {
+    return map_.missing(offset, length);
+  }
   void compute(std::uint64_t offset, MutableBytes out) const override;
   std::uint32_t granule() const noexcept override { return image_->cipher ? crypt_sector : 1; }
   std::uint32_t compute_unit() const noexcept override {

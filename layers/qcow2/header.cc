@@ -15,7 +15,7 @@ constexpr std::uint64_t max_refcount_table_bytes = 8ULL << 20U;
 constexpr std::uint32_t max_backing_name = 1023;
 
 std::string bytes_at(std::uint64_t length, std::uint64_t offset) {
-  return figure(length) + " bytes at offset " + hex(offset);
+  return figure(length) + " bytes at offset " + hex_figure(offset);
 }
 
 Error damaged(std::string what) {
@@ -248,7 +248,7 @@ std::optional<Error> check_l1(const Header& header, const TableLocation& l1,
   const std::string table = "the " + whose + " L1 table";
   if (std::uint64_t{l1.entries} * 8 > max_l1_bytes) {
     return Error(Fault::damaged, table + " is too large")
-        .found(std::to_string(l1.entries) + " entries")
+        .found(count_figure(l1.entries, max_l1_bytes / 8) + " entries")
         .expected("at most " + std::to_string(max_l1_bytes / 8) + " (32 MiB), as in qemu");
   }
   if (l1.offset % header.cluster_size() != 0 || l1.offset < header.cluster_size() ||

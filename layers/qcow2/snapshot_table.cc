@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
 
 namespace peelfs::qcow2 {
@@ -17,7 +18,8 @@ Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t
   const std::uint64_t end = id_at + disk.id_size + disk.name_size;
   if (offset + end > max_snapshot_table) {
     throw Error(Fault::damaged, "the snapshot table is too large")
-        .found("an entry that ends at byte " + std::to_string(offset + end) + " of it")
+        .found("an entry that ends at byte " + count_figure(offset + end, max_snapshot_table) +
+               " of it")
         .expected("at most " + std::to_string(max_snapshot_table) + " bytes");
   }
   const std::size_t text_size = std::size_t{disk.id_size} + disk.name_size;
@@ -50,13 +52,13 @@ std::optional<Error> check_table(const BlockDevice& file, const Header& header) 
   const DiskHeader& disk = header.disk;
   if (disk.nb_snapshots > max_snapshots) {
     return Error(Fault::damaged, "too many snapshots")
-        .found(std::to_string(disk.nb_snapshots))
+        .found(count_figure(disk.nb_snapshots, max_snapshots))
         .expected("at most " + std::to_string(max_snapshots));
   }
   if (disk.snapshots_offset % header.cluster_size() != 0 ||
       disk.snapshots_offset < header.cluster_size() || disk.snapshots_offset >= file.size()) {
     return Error(Fault::damaged, "the snapshot table's place is wrong")
-        .found("offset " + hex(disk.snapshots_offset))
+        .found("offset " + hex_figure(disk.snapshots_offset))
         .expected("a multiple of the cluster size " + std::to_string(header.cluster_size()) +
                   ", behind the header, in a file of " + std::to_string(file.size()) + " bytes");
   }

@@ -32,6 +32,21 @@ class Gone : public ::testing::Test {
     return path;
   }
 
+  /// A qcow2 image of `size` bytes of which `count` L1 entries from `first` on lead out of the
+  /// file.
+  std::string tables_led_out(std::uint64_t size, std::size_t first, std::size_t count) {
+    const std::string path = folder_ / "led.qcow2";
+    must_run("qemu-img create -q -f qcow2 '" + path + "' " + std::to_string(size));
+    Buffer bytes = read_file(path);
+    std::uint64_t l1 = 0;
+    for (std::size_t i = 40; i < 48; ++i) l1 = l1 << 8U | std::to_integer<std::uint64_t>(bytes[i]);
+    const std::uint64_t end = l1 + (first + count) * 8;
+    if (bytes.size() < end) bytes.resize(end);
+    for (std::size_t i = first; i < first + count; ++i) bytes.at(l1 + i * 8 + 2) = std::byte{1};
+    write_file(path, bytes);
+    return path;
+  }
+
   static Outputs soon(const std::string& arguments) {
     const auto begin = std::chrono::steady_clock::now();
     Outputs outputs = peelfs_apart(arguments);
@@ -117,6 +132,41 @@ TEST_F(Gone, AVolumeWithAPartOnAMissingPhysicalVolume) {
       soon("export '" + fixture_image("part-a") + "' vgpart-split '" + (folder_ / "copy") + "'");
   EXPECT_EQ(exported.exit_code, 1);
   EXPECT_EQ(count(exported.errors, "unreadable: offset"), 1U) << exported.errors;
+}
+
+TEST_F(Gone, ADiskOfWhichNoTableCanBeFollowed) {
+  SKIP_WITHOUT("qemu-img");
+  const std::string image = tables_led_out(8 * tib, 0, 16384);
+  const Outputs map = soon("map --json '" + image + "' led");
+  EXPECT_EQ(map.exit_code, 1) << map.errors;
+  const auto runs = nlohmann::json::parse(map.output);
+  ASSERT_EQ(runs.size(), 1U) << map.output.substr(0, 2000);
+  EXPECT_EQ(runs[0]["type"], "unreadable");
+  EXPECT_EQ(runs[0]["length"], 8 * tib);
+}
+
+TEST_F(Gone, OneTableThatCannotBeFollowedIsOneHole) {
+  SKIP_WITHOUT("qemu-img");
+  const std::uint64_t gib = 1024 * mib;
+  const std::string image = tables_led_out(64 * gib, 64, 1);
+  const Outputs map = soon("map --json '" + image + "' led");
+  EXPECT_EQ(map.exit_code, 1) << map.errors;
+  const auto runs = nlohmann::json::parse(map.output);
+  ASSERT_EQ(runs.size(), 3U) << map.output.substr(0, 2000);
+  EXPECT_EQ(runs[1]["type"], "unreadable");
+  EXPECT_EQ(runs[1]["start"], 32 * gib);
+  EXPECT_EQ(runs[1]["length"], 512 * mib);
+  const std::string copy = folder_ / "copy";
+  const Outputs exported = soon("export '" + image + "' led '" + copy + "'");
+  EXPECT_EQ(exported.exit_code, 1) << exported.errors;
+  EXPECT_EQ(count(exported.errors, "unreadable: offset"), 1U) << exported.errors;
+  EXPECT_NE(exported.errors.find(std::to_string(512 * mib) + " bytes in 1 places"),
+            std::string::npos)
+      << exported.errors;
+  struct stat status {};
+  ASSERT_EQ(::stat(copy.c_str(), &status), 0);
+  EXPECT_EQ(status.st_size, static_cast<off_t>(64 * gib));
+  EXPECT_LT(status.st_blocks, static_cast<blkcnt_t>(mib / 512)) << "a hole";
 }
 
 TEST_F(Gone, StoppingAtTheFirstErrorStopsThere) {

@@ -17,6 +17,19 @@ TEST(Figure, WhatNoDiskHasIsNotRepeated) {
   EXPECT_EQ(figure((1ULL << 51U) + 1, 512), "(an absurd number)");
 }
 
+TEST(Figure, InHexadecimal) {
+  EXPECT_EQ(hex_figure(4096), "0x1000");
+  EXPECT_EQ(hex_figure(1ULL << 60U), "0x1000000000000000");
+  EXPECT_EQ(hex_figure(0x3fff'ffff'ffff'0000ULL), "(an absurd number)");
+}
+
+TEST(Figure, CountsAreRepeatedNearWhatIsPossible) {
+  EXPECT_EQ(count_figure(0, 10), "0");
+  EXPECT_EQ(count_figure(65537, 65536), "65537");
+  EXPECT_EQ(count_figure(0xffff'ffff, 65536), "(an absurd number)");
+  EXPECT_EQ(count_figure(~0ULL, 4), "(an absurd number)");
+}
+
 TEST(Figure, NorWhereNumbersAreAdded) {
   try {
     (void)checked_add(~0ULL - 5, 4096, "end of a table");

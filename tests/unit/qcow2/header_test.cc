@@ -205,7 +205,7 @@ TEST_F(HeaderTest, L1Table) {
                  {"L1 table is too small", "found 1 entries", "expected 2"});
   expect_refusal([](Spoiled& s) { s.put32(36, 0); }, {"L1 table is too small"});
   expect_refusal([](Spoiled& s) { s.put32(36, 0xffffffff); },
-                 {"active L1 table is too large", "4294967295 entries", "32 MiB"});
+                 {"active L1 table is too large", "found (an absurd number) entries", "32 MiB"});
   expect_refusal([](Spoiled& s) { s.put64(40, s.get64(40) + 512); },
                  {"active L1 table's place is wrong", "multiple of the cluster size 8192"});
   expect_refusal([](Spoiled& s) { s.put64(40, 0); },

@@ -1,6 +1,7 @@
 // Internal snapshots: names, sizes, and every way in which their table can be wrong.
 #include <gtest/gtest.h>
 
+#include "engine/missing.h"
 #include "image_maker.h"
 #include "qcow2_support.h"
 
@@ -109,6 +110,10 @@ TEST_F(SnapshotTest, TooManySnapshots) {
   EXPECT_EQ(value(opened.disk()), 4U);
   EXPECT_TRUE(contains(reason(opened.opened.devices[0]), "degraded: not all snapshots"));
   EXPECT_TRUE(contains(reason(opened.opened.devices[0]), "found 65537, expected at most 65536"));
+  spoiled.put32(60, 0xffffffff);
+  const OpenedImage absurd = open_qcow2(spoiled.device(), nullptr);
+  EXPECT_TRUE(contains(reason(absurd.opened.devices[0]), "found (an absurd number), expected"))
+      << reason(absurd.opened.devices[0]);
 }
 
 TEST_F(SnapshotTest, TableOutOfTheFile) {
@@ -119,6 +124,7 @@ TEST_F(SnapshotTest, TableOutOfTheFile) {
     ASSERT_EQ(opened.opened.devices.size(), 1U);
     EXPECT_TRUE(contains(reason(opened.opened.devices[0]), "the snapshot table's place is wrong"))
         << reason(opened.opened.devices[0]);
+    EXPECT_FALSE(contains(reason(opened.opened.devices[0]), "0xfffffffffffff000"));
   }
 }
 
@@ -148,6 +154,8 @@ TEST_F(SnapshotTest, HugeExtraData) {
   const OpenedImage opened = open_qcow2(spoiled.device(), nullptr);
   ASSERT_EQ(opened.opened.devices.size(), 2U);
   EXPECT_TRUE(contains(reason(opened.opened.devices[0]), "the snapshot table is too large"));
+  EXPECT_TRUE(contains(reason(opened.opened.devices[0]), "ends at byte (an absurd number) of it"))
+      << reason(opened.opened.devices[0]);
 }
 
 TEST_F(SnapshotTest, L1TableOutOfTheFile) {
@@ -174,6 +182,7 @@ TEST_F(SnapshotTest, L1TableTooLarge) {
   spoiled.put32(entry(spoiled, 1) + 8, 0xffffffff);
   const OpenedImage opened = open_qcow2(spoiled.device(), nullptr);
   EXPECT_TRUE(contains(reason(opened.opened.devices.at(2)), "too large"));
+  EXPECT_FALSE(contains(reason(opened.opened.devices.at(2)), "4294967295"));
 }
 
 TEST_F(SnapshotTest, L1TableTooSmall) {
@@ -186,6 +195,9 @@ TEST_F(SnapshotTest, L1TableTooSmall) {
   EXPECT_TRUE(contains(reason(snapshot), "1 entries where its disk needs 32"));
   EXPECT_EQ(value(*snapshot.device), 2U);
   EXPECT_TRUE(contains(read_error(*snapshot.device, 32U << 20U), "L1 entry 16 does not exist"));
+  const Presence there = presence(*snapshot.device, 32U << 20U, 32U << 20U);
+  EXPECT_TRUE(there.missing);
+  EXPECT_EQ(there.length, 32U << 20U);
 
   // Nor does a hole at the end of the table go on behind it, where zeroes happen to follow.
   spoiled.put64(spoiled.get64(entry(spoiled, 1)), 0);

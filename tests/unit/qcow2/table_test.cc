@@ -4,7 +4,10 @@
 
 #include <functional>
 
+#include "engine/missing.h"
 #include "image_maker.h"
+#include "peelfs/devices.h"
+#include "peelfs/error.h"
 #include "qcow2_support.h"
 
 namespace peelfs::test {
@@ -135,6 +138,57 @@ TEST_F(TableTest, L2TableCutOff) {
   };
   expect_damage(standard(), spoil, second_table + 2 * cluster,
                 {"L1 entry 1", "end of the file cuts off", "65536 bytes before"}, second_table, 5);
+}
+
+/// What an entry of a table describes is taken away as a whole: walking it goes in one step, and
+/// neighbours are one range.
+TEST_F(TableTest, WhatDamagedTablesTakeAwayIsOneRange) {
+  constexpr std::uint64_t half = second_table;
+  const auto expect = [](const Spoiled& spoiled, std::uint64_t offset, bool missing,
+                         std::uint64_t length) {
+    const OpenedImage image = open_qcow2(spoiled.device(), nullptr);
+    const Presence there = presence(image.disk(), offset, image.disk().size() - offset);
+    EXPECT_EQ(there.missing, missing) << offset;
+    EXPECT_EQ(there.length, length) << offset;
+    EXPECT_EQ(read_error(image.disk(), offset) != "", missing) << offset;
+  };
+  Spoiled sound(standard());
+  expect(sound, half, false, cluster);
+  for (const std::uint64_t entry : {std::uint64_t{1} << 40U, std::uint64_t{1} << 62U,
+                                    std::uint64_t{65536 + 512}, sound.get64(40), sound.get64(48)}) {
+    Spoiled second(standard());
+    second.put64(second.l1_entry(1), entry);
+    expect(second, half, true, half);
+    expect(second, half + 12345, true, half - 12345);
+    expect(second, 0, false, 4 * cluster);
+    Spoiled both(second);
+    both.put64(both.l1_entry(0), std::uint64_t{1} << 40U);
+    expect(both, 4096, true, 2 * half - 4096);
+  }
+  // Clusters, too: those of a table that is there, in a file that is cut off.
+  Spoiled clusters(standard());
+  clusters.put64(clusters.l2_entry(0, 1), 1ULL << 63U | 1ULL << 40U);
+  clusters.put64(clusters.l2_entry(0, 2), 1ULL << 63U | 1ULL << 41U);
+  expect(clusters, 0, false, cluster);
+  expect(clusters, cluster + 1, true, 2 * cluster - 1);
+  expect(clusters, 3 * cluster, false, cluster);
+}
+
+/// The image lies on something of which parts are gone: a table in them is gone as a whole.
+TEST_F(TableTest, ATableOnWhatIsMissingIsOneRange) {
+  Spoiled spoiled(standard());
+  const std::uint64_t table = spoiled.l2_entry(1, 0);
+  const std::uint64_t size = spoiled.bytes().size();
+  const DevicePtr whole = spoiled.device();
+  const DevicePtr file = make_concat(
+      {{whole, 0, table}, {nullptr, 0, cluster}, {whole, table + cluster, size - table - cluster}},
+      Error(Fault::missing, "gone"), "a file with a gap");
+  const OpenedImage image = open_qcow2(file, nullptr);
+  EXPECT_EQ(read_bytes(image.disk(), 0, 1).at(0), std::byte{1});
+  EXPECT_TRUE(contains(read_error(image.disk(), second_table), "gone"));
+  const Presence there = presence(image.disk(), second_table + 512, second_table - 512);
+  EXPECT_TRUE(there.missing);
+  EXPECT_EQ(there.length, second_table - 512);
 }
 
 TEST_F(TableTest, L1TableCutOff) {
