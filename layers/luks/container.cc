@@ -19,6 +19,13 @@ void check_luks1_key(const HeaderCopy& copy) {
       .expected("1 to " + std::to_string(greatest_luks1_key));
 }
 
+/// libcryptsetup has one code for what is wrong and for what it does not know.
+bool is_unsupported(const std::string& complaint) {
+  return complaint.ends_with("is not supported") ||
+         (complaint.starts_with("Unsupported LUKS") &&
+          complaint.find("version") != std::string::npos);
+}
+
 std::string join(const std::string& a, const std::string& b) {
   return a.empty() || b.empty() ? a + b : a + "; " + b;
 }
@@ -43,6 +50,9 @@ Container::Container(const BlockDevice& header) : lock_(lock_cryptsetup()), head
       refused += why;
     }
     last = why;
+  }
+  if (loaded == nullptr && copies.trouble.empty() && is_unsupported(refused)) {
+    throw Error(Fault::unsupported, "LUKS header cannot be used: " + refused);
   }
   if (loaded == nullptr) {
     throw Error(Fault::damaged, "LUKS header is not valid: " + join(refused, copies.trouble))

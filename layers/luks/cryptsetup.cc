@@ -1,5 +1,8 @@
 #include "luks/cryptsetup.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -19,6 +22,21 @@ void initialise() {
   crypt_token_external_disable();
   crypt_set_log_callback(
       nullptr, [](int, const char*, void*) {}, nullptr);
+}
+
+/// Why the copy of a header cannot be opened: crypt_init() says ENOTBLK of all that goes wrong.
+Error cannot_look(const std::string& path, int code) {
+  constexpr const char* what = "this host does not let libcryptsetup look at a copy of the header";
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int cause = fd < 0 ? errno : -code;
+  if (fd >= 0) ::close(fd);
+  if (cause == EMFILE || cause == ENFILE) {
+    return Error::system(cause, what)
+        .advice("raise the limit of open files (ulimit -n); this says nothing about the header");
+  }
+  return Error(Fault::denied, what)
+      .found(std::generic_category().message(cause))
+      .advice("see that /proc is mounted; this says nothing about the header");
 }
 
 std::string trimmed(std::string_view text) {
@@ -55,11 +73,7 @@ bool is_host_fault(int code) noexcept {
 
 CryptContext::CryptContext(const std::string& path) : path_(path) {
   const int code = crypt_init(&device_, path.c_str());
-  if (code < 0) {
-    throw Error(Fault::denied, "this host does not let libcryptsetup look at a copy of the header")
-        .found(std::generic_category().message(-code))
-        .advice("see that /proc is mounted; this says nothing about the header");
-  }
+  if (code < 0) throw cannot_look(path, code);
   crypt_set_log_callback(device_, &CryptContext::keep, this);
 }
 

@@ -64,6 +64,15 @@ bool is_header_without_data(const luks::Segment& segment, const BlockDevice& dev
           device.size() <= round_up(segment.header_end, 4096));
 }
 
+/// Another file than a header says nothing about the device that it is given for.
+void check_is_header(const BlockDevice& header) {
+  if (luks::header_version(read_up_to(header, 0, luks::Phdr::size), luks::primary_magic)) return;
+  if (luks::find_secondary_header(header) != 0) return;
+  throw Error(Fault::missing, "the file given with --header holds no LUKS header")
+      .found(header.describe())
+      .advice("give the header of this device, or leave --header out");
+}
+
 void join(std::optional<Trouble>& trouble, const std::string& note) {
   if (note.empty()) return;
   if (!trouble) {
@@ -130,6 +139,7 @@ std::optional<Claim> luks_probe(const ProbeInput& input) {
 Opened luks_open(const OpenInput& input) {
   const Member& member = input.members.front();
   const DevicePtr& header = input.detached_header ? input.detached_header : member.device;
+  if (input.detached_header) check_is_header(*header);
   luks::Container container(*header);
   const luks::Description& description = container.description();
   const luks::Segment& segment = description.segment;

@@ -72,9 +72,9 @@ TEST_F(Luks1Damage, Version) {
 }
 
 TEST_F(Luks1Damage, Texts) {
-  EXPECT_TRUE(
-      contains(reason_with([](Buffer& disk) { put_text(disk, hash_spec, "nosuch"); }),
-               "damaged: LUKS header is not valid: Requested LUKS hash nosuch is not supported"));
+  EXPECT_TRUE(contains(
+      reason_with([](Buffer& disk) { put_text(disk, hash_spec, "nosuch"); }),
+      "unsupported: LUKS header cannot be used: Requested LUKS hash nosuch is not supported"));
   EXPECT_TRUE(contains(reason_with([](Buffer& disk) { put_text(disk, cipher_name, "nosuch"); }),
                        "unsupported: cipher nosuch-xts-plain64 cannot be decrypted yet"));
   EXPECT_TRUE(
@@ -85,7 +85,7 @@ TEST_F(Luks1Damage, Texts) {
   EXPECT_TRUE(contains(reason_with([](Buffer& disk) {
                          std::fill_n(disk.begin() + cipher_name, 96, std::byte{'a'});
                        }),
-                       "damaged: "));
+                       "unsupported: "));
 }
 
 TEST_F(Luks1Damage, KeyBytes) {
