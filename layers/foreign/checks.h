@@ -19,6 +19,8 @@ bool is_bzip2(const BlockDevice& device);
 bool is_bitlocker_of_vista(const BlockDevice& device);
 bool is_bitlocker_in_conversion(const BlockDevice& device);
 bool is_bitlocker_with_clear_key(const BlockDevice& device);
+/// By the boot sector alone: its OEM name, and for To Go the GUID, too.
+bool is_bitlocker_boot_sector(const BlockDevice& device);
 bool is_core_storage(const BlockDevice& device);
 bool is_amiga(const BlockDevice& device);
 bool has_bsd_label(const BlockDevice& device);

@@ -16,6 +16,10 @@ struct BitLocker {
   std::size_t offsets = 0;
 };
 
+// 92a84d3b-dd80-4d0e-9e4e-b1e3284eaed8
+constexpr std::string_view kEncryptOnWrite =
+    "\x3b\x4d\xa8\x92\x80\xdd\x0e\x4d\x9e\x4e\xb1\xe3\x28\x4e\xae\xd8";
+
 std::optional<BitLocker> bitlocker(const BlockDevice& device) {
   BitLocker volume{sector_at(device, 0)};
   const ByteReader boot(volume.boot, "BitLocker boot sector");
@@ -43,9 +47,6 @@ bool is_bitlocker_of_vista(const BlockDevice& device) {
 bool is_bitlocker_in_conversion(const BlockDevice& device) {
   const auto volume = bitlocker(device);
   if (!volume) return false;
-  // 92a84d3b-dd80-4d0e-9e4e-b1e3284eaed8: encrypt on write
-  constexpr std::string_view kEncryptOnWrite =
-      "\x3b\x4d\xa8\x92\x80\xdd\x0e\x4d\x9e\x4e\xb1\xe3\x28\x4e\xae\xd8";
   if (ByteReader(volume->boot, "BitLocker boot sector").has(volume->guid, kEncryptOnWrite)) {
     return true;
   }
@@ -76,6 +77,17 @@ bool is_bitlocker_with_clear_key(const BlockDevice& device) {
     at += size;
   }
   return false;
+}
+
+bool is_bitlocker_boot_sector(const BlockDevice& device) {
+  // 4967d63b-2e29-4ad8-8399-f6a339e3d001, and the one of encrypt on write.
+  constexpr std::string_view kNormal =
+      "\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01";
+  const Buffer bytes = sector_at(device, 0);
+  const ByteReader boot(bytes, "BitLocker boot sector");
+  if (boot.has(3, "-FVE-FS-")) return true;
+  constexpr std::size_t kToGo = 424;
+  return boot.has(3, "MSWIN4.1") && (boot.has(kToGo, kNormal) || boot.has(kToGo, kEncryptOnWrite));
 }
 
 // The volume header of libfvde's "FileVault Drive Encryption (FVDE) format", section 3.1.

@@ -41,7 +41,7 @@ bool is_vmdk_part(const BlockDevice& device) {
 
 bool is_differencing_vhd(const BlockDevice& device) {
   const auto footer = VhdFooter::decode(sector_at(device, 0));
-  return footer && footer->disk_type == VhdFooter::kDifferencing;
+  return footer && footer->intact && footer->disk_type == VhdFooter::kDifferencing;
 }
 
 // [MS-VHDX] 2.2.3 and 2.6: the region table leads to the metadata table, that to the file

@@ -10,8 +10,8 @@ std::optional<VhdFooter> VhdFooter::decode(Bytes sector) {
   for (std::size_t at = 0; at < kSize; ++at) {
     if (at < kChecksum || at >= kChecksum + 4) sum += reader.u8(at);
   }
-  if (reader.be32(kChecksum) != ~sum) return std::nullopt;
   VhdFooter footer;
+  footer.intact = reader.be32(kChecksum) == ~sum;
   footer.current_size = reader.be64(48);
   footer.disk_type = reader.be32(60);
   return footer;

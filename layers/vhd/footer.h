@@ -17,10 +17,10 @@ struct VhdFooter {
 
   std::uint64_t current_size = 0;  ///< Current Size, 48: of the disk, in bytes
   std::uint32_t disk_type = 0;     ///< Disk Type, 60
-                                   ///< Checksum, 64
+  bool intact = false;             ///< whether Checksum, 64, is right
 
   /// @param sector kSize bytes
-  /// @return nothing without the cookie "conectix" and a right checksum
+  /// @return nothing without the cookie "conectix"
   static std::optional<VhdFooter> decode(Bytes sector);
 };
 

@@ -1,13 +1,17 @@
 #include "vhd/vhd.h"
 
+#include <memory>
+#include <string>
+
 #include "peelfs/devices.h"
 #include "peelfs/io.h"
 #include "vhd/footer.h"
 
 namespace peelfs {
 
-// The last sector of any disk may hold whatever a guest wrote there. A right checksum and the size
-// of just this file are believed; and then all that a mistake costs is the sector itself.
+// The last sector of any disk may hold whatever a guest wrote there. A footer that names the size
+// of just this file is believed, and a wrong checksum is said; all that a mistake costs is the
+// sector itself.
 std::optional<Claim> vhd_probe(const ProbeInput& input) {
   const std::uint64_t size = input.device.size();
   if (size <= VhdFooter::kSize) return std::nullopt;
@@ -23,6 +27,7 @@ std::optional<Claim> vhd_probe(const ProbeInput& input) {
   }
   Claim claim;
   claim.format = "vhd";
+  claim.state = std::make_shared<const VhdFooter>(*footer);
   return claim;
 }
 
@@ -38,6 +43,13 @@ Opened vhd_open(const OpenInput& input) {
   }
   disk.device =
       make_slice(member.device, 0, member.device->size() - VhdFooter::kSize, "VHD " + member.stem);
+  const auto* footer =
+      member.claim ? static_cast<const VhdFooter*>(member.claim->state.get()) : nullptr;
+  if (footer != nullptr && !footer->intact) {
+    disk.trouble = {"note", "the footer of a fixed VHD with a wrong checksum stands at the end (" +
+                                std::to_string(VhdFooter::kSize) +
+                                " bytes, left out; raw:PATH shows them)"};
+  }
   Opened opened;
   opened.devices.push_back(std::move(disk));
   return opened;

@@ -312,6 +312,12 @@ TEST(Foreign, BitLockerThatCryptsetupRefuses) {
   }
   EXPECT_EQ(sentence(device_with({{0, "\xEB\x52\x90-FVE-FS-"}}), identity),
             "BitLocker: a BitLocker volume of Windows Vista; dislocker opens it");
+  const std::string lost =
+      "BitLocker: a BitLocker volume without the metadata that it needs; "
+      "repair-bde of Windows may save what is in it";
+  EXPECT_EQ(sentence(device_with({{0, "\xEB\x58\x90-FVE-FS-"}})), lost);
+  EXPECT_EQ(sentence(device_with({{0, "\xEB\x58\x90MSWIN4.1"}, {424, normal}})), lost);
+  EXPECT_EQ(sentence(device_with({{0, "\xEB\x58\x90MSWIN4.1"}})), "");  // a FAT
 }
 
 std::string vhd_footer(std::uint64_t size, std::uint32_t type) {
@@ -344,15 +350,30 @@ TEST(Vhd, FixedIsADiskWithoutItsFooter) {
 TEST(Vhd, AFooterThatDoesNotFitIsData) {
   for (const std::string& footer :
        {vhd_footer(kSize, 2), vhd_footer(kSize - 1024, 2), vhd_footer(kSize - 512, 3),
-        "conectix" + std::string(504, '\0')}) {
+        "xonectix" + vhd_footer(kSize - 512, 2).substr(8), "conectix" + std::string(504, '\0')}) {
     const DevicePtr disk = device_with({{-512, footer}});
     EXPECT_FALSE(vhd_probe({*disk, {}}));
     EXPECT_EQ(sentence(disk), "");
   }
+  EXPECT_FALSE(vhd_probe({*device_with({}, 512), {}}));
+}
+
+TEST(Vhd, AWrongChecksumIsSaid) {
   std::string footer = vhd_footer(kSize - 512, 2);
   footer[300] = 1;  // the checksum is over all of it
-  EXPECT_FALSE(vhd_probe({*device_with({{-512, footer}}), {}}));
-  EXPECT_FALSE(vhd_probe({*device_with({}, 512), {}}));
+  const DevicePtr file = device_with({{-512, footer}});
+  const auto claim = vhd_probe({*file, {}});
+  ASSERT_TRUE(claim);
+  Member member;
+  member.device = file;
+  member.claim = &*claim;
+  member.stem = "disk";
+  const Opened opened = vhd_open({{&member, 1}, KeyRing(), Limits(), nullptr, 0});
+  ASSERT_EQ(opened.devices.size(), 1U);
+  EXPECT_EQ(opened.devices.front().device->size(), kSize - 512);
+  ASSERT_TRUE(opened.devices.front().trouble);
+  EXPECT_EQ(opened.devices.front().trouble->state, "note");
+  EXPECT_NE(opened.devices.front().trouble->reason.find("wrong checksum"), std::string::npos);
 }
 
 TEST(Vhd, DifferencingNeedsItsParent) {
