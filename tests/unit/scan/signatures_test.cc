@@ -68,7 +68,8 @@ TEST(Signatures, WhatBelongsTogether) {
             "");  // a mirror's content
   EXPECT_EQ(
       note(identity_of({{"BitLocker", "crypto", 0}, {"vfat", "filesystem", 82}}), "BitLocker"), "");
-  EXPECT_EQ(note(identity_of({}, "dos", 1), "bsd"), "");       // its boot block
+  EXPECT_EQ(note(identity_of({}, "dos", 1), "bsd"), "");  // its boot block
+  EXPECT_EQ(note(identity_of({{"BitLocker", "crypto", 0}}, "dos", 1), "BitLocker"), "");
   EXPECT_EQ(note(identity_of({kExt}, "dos", 0), "ext4"), "");  // a boot loader's sector
   EXPECT_EQ(note(identity_of({kExt, {"minix", "filesystem", 0x410}}), "ext4"), "");
 }
