@@ -1,6 +1,9 @@
 #include "cli/unmet.h"
 
+#include <algorithm>
+#include <array>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "peelfs/error.h"
@@ -30,17 +33,51 @@ std::string hint(const Peeling& peeling) {
   return "; it may lie within " + locked.front().name + ", which is locked";
 }
 
+/// Whether a device is, or may be, a volume that opens with a key, and was not opened.
+bool is_closed(const Node& node) {
+  static constexpr std::array<std::string_view, 3> formats{"crypto_LUKS", "BitLocker", "fvault2"};
+  return node.trouble && node.children.empty() &&
+         std::find(formats.begin(), formats.end(), node.format) != formats.end();
+}
+
+/// "b is damaged", "b is denied", or why keys were not tried on it
+std::string closed_text(const std::string& name, const Trouble& trouble) {
+  if (trouble.state == "note" || trouble.state == "locked") return name + ": " + trouble.reason;
+  return name + " is " + trouble.state;
+}
+
+/// Why a key could not be tried on the first volume that is not open; empty: there is none.
+/// @param tried whether it was tried on those that are locked
+std::string first_closed(const Catalog& catalog, bool tried) {
+  for (const Catalog::Entry& entry : catalog.devices()) {
+    if (!is_closed(*entry.node)) continue;
+    if (tried && entry.node->trouble->state == "locked") continue;
+    return closed_text(entry.name, *entry.node->trouble);
+  }
+  return "";
+}
+
 /// @return what is wrong with a key that opened nothing; empty: nothing
 std::string complaint(const Peeling& peeling, const KeyRing::Use& use, const std::string& key) {
   const auto catalog = peeling.catalog();
   if (use.whose.empty()) {
-    if (use.failed) return key + " opens nothing: no device takes it";
+    const std::string closed = first_closed(*catalog, use.failed);
+    const std::string untried =
+        closed.empty() ? "" : "; it could not be tried everywhere: " + closed;
+    if (use.failed) return key + " opens nothing: no device takes it" + untried;
+    if (!closed.empty()) return key + " opens nothing" + untried;
     // One that was wanted and never tried came behind one that fits.
-    return use.wanted ? "" : key + " opens nothing: no device needs a key";
+    if (use.wanted) return "";
+    return key + " opens nothing: no device " +
+           (peeling.failed_sources() == 0 ? "" : "that could be opened ") + "needs a key";
   }
   const std::string name = "'" + printable(use.whose) + "'";
   const Catalog::Entry* entry = catalog->find(use.whose);
   if (use.failed) return key + ", given for " + name + ", does not open it";
+  if (entry != nullptr && is_closed(*entry->node)) {
+    return key + ", given for " + name +
+           ", could not be tried: " + closed_text(entry->name, *entry->node->trouble);
+  }
   if (use.wanted) {
     const bool locked =
         entry != nullptr && entry->node->trouble && entry->node->trouble->state == "locked";
@@ -66,8 +103,17 @@ void find_unmet(const Command& command, Peeling& peeling) {
   }
   if (command.verb != Verb::mount) return;
   const auto catalog = peeling.catalog();
+  const bool written =
+      command.in_place || !command.from.overlay.empty() || command.from.overlay_temp;
   for (const std::string& name : command.mount.writable_containers) {
-    if (catalog->find(name) != nullptr) continue;
+    if (catalog->find(name) != nullptr) {
+      if (!written) {
+        peeling.add_unmet(
+            "-o writable=" + printable(name) +
+            " does nothing: this mount is read-only; --overlay DIR makes it writable");
+      }
+      continue;
+    }
     peeling.add_unmet("no device is called '" + printable(name) +
                       "', which -o writable= names; there are " + Peeling::names_text(*catalog) +
                       hint(peeling));

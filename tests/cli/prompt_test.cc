@@ -234,6 +234,31 @@ TEST_F(Keys, AKeyThatOpensNothingIsAFailure) {
   EXPECT_EQ(result.errors, "");
 }
 
+TEST_F(Keys, AKeyThatCouldNotBeTriedIsNotSaidToBeOfNoUse) {
+  const std::string bad = folder_ / "bad";
+  // LUKS1: key-bytes
+  must_run("cp " + one_ + " " + bad + " && chmod u+w " + bad + " && printf X | dd of=" + bad +
+           " bs=1 seek=108 conv=notrunc status=none");
+  const std::string key = "file:" + (folder_ / "key1");
+  for (const std::string& arguments :
+       {"--key-file " + (folder_ / "key1") + " " + bad, "--key bad=" + key + " " + bad}) {
+    const Outputs result = peelfs_apart("ls " + arguments);
+    EXPECT_EQ(result.exit_code, 1) << arguments;
+    EXPECT_TRUE(contains(result.errors, "could not be tried")) << result.errors;
+    EXPECT_TRUE(contains(result.errors, "bad is damaged")) << result.errors << result.output;
+  }
+}
+
+TEST_F(Keys, AFileThatIsNoHeaderSaysNothingOfTheDevice) {
+  write_file(folder_ / "plain", pattern(1U << 20U, 3));
+  const Outputs result =
+      peelfs_apart("ls --header plain=" + (folder_ / "key1") + " " + (folder_ / "plain"));
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(contains(result.output, "the file given with --header holds no LUKS header"))
+      << result.output;
+  EXPECT_FALSE(contains(result.output, "damaged")) << result.output;
+}
+
 TEST_F(Keys, ANameThatFitsNothingIsAFailureAndTheNamesAreTold) {
   const std::string key = "file:" + (folder_ / "key1");
   for (const std::string& arguments :
@@ -251,6 +276,10 @@ TEST_F(Keys, ANameThatFitsNothingIsAFailureAndTheNamesAreTold) {
   EXPECT_TRUE(contains(mounted.errors, "no device is called 'eno', which -o writable= names"))
       << mounted.errors;
   EXPECT_TRUE(is_mounted(mount));
+  must_run(PEELFS_PROGRAM " umount " + mount);
+  const Outputs read_only = peelfs_apart("-o writable=one " + one_ + " " + mount);
+  EXPECT_EQ(read_only.exit_code, 64);
+  EXPECT_TRUE(contains(read_only.errors, "-o writable=one does nothing")) << read_only.errors;
   must_run(PEELFS_PROGRAM " umount " + mount);
 }
 
