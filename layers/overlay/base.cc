@@ -48,8 +48,9 @@ Base open_base(const Source& source) {
         .advice("repair the image first, on a copy: qemu-img check");
   }
   if (source.file->writable() && !disk.device->writable()) {
-    throw Error(Fault::denied, source.path + " cannot be written")
-        .found(disk.trouble ? disk.trouble->reason : "an image that can only be read")
+    throw Error(Fault::denied, source.path + " cannot be written: " +
+                                   (disk.trouble ? disk.trouble->reason
+                                                 : std::string("the image can only be read")))
         .with_errno(EROFS);
   }
   return {disk.device, "qcow2", disk.host_parts};
