@@ -37,6 +37,7 @@ struct Image {
   /// What is missing, worst first: the reason why some bytes cannot be read ("degraded"), then
   /// notes.
   std::vector<std::string> degraded;
+  bool denied = false;  ///< a file that it names was refused: the state is that, not "degraded"
   std::vector<std::string> notes;
   std::vector<HostPart> host_parts;  ///< of this image and of those that it is based on
 

@@ -75,6 +75,7 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
                                                    surroundings, chain);
   const std::string prefix = "backing file " + printable(found.name) + ": ";
   for (const std::string& reason : backing->degraded) image.degraded.push_back(prefix + reason);
+  image.denied = image.denied || backing->denied;
   for (const std::string& note : backing->notes) image.notes.push_back(prefix + note);
   image.host_parts.insert(image.host_parts.end(), backing->host_parts.begin(),
                           backing->host_parts.end());
@@ -86,13 +87,11 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
 /// A device in the place of a file that cannot be had, and the reason among the image's.
 /// @param what "backing file 'base.qcow2'"
 DevicePtr stand_in(Image& image, const std::string& what, const Error& error) {
-  image.degraded.push_back(what +
-                           " cannot be used, and what it holds cannot be read: " + error.what());
-  return make_unreadable(
-      unknown_size,
-      Error(error.fault(), "these bytes are in " + what + ", which cannot be used: " + error.what())
-          .with_errno(EIO),
-      what);
+  // A read says the same as the listing, so that it is known to be the same.
+  const std::string why = what + " cannot be used: " + error.what();
+  image.degraded.push_back(why);
+  image.denied = image.denied || error.fault() == Fault::denied;
+  return make_unreadable(unknown_size, Error(error.fault(), why).with_errno(EIO), "");
 }
 
 void open_data_file(Image& image, const Candidate& candidate) {

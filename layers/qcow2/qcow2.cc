@@ -27,12 +27,12 @@ std::string joined(const std::vector<std::string>& reasons) {
 }
 
 /// What keeps bytes from being read dims the disk; mere notes do not.
-std::optional<Trouble> trouble_of(std::vector<std::string> degraded,
-                                  const std::vector<std::string>& notes) {
+std::optional<Trouble> trouble_of(std::vector<std::string> degraded, const Image& image) {
+  const std::vector<std::string>& notes = image.notes;
   const bool dimmed = !degraded.empty();
   degraded.insert(degraded.end(), notes.begin(), notes.end());
   if (degraded.empty()) return std::nullopt;
-  return Trouble{dimmed ? "degraded" : "note", joined(degraded)};
+  return Trouble{image.denied ? "denied" : dimmed ? "degraded" : "note", joined(degraded)};
 }
 
 /// Names of snapshots as people see them, no two alike.
@@ -88,7 +88,7 @@ std::pair<DevicePtr, std::optional<Trouble>> open_snapshot(
                        ": what lies behind cannot be read");
   }
   return {qcow2::make_disk(image, snapshot.size, snapshot.l1, !snapshot.has_size, description),
-          trouble_of(std::move(degraded), image->notes)};
+          trouble_of(std::move(degraded), *image)};
 }
 
 void add_snapshots(const std::shared_ptr<const Image>& image, const Inner& disk,
@@ -165,7 +165,7 @@ Opened qcow2_open(const OpenInput& input) {
   // The first device is found again by its index: adding others moves it.
   const Inner named = opened.devices.front();
   add_snapshots(image, named, input.limits, degraded, opened.devices);
-  opened.devices.front().trouble = trouble_of(std::move(degraded), image->notes);
+  opened.devices.front().trouble = trouble_of(std::move(degraded), *image);
   return opened;
 }
 
