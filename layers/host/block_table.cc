@@ -61,12 +61,17 @@ std::optional<BlockNode> read_node(const fs::path& folder) {
   if (fs::exists(folder / "partition", failed)) {
     // A partition's folder lies in that of its disk.
     node.disk = fs::canonical(folder, failed).parent_path().filename().string();
+    // sysfs counts 512 bytes, whatever the sector of the disk is.
+    node.offset = 512 * number<std::uint64_t>(attribute(folder / "start")).value_or(0);
   }
   node.read_only = attribute(folder / "ro") == "1";
   node.holders = names_in(folder / "holders");
   node.mapper_name = attribute(folder / "dm/name");
   node.mapper_uuid = attribute(folder / "dm/uuid");
   node.backing_file = attribute(folder / "loop/backing_file");
+  if (!node.backing_file.empty()) {
+    node.offset = number<std::uint64_t>(attribute(folder / "loop/offset")).value_or(0);
+  }
   node.autoclear = attribute(folder / "loop/autoclear") == "1";
   node.server = number<pid_t>(attribute(folder / "pid")).value_or(0);
   return node;

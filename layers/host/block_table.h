@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct BlockNode {
   std::string backing_file;  ///< of a loop device, as its path is seen now; empty: it is not in use
   bool autoclear = false;    ///< the loop device goes away with its last user
   pid_t server = 0;          ///< of an nbd device: the process that keeps it connected
+  /// Where it begins in what lies directly below: a partition in its disk, a loop device in its
+  /// backing file. Bytes.
+  std::uint64_t offset = 0;
 
   /// As people call it: "/dev/mapper/vg-root", "/dev/loop0p1".
   std::string path() const;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "host/below.h"
 #include "host/in_use.h"
 #include "host/lock_holder.h"
 #include "host/shown_file.h"
@@ -111,22 +112,50 @@ void check(const HostFile& file, ImageUse use, const Wish& wish) {
   }
 }
 
+void take(const HostFile& file, ImageUse use) {
+  const Wish wish = wish_for(use);
+  // Taken first, looked at then: of two that come at once at most one goes on.
+  for (const Permission permission : permissions) {
+    if ((wish.does & bit(permission)) != 0) set(file, F_RDLCK, done_base + permission);
+    if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, forbidden_base + permission);
+  }
+  check(file, use, wish);
+  if (use != ImageUse::written) return;
+  // A mount that only reads forbids nothing to qemu, but must not see its files change.
+  if (const auto mount = shown_at(file)) throw busy(file, use, "", mount);
+}
+
+/// The file under a loop device is used as the device is. Its locks stay until it is closed: other
+/// devices that lie on it may have them, too.
+void take_below(const HostFile& file, ImageUse use) {
+  for (const auto& below : files_below(file)) {
+    try {
+      take(*below, use);
+    } catch (Error& error) {
+      // A filesystem without locks: nobody has any there.
+      if (error.error_number() != EBUSY) continue;
+      error.add_context(file.path() + " lies on " + below->path());
+      throw;
+    }
+  }
+}
+
+std::string writer_of(const HostFile& file) {
+  try {
+    // Our own locks do not count: they belong to this description.
+    return taken(file, done_base + do_write) ? lock_holder(file, done_base + do_write) : "";
+  } catch (const Error&) {
+    return "";  // a filesystem without locks: nobody can hold one
+  }
+}
+
 }  // namespace
 
 void lock_image(const HostFile& file, ImageUse use) {
-  const Wish wish = wish_for(use);
   try {
-    // Taken first, looked at then: of two that come at once at most one goes on.
-    for (const Permission permission : permissions) {
-      if ((wish.does & bit(permission)) != 0) set(file, F_RDLCK, done_base + permission);
-      if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, forbidden_base + permission);
-    }
-    check(file, use, wish);
-    if (use == ImageUse::written) {
-      // A mount that only reads forbids nothing to qemu, but must not see its files change.
-      if (const auto mount = shown_at(file)) throw busy(file, use, "", mount);
-      refuse_in_use(file.id(), file.path());
-    }
+    take(file, use);
+    take_below(file, use);
+    if (use == ImageUse::written) refuse_in_use(file.id(), file.path());
   } catch (const Error&) {
     release(file);
     throw;
@@ -134,12 +163,11 @@ void lock_image(const HostFile& file, ImageUse use) {
 }
 
 std::string image_writer(const HostFile& file) {
-  try {
-    // Our own locks do not count: they belong to this description.
-    return taken(file, done_base + do_write) ? lock_holder(file, done_base + do_write) : "";
-  } catch (const Error&) {
-    return "";  // a filesystem without locks: nobody can hold one
+  std::string writer = writer_of(file);
+  for (const auto& below : files_below(file)) {
+    if (writer.empty()) writer = writer_of(*below);
   }
+  return writer;
 }
 
 }  // namespace peelfs

@@ -24,7 +24,7 @@ enum class ImageUse {
 
 /// Takes the locks for `use` on the file's open description; they last until it is closed. What is
 /// written must not be shown by a mount of another peelfs (shown_file.h) or be used by this host
-/// (in_use.h), either.
+/// (in_use.h), either. The same holds for the file under a loop device (below.h).
 /// @param file of ImageUse::written: opened for writing
 /// @throws Error(Fault::denied) with EBUSY, naming who holds the image where that can be known; of
 ///   the host's own failures (a filesystem without locks) their errno

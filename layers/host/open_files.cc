@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "host/below.h"
 #include "host/in_use.h"
 #include "host/shown_file.h"
 
@@ -32,6 +33,7 @@ void for_each_open_file(const std::function<void(const HostFile&)>& act) {
 }
 
 void note_opened(const HostFile& file) {
+  hold_below(file);
   OpenFiles& open = open_files();
   const std::lock_guard lock(open.mutex);
   open.files.insert(&file);
@@ -40,6 +42,7 @@ void note_opened(const HostFile& file) {
 }
 
 void note_closing(const HostFile& file) noexcept {
+  release_below(file);
   OpenFiles& open = open_files();
   const std::lock_guard lock(open.mutex);
   open.files.erase(&file);

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <map>
 
+#include "host/below.h"
+#include "host/image_lock.h"
 #include "support/support.h"
 
 namespace peelfs {
@@ -257,6 +259,25 @@ TEST_F(InUse, BtrfsNamesOneOfItsDevices) {
   EXPECT_EQ(uses(block(2)), "");
 }
 
+TEST_F(InUse, WhereBytesAre) {
+  host_.set("sda1", "start", "2048");
+  host_.set("sda2", "start", "4096");
+  host_.add("loop0", "7:0");
+  host_.set("loop0", "loop/backing_file", "/dev/sda2");
+  host_.set("loop0", "loop/offset", "512");
+  host_.paths["/dev/sda2"] = block(2);
+  const auto places = [&](const FileId& id) { return places_of(id, 1U << 20U, host_); };
+  const auto upper = places(loop(0));
+  ASSERT_EQ(upper.size(), 3U);
+  EXPECT_EQ(upper[1].file, block(2));
+  EXPECT_EQ(upper[1].offset, 512U);
+  EXPECT_EQ(upper[2].file, block(0));
+  EXPECT_EQ(upper[2].offset, 4096U * 512 + 512);
+  EXPECT_TRUE(overlap(upper, places(block(2))));
+  EXPECT_FALSE(overlap(upper, places(block(1)))) << "its neighbour ends where it begins";
+  EXPECT_FALSE(overlap(upper, places(file(7))));
+}
+
 /// A real loop device, detached when this goes.
 class Loop {
  public:
@@ -322,6 +343,40 @@ TEST_F(RealLoop, OnALoopDevice) {
   ASSERT_FALSE(upper.device().empty());
   EXPECT_TRUE(contains(refusal(loop_->device()), upper.device() + " shows it"));
   EXPECT_TRUE(contains(refusal(disk_), upper.device() + " shows it"));
+}
+
+TEST_F(RealLoop, LocksOfItsFileHold) {
+  using Access = HostFile::Access;
+  const auto why = [](const std::string& path) -> std::string {
+    try {
+      lock_image(*HostFile::open(path, Access::read_write), ImageUse::written);
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(why(loop_->device()), "");
+  const auto relied_on = HostFile::open(disk_);
+  lock_image(*relied_on, ImageUse::relied_on);
+  EXPECT_TRUE(contains(why(loop_->device()), loop_->device() + " lies on " + disk_))
+      << why(loop_->device());
+  const Loop upper(loop_->device());
+  ASSERT_FALSE(upper.device().empty());
+  EXPECT_TRUE(contains(why(upper.device()), disk_ + " cannot be written")) << why(upper.device());
+}
+
+TEST_F(RealLoop, TwoPartsOfItsFileAreWrittenTogether) {
+  loop_.emplace(disk_, "--sizelimit 4M");
+  const Loop other(disk_, "--offset 4M");
+  ASSERT_FALSE(other.device().empty());
+  // As whoever writes both does: the locks of the one are not in the way of the other.
+  const auto one = HostFile::open(loop_->device());
+  const auto two = HostFile::open(other.device());
+  lock_image(*one, ImageUse::relied_on);
+  EXPECT_NO_THROW(lock_image(*two, ImageUse::relied_on));
+  ASSERT_EQ(files_below(*one).size(), 1U);
+  EXPECT_EQ(files_below(*one), files_below(*two));
+  EXPECT_FALSE(overlap(places_of(*one), places_of(*two)));
 }
 
 TEST_F(RealLoop, OneThatOnlyReadsIsNoUse) {
