@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <iterator>
 
 #include "scan/state.h"
 
@@ -11,6 +12,25 @@ namespace {
 
 bool means_incomplete(const std::optional<Trouble>& trouble) {
   return trouble && trouble->state != "note";
+}
+
+/// @return in UTC; empty where the time cannot be told
+std::string date_text(std::uint32_t seconds_since_1970) {
+  const auto seconds = static_cast<std::time_t>(seconds_since_1970);
+  std::tm time{};
+  std::array<char, 32> date{};
+  if (gmtime_r(&seconds, &time) == nullptr ||
+      std::strftime(date.data(), date.size(), "%Y-%m-%d %H:%M:%S", &time) == 0) {
+    return {};
+  }
+  return date.data();
+}
+
+std::string apart_text(const TimeSpan& span) {
+  const std::uint32_t seconds = span.seconds();
+  return std::to_string(seconds) + (seconds == 1 ? " second" : " seconds") + " apart, from " +
+         date_text(span.earliest) + " to " + date_text(span.latest) +
+         " UTC; if the guest ran meanwhile, ";
 }
 
 }  // namespace
@@ -48,9 +68,14 @@ void Scanner::State::open_group(const GroupKey& key, Group& group) {
       explain_absence(instance, members);
     }
     ++last_instance;
+    std::vector<std::uint64_t> together;
     for (const GroupMember& member : instance.members) {
       graph.at(member.id).node.instance = last_instance;
     }
+    std::copy_if(ids.begin(), ids.end(), std::back_inserter(together), [&](std::uint64_t id) {
+      return adopted.contains(id) || graph.at(id).node.instance == last_instance;
+    });
+    say_apart(together);
     for (const std::uint64_t id : ids) {
       if (adopted.contains(id)) graph.at(id).node.instance = last_instance;
       if (adopted.contains(id)) graph.at(id).node.group = group.number;
@@ -80,7 +105,10 @@ std::vector<std::uint64_t> Scanner::State::homeless_of(
   if (found == homeless.end()) return {};
   for (const std::uint64_t id : found->second) {
     const GroupMember member = graph.member_of_group(id);
-    if (!may_be_of_one_moment(member.taken, own.taken)) continue;
+    const bool of_its_moment =
+        std::all_of(instance.members.begin(), instance.members.end(),
+                    [&](const auto& one) { return may_be_of_one_moment(member.taken, one.taken); });
+    if (!of_its_moment) continue;
     const std::size_t here = nearness(member, instance);
     const bool elsewhere =
         std::any_of(instances.begin(), instances.end(), [&](const Instance& other) {
@@ -98,6 +126,10 @@ std::vector<std::uint64_t> Scanner::State::homeless_of(
     const bool tied = some.size() > 1 && some[0].nearness == some[1].nearness;
     if (!tied && !some.front().doubtful) ids.push_back(some.front().id);
   }
+  // Each near the instance, but not all near one another: none is known to belong to it.
+  std::vector<GroupMember> all = instance.members;
+  for (const std::uint64_t id : ids) all.push_back(graph.member_of_group(id));
+  if (time_span(all).seconds() > same_moment_seconds) return {};
   return ids;
 }
 
@@ -109,14 +141,35 @@ std::string Scanner::State::place_text(std::uint64_t id) const {
   }
   const Moment& moment = item.taken.back().moment;
   if (moment.seconds == 0) return text + " (taken at an unknown time)";
-  const auto seconds = static_cast<std::time_t>(moment.seconds);
-  std::tm time{};
-  std::array<char, 32> date{};
-  if (gmtime_r(&seconds, &time) == nullptr ||
-      std::strftime(date.data(), date.size(), "%Y-%m-%d %H:%M:%S", &time) == 0) {
-    return text;
+  const std::string date = date_text(moment.seconds);
+  return date.empty() ? text : text + " (taken at " + date + " UTC)";
+}
+
+TimeSpan Scanner::State::span_of(const std::vector<std::uint64_t>& ids) const {
+  std::vector<GroupMember> members;
+  for (const std::uint64_t id : ids) members.push_back(graph.member_of_group(id));
+  return time_span(members);
+}
+
+void Scanner::State::say_apart(const std::vector<std::uint64_t>& members) {
+  const TimeSpan whole = span_of(members);
+  if (whole.seconds() == 0) return;
+  std::set<std::uint64_t> inside;
+  for (const std::uint64_t id : members) {
+    Node& node = graph.at(id).node;
+    add_trouble(node.trouble, {"note", "the members of its group are snapshots taken " +
+                                           apart_text(whole) + "what lies on them is mixed"});
+    inside.insert(node.children.begin(), node.children.end());
   }
-  return text + " (taken at " + date.data() + " UTC)";
+  for (const std::uint64_t id : inside) {
+    Item& item = graph.at(id);
+    const TimeSpan span = span_of(item.node.parents);
+    if (span.seconds() == 0) continue;
+    const Trouble note{"note",
+                       "its members are snapshots taken " + apart_text(span) + "this mixes them"};
+    add_trouble(item.node.trouble, note);
+    add_trouble(item.inherited, note);
+  }
 }
 
 void Scanner::State::explain_absence(const Instance& instance,

@@ -204,6 +204,22 @@ bool may_be_of_one_moment(const std::vector<TakenAt>& a, const std::vector<Taken
   });
 }
 
+TimeSpan time_span(const std::vector<GroupMember>& members) {
+  std::map<std::size_t, TimeSpan> by_depth;
+  TimeSpan widest;
+  for (const GroupMember& member : members) {
+    for (std::size_t depth = 0; depth < member.taken.size(); ++depth) {
+      const std::uint32_t seconds = member.taken[depth].moment.seconds;
+      if (seconds == 0) continue;
+      TimeSpan& span = by_depth.try_emplace(depth, TimeSpan{seconds, seconds}).first->second;
+      span.earliest = std::min(span.earliest, seconds);
+      span.latest = std::max(span.latest, seconds);
+      if (span.seconds() > widest.seconds()) widest = span;
+    }
+  }
+  return widest;
+}
+
 std::size_t shared_places(const GroupMember& a, const GroupMember& b) {
   const auto [x, y] =
       std::mismatch(a.places.begin(), a.places.end(), b.places.begin(), b.places.end());

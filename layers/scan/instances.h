@@ -45,12 +45,23 @@ inline constexpr std::uint32_t same_moment_seconds = 10;
 /// - it is clear which copy belongs to which: no UUID comes twice at that moment, or the members
 ///   lie in one place (a folder, a disk) in which none comes twice, or they are the only ones left
 ///   when complete sets that lie in one place are taken away.
+/// Snapshots of several disks are taken one after the other, so the dates within one instance may
+/// differ: time_span() tells by how much, and what is put together from them says so.
 /// The order in which members were found plays no part. In doubt members stay apart: a volume is
 /// incomplete then, and says so. Snapshots without a name or a date belong to themselves only.
 std::vector<Instance> split_instances(const std::vector<GroupMember>& members);
 
 /// Whether what lies in both can be of one moment, as split_instances() has it.
 bool may_be_of_one_moment(const std::vector<TakenAt>& a, const std::vector<TakenAt>& b);
+
+/// The seconds of the earliest and the latest of the snapshots that members lie in, at the depth at
+/// which they are furthest apart. Equal where all are of one second, or live, or not dated.
+struct TimeSpan {
+  std::uint32_t earliest = 0;
+  std::uint32_t latest = 0;
+  std::uint32_t seconds() const noexcept { return latest - earliest; }
+};
+TimeSpan time_span(const std::vector<GroupMember>& members);
 
 /// How many of their outermost places two members share.
 std::size_t shared_places(const GroupMember& a, const GroupMember& b);

@@ -101,6 +101,10 @@ struct Scanner::State {
   /// taken.
   void explain_absence(const Instance& instance, const std::vector<GroupMember>& members);
   std::string place_text(std::uint64_t id) const;
+  /// Says of the members of an instance, and of what lies on several of them, that they are
+  /// snapshots of different seconds.
+  void say_apart(const std::vector<std::uint64_t>& members);
+  TimeSpan span_of(const std::vector<std::uint64_t>& ids) const;
 
   // scanner.cc: how the picture changes
   /// @return the new item; null when a limit forbids it (then the parent says so)

@@ -85,6 +85,18 @@ TEST(Instances, OneNameAtAnotherTimeIsAnotherMoment) {
             "1|2|");
 }
 
+TEST(Instances, HowFarTheirSnapshotsAreApart) {
+  EXPECT_EQ(time_span({}).seconds(), 0U);
+  EXPECT_EQ(time_span({live(1, "a"), live(2, "b")}).seconds(), 0U);
+  EXPECT_EQ(time_span({shot(1, "a", "s", noon, "/x", {}, 1), shot(2, "b", "s", noon)}).seconds(),
+            0U);
+  const TimeSpan span = time_span(
+      {shot(1, "a", "s", noon + 3), shot(2, "b", "s", noon + 7), shot(3, "c", "s", noon)});
+  EXPECT_EQ(span.earliest, noon);
+  EXPECT_EQ(span.latest, noon + 7);
+  EXPECT_EQ(time_span({shot(1, "a", "s", 0), shot(2, "b", "s", noon)}).seconds(), 0U);
+}
+
 TEST(Instances, OneTimeWithAnotherNameIsAnotherMoment) {
   EXPECT_EQ(split({shot(1, "a", "s1", noon), shot(2, "b", "s2", noon)}), "1|2|");
 }

@@ -499,6 +499,47 @@ TEST_F(ScannerTest, MembersOfOtherMomentsAreNotMixed) {
   EXPECT_FALSE(node("a").trouble);
 }
 
+TEST_F(ScannerTest, SnapshotsTakenOneAfterTheOtherAreJoinedAndSaidToBe) {
+  add("a.img", shots("s:1700000000 t:1700000100", "GROUP vg u1 2", 10));
+  add("b.img", shots("s:1700000008 t:1700000100", "GROUP vg u2 2", 20));
+  scanner_.settle();
+  const auto tree = scanner_.tree();
+  const std::string apart =
+      "snapshots taken 8 seconds apart, from 2023-11-14 22:13:20 to 2023-11-14 22:13:28 UTC; if "
+      "the guest ran meanwhile, ";
+  unsigned volumes = 0;
+  for (const auto& [id, node] : tree->nodes) {
+    if (node->kind != "lvm") continue;
+    ++volumes;
+    ASSERT_EQ(node->parents.size(), 2U);
+    const bool joined = tree->at(node->parents.front()).name == "a@s";
+    EXPECT_EQ(node->trouble.has_value(), joined);
+    if (!joined || !node->trouble) continue;
+    EXPECT_EQ(node->trouble->state, "note");
+    EXPECT_EQ(node->trouble->reason, "its members are " + apart + "this mixes them");
+  }
+  EXPECT_EQ(volumes, 3U);
+  for (const char* const name : {"a@s", "b@s"}) {
+    ASSERT_TRUE(node(name).trouble) << name;
+    EXPECT_EQ(node(name).trouble->state, "note");
+    EXPECT_EQ(node(name).trouble->reason,
+              "the members of its group are " + apart + "what lies on them is mixed");
+    EXPECT_FALSE(node(name).group_incomplete);
+  }
+  for (const char* const name : {"a", "b", "a@t", "b@t"}) EXPECT_FALSE(node(name).trouble) << name;
+}
+
+TEST_F(ScannerTest, AHomelessMemberIsNearAllOthers) {
+  // c is 10 seconds from b, and 20 from a.
+  add("b.img", shots("s:1700000010", "GROUP vg u2 3", 10));
+  add("a.img", shots("s:1700000000", "GROUP vg u1 3", 20));
+  add("c.img", shots("s:1700000020", "GROUP ? u3 3", 30));
+  scanner_.settle();
+  EXPECT_EQ(node("b@s").trouble->state, "degraded");
+  EXPECT_EQ(node("c@s").trouble->state, "missing");
+  EXPECT_FALSE(node("c").trouble);
+}
+
 TEST_F(ScannerTest, AHomelessMemberIsOfOneMomentToo) {
   add("a.img", shots("s1:1700000000", "GROUP vg u1 2", 10));
   add("b.img", shots("s2:1700000000", "GROUP ? u2 2", 20));
