@@ -75,12 +75,12 @@ _peelfs() {
     if [[ $cur == -* ]]; then
         local options=$general
         case $verb in
-            "" | mount) options+=" $sources $overlay --overlay-temp --rw --foreground --options -f -o" ;;
+            "" | mount) options+=" $sources $overlay --overlay-temp --rw --foreground --options --timeout -f -o" ;;
             ls) options+=" $sources $overlay --json --bytes --timeout" ;;
             cat) options+=" $sources $overlay --offset --length --force --timeout" ;;
-            export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error" ;;
+            export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error --timeout" ;;
             map) options+=" $sources $overlay --json --timeout" ;;
-            diff) options+=" $sources $overlay --json --hexdump" ;;
+            diff) options+=" $sources $overlay --json --hexdump --timeout" ;;
             commit) options+=" $sources $overlay --accept-part --drop-snapshots --grow" ;;
             drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;
             revert) options+=" --overlay --accept-shared --accept-part" ;;

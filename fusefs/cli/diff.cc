@@ -13,6 +13,7 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
+#include "host/host_call.h"
 #include "host/source.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
@@ -24,9 +25,11 @@ namespace {
 std::string take_name(Command& command) {
   auto& sources = command.from.sources;
   struct stat status {};
-  if (sources.size() < 2 || ::stat(parse_source(sources.back()).path.c_str(), &status) == 0) {
-    return "";
-  }
+  if (sources.size() < 2) return "";
+  const std::string path = parse_source(sources.back()).path;
+  const OpeningClock clock(command);
+  const HostCall call(path);
+  if (::stat(path.c_str(), &status) == 0) return "";
   std::string name = std::move(sources.back());
   sources.pop_back();
   return name;

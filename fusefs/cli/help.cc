@@ -83,6 +83,7 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
                           one of these everything is read-only. Devices whose contents
                           are shown as devices of their own are read-only all the same:
                           write those, or see writable=NAME
+  --timeout SECONDS       leave a source out that does not answer so long (60)
   -f, --foreground        stay in the foreground, messages on standard error
   -o, --options OPTIONS   with commas between them (\, is a comma within one):
     writable=NAME           the device NAME, too, although what is in it is shown (an LVM
@@ -171,6 +172,8 @@ listed with its offset. The copy is on the disk when peelfs returns.
   --map-file MAP          record what is copied and what is bad, as GNU ddrescue does
   --resume                go on from MAP: copy what is missing, try bad places again
   --stop-on-error         end at the first byte that cannot be read
+  --timeout SECONDS       give up when a source does not answer so long while it is opened
+                          (60); copying takes as long as a failing disk needs
 )";
 
 constexpr const char* kExportRest = R"(

@@ -18,6 +18,7 @@ written together with these is left out. What is encrypted with a key that was c
 
   -J, --json              every range, for programs
   -v, --verbose           every range and every name, for people
+  --timeout SECONDS       give up when a source does not answer so long while it is opened (60)
   --hexdump OFFSET[,LENGTH]  the bytes there before (-) and after (+); 512 of them, or
                           LENGTH, in bytes (64K, 1M ... as well)
 

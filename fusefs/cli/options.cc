@@ -112,6 +112,7 @@ void bind_timeout(Parser& parser, std::chrono::seconds& timeout) {
 void bind_verb(Parser& parser, Command& command) {
   switch (command.verb) {
     case Verb::mount:
+      bind_timeout(parser, command.patience);
       parser.flag("-f,--foreground", command.mount.foreground);
       parser.flag("--rw", command.in_place);
       parser.flag("--overlay-temp", command.from.overlay_temp);
@@ -139,6 +140,7 @@ void bind_verb(Parser& parser, Command& command) {
       });
       break;
     case Verb::export_:
+      bind_timeout(parser, command.patience);
       parser.flag("--force", command.force);
       parser.flag("--resume", command.resume);
       parser.flag("--stop-on-error", command.stop_on_error);
@@ -147,6 +149,7 @@ void bind_verb(Parser& parser, Command& command) {
                     [&command](const std::string& text) { command.sparse = parse_sparse(text); });
       break;
     case Verb::diff:
+      bind_timeout(parser, command.patience);
       parser.flag("--json,-J", command.json);
       parser.option("--hexdump",
                     [&command](const std::string& text) { command.dump = parse_dump(text); });

@@ -101,20 +101,18 @@ std::string wanted_device(const Command& command) {
   return one ? command.name : "";
 }
 
-/// A listing ends by itself, also when a source hangs. What copies or changes something goes on for
-/// as long as a failing disk needs.
-void give_up_on_silence(const Command& command) {
-  if (command.verb != Verb::ls && command.verb != Verb::cat && command.verb != Verb::map) return;
-  watch_host_calls(command.patience, [patience = command.patience](const std::string& path) {
-    const Error error =
-        Error(Fault::io, printable(path) + " does not answer")
-            .found("no answer in " + std::to_string(patience.count()) + " s")
-            .expected("one, from the disk or the process that serves it")
-            .advice("a network disk may be gone, or a process stopped; --timeout waits longer");
-    const std::string line = std::string("peelfs: ") + error.what() + "\n";
-    [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
-    ::_exit(exit_code::nothing);
-  });
+bool has_clock(Verb verb) {
+  switch (verb) {
+    case Verb::mount:
+    case Verb::ls:
+    case Verb::cat:
+    case Verb::map:
+    case Verb::export_:
+    case Verb::diff:
+      return true;
+    default:
+      return false;
+  }
 }
 
 std::vector<std::string> names_of(const Catalog& catalog) {
@@ -138,6 +136,22 @@ overlay::Request overlay_request(const Command& command) {
 
 }  // namespace
 
+OpeningClock::OpeningClock(const Command& command)
+    : for_good_(command.verb == Verb::ls || command.verb == Verb::cat ||
+                command.verb == Verb::map) {
+  if (!has_clock(command.verb)) return;
+  const int code = command.verb == Verb::mount ? mount_exit::failed : exit_code::nothing;
+  watch_host_calls(command.patience, [patience = command.patience, code](const std::string& path) {
+    const std::string line = std::string("peelfs: ") + no_answer(path, patience).what() + "\n";
+    [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
+    ::_exit(code);
+  });
+}
+
+OpeningClock::~OpeningClock() {
+  if (!for_good_) watch_host_calls_no_more();
+}
+
 std::string source_text(const std::vector<std::string>& sources) {
   constexpr std::size_t kLongest = 1000;  // the kernel takes one page of options in all
   std::string text;
@@ -159,6 +173,7 @@ PeelRequest peel_request(const Command& command) {
   PeelRequest request;
   for (const std::string& source : command.from.sources) {
     request.sources.push_back(parse_source(source));
+    if (has_clock(command.verb)) request.sources.back().patience = command.patience;
   }
   request.allow_references = command.from.allow_references;
   request.headers = command.from.headers;
@@ -172,7 +187,7 @@ PeelRequest peel_request(const Command& command) {
 }
 
 std::shared_ptr<Peeling> open_session(const Command& command) {
-  give_up_on_silence(command);
+  const OpeningClock clock(command);
   const PeelRequest request = peel_request(command);
   auto ring = std::make_shared<KeyRing>();
   bool newline = false;

@@ -9,6 +9,20 @@
 
 namespace peelfs::cli {
 
+/// While it lives, a source that does not answer ends the program, with a word: what opens and
+/// peels cannot go on without it, and cannot be interrupted. ls, cat and map are ended for good,
+/// also behind it; what copies or changes something may then take as long as a failing disk needs.
+class OpeningClock {
+ public:
+  explicit OpeningClock(const Command& command);
+  ~OpeningClock();
+  OpeningClock(const OpeningClock&) = delete;
+  OpeningClock& operator=(const OpeningClock&) = delete;
+
+ private:
+  const bool for_good_;
+};
+
 /// Reads the keys, opens and peels the sources, and asks on the terminal, if there is one and it is
 /// allowed, for the passphrase of every locked device: three times each, an empty line leaves one
 /// locked. What opened one device is tried on all others before anything else is asked.

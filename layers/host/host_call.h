@@ -5,7 +5,12 @@
 #include <chrono>
 #include <functional>
 #include <list>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+
+#include "peelfs/error.h"
 
 namespace peelfs {
 
@@ -34,5 +39,27 @@ class HostCall {
 /// @param give_up should end the process; called again and again if it does not
 void watch_host_calls(std::chrono::seconds patience,
                       std::function<void(const std::string& path)> give_up);
+
+/// From here on calls may last as long as they like again.
+void watch_host_calls_no_more() noexcept;
+
+/// What is said of a host file that leaves a question unanswered.
+Error no_answer(const std::string& path, std::chrono::seconds patience);
+
+/// Runs `work` on a thread of its own and waits for it, but not longer than `patience`. Work that
+/// hangs is left behind: it must own what it touches. The calls in it are not watched.
+/// @param patience 0: as long as it takes, on this thread
+/// @throws what `work` throws; no_answer() when the time is over
+void wait_for_answer(const std::string& path, std::chrono::seconds patience,
+                     std::function<void()> work);
+
+/// The same for a question that has an answer. @return what question() returns
+template <typename Question>
+auto answer_in_time(const std::string& path, std::chrono::seconds patience, Question question) {
+  const auto answer = std::make_shared<std::optional<decltype(question())>>();
+  wait_for_answer(path, patience,
+                  [answer, question = std::move(question)] { answer->emplace(question()); });
+  return **std::move(answer);
+}
 
 }  // namespace peelfs

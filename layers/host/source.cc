@@ -1,6 +1,9 @@
 #include "host/source.h"
 
+#include <sys/uio.h>
+
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -57,27 +60,38 @@ class Opener {
       : consent_(std::make_shared<Consent>(allowed)) {}
 
   void open(const SourceSpec& spec) {
-    const auto is_directory = [&] {
-      const HostCall call(spec.path);
+    const auto is_directory = [path = spec.path] {
       std::error_code ignored;
-      return fs::is_directory(spec.path, ignored);
+      return fs::is_directory(path, ignored);
     };
-    if (spec.from_directory || !is_directory()) return open_file(spec);
+    if (spec.from_directory || !answer_in_time(spec.path, spec.patience, is_directory)) {
+      return open_file(spec);
+    }
     if (!spec.name.empty()) {
       throw Error(Fault::usage, "a directory stands for many sources and cannot be named")
           .found(spec.name + "=" + spec.path)
           .advice("name the files in it one by one");
     }
-    const Folder folder(spec.path);
+    const auto listing = answer_in_time(spec.path, spec.patience, [path = spec.path] {
+      auto folder = std::make_shared<const Folder>(path);
+      // Through the descriptor: what is listed is what is looked at.
+      const std::string listed = "/proc/self/fd/" + std::to_string(folder->descriptor());
+      std::vector<std::string> names = names_in(listed, path);
+      return std::pair(std::move(folder), std::move(names));
+    });
     bool any = false;
-    // Through the descriptor: what is listed is what is looked at.
-    const std::string listed = "/proc/self/fd/" + std::to_string(folder.descriptor());
-    for (const std::string& name : names_in(listed, spec.path)) {
+    for (const std::string& name : listing.second) {
       const std::string path = beside(spec.path, name);
-      const auto why = [&] {
-        const HostCall call(path);
-        return why_left_out(folder, name);
-      }();
+      std::optional<Why> why;
+      try {
+        why = answer_in_time(path, spec.patience, [folder = listing.first, name] {
+          return why_left_out(*folder, name);
+        });
+      } catch (const Error& error) {
+        any = true;
+        result_.failures.push_back({path, error});
+        continue;
+      }
       if (why) {
         result_.left_out.push_back({path, *why});
         continue;
@@ -105,7 +119,11 @@ class Opener {
 
  private:
   void open_file(const SourceSpec& spec) {
-    auto file = open_source(spec);
+    auto file = answer_in_time(spec.path, spec.patience, [spec] {
+      auto opened = open_source(spec);
+      read_first(*opened);
+      return opened;
+    });
     for (const Source& other : result_.sources) {
       if (other.file->id() != file->id()) continue;
       throw Error(Fault::usage, spec.path + " is the same file as " + other.path)
@@ -136,6 +154,18 @@ class Opener {
     consent_->add_source(spec.path, file, !spec.from_directory);
     source.file = std::move(file);
     result_.sources.push_back(std::move(source));
+  }
+
+  /// A disk that hangs may be opened all the same. One that cannot be read is no matter here.
+  static void read_first(const HostFile& file) {
+    std::array<std::byte, 512> sector;
+    const iovec buffer{sector.data(), static_cast<std::size_t>(
+                                          std::min<std::uint64_t>(sector.size(), file.size()))};
+    if (buffer.iov_len == 0) return;
+    try {
+      file.read(0, {&buffer, 1});
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): said where its bytes are needed
+    }
   }
 
   static std::shared_ptr<const HostFile> open_source(const SourceSpec& spec) {

@@ -1,6 +1,7 @@
 // What the person named on the command line, and the files it stands for.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -25,6 +26,8 @@ struct SourceSpec {
   bool relied_on = false;
   /// It was found in a directory that the person named: it is what lies there, and no link.
   bool from_directory = false;
+  /// How long it may leave a question unanswered while it is opened and first read; 0: for ever.
+  std::chrono::seconds patience{0};
 };
 
 /// `NAME=PATH`, `raw:PATH`, `NAME=raw:PATH`, `raw:NAME=PATH` or a path; an argument that begins
@@ -82,7 +85,8 @@ struct OpenedSources {
 
 /// Opens every spec. A directory stands for every disk image in it: regular files by suffix or by
 /// magic, and block devices; not recursive, sorted by name, and never through a link. The same file
-/// named twice is opened once, with a SourceFailure for the second naming.
+/// named twice is opened once, with a SourceFailure for the second naming. One that does not answer
+/// has a SourceFailure, too.
 /// @param allow_references paths (--allow-reference) that images may name besides their neighbours
 /// @throws Error(Fault::usage) for one of those that is not there
 OpenedSources open_sources(std::span<const SourceSpec> specs,
