@@ -228,6 +228,12 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
         .expected(paths.empty() ? "DIR/NAME.qcow2" : paths.front())
         .advice("name the sources as they were named when it was made");
   }
+  std::vector<Source> written;
+  for (const auto& [source, overlay] : all_seen) written.push_back(*source);
+  refuse_common_bytes(written,
+                      "commit one of them alone, and drop the overlay of the other one (peelfs "
+                      "drop): each holds changes of what was there without the other's");
+  written.clear();
   // Named by the person, who so lets them be written: they come along.
   for (const Source& part : looked.parts) {
     SourceSpec spec;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "overlay/disks.h"
 #include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
@@ -91,6 +92,9 @@ void cover_for_writing(std::vector<Source>& sources, const std::string& director
                        std::vector<OpenedOverlay>& opened) {
   const std::vector<std::string> paths = overlay_paths(sources, directory);
   require_own(directory, paths, request.accept_shared);
+  refuse_common_bytes(sources,
+                      "name only the one that is to be written; to look at both, mount them "
+                      "read-only, without an overlay");
   Made made;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     Base base = open_base(sources[i]);

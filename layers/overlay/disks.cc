@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "host/below.h"
+#include "host/open_files.h"
 #include "identify/identify.h"
 #include "peelfs/error.h"
 
@@ -25,7 +27,78 @@ std::vector<FileId> named_parts(const Source& source) {
   return parts;
 }
 
+/// What a source's bytes come from besides itself, however far down, as it is read without a lock.
+/// What cannot be opened is said where the image is.
+std::vector<HostPart> parts_of(const Source& source) {
+  std::vector<HostPart> parts;
+  try {
+    const auto format = image_format(source);
+    if (!format) return parts;
+    const Member member{make_file_device(open_again(*source.file)),
+                        &format->claim,
+                        source.stem,
+                        source.stem,
+                        true,
+                        references_for_reading(source)};
+    const KeyRing no_keys;
+    const Limits limits;
+    for (Inner& disk : format->layer->open({{&member, 1}, no_keys, limits, nullptr, 0}).devices) {
+      for (HostPart& part : disk.host_parts) parts.push_back(std::move(part));
+    }
+  } catch (const Error&) {
+  }
+  return parts;
+}
+
+/// A source, and all that may share bytes with another one.
+struct Extended {
+  const Source* source = nullptr;
+  std::vector<Place> places;
+  std::vector<FileId> own_parts;  ///< what is written with it
+  std::vector<HostPart> parts;
+};
+
+/// What of another source a part of an image is: "/base.raw", "the data of /i.qcow2"; empty:
+/// nothing.
+std::string place_in(const HostPart& part, const Extended& other) {
+  if (overlap(places_of(*part.file), other.places)) return printable(other.source->path);
+  const auto own = std::find(other.own_parts.begin(), other.own_parts.end(), part.file->id());
+  return own == other.own_parts.end() ? "" : "the data of " + printable(other.source->path);
+}
+
+void refuse_part(const Extended& whole, const Extended& other, const std::string& advice) {
+  // Of what merely lies in a directory the image finds the lock, and is shown as unreadable.
+  const bool both_open = whole.source->file->writable() && other.source->file->writable();
+  if (both_open && (whole.source->from_directory || other.source->from_directory)) return;
+  for (const HostPart& part : whole.parts) {
+    const std::string what = part.file == nullptr ? "" : place_in(part, other);
+    if (what.empty()) continue;
+    throw Error(Fault::usage, whole.source->path + " and " + other.source->path +
+                                  " cannot be written in one run: they have bytes in common")
+        .found(what + " is the " + part.role + " of " + printable(whole.source->path))
+        .advice(advice);
+  }
+}
+
 }  // namespace
+
+void refuse_common_bytes(const std::vector<Source>& sources, const std::string& advice) {
+  if (sources.size() < 2) return;
+  std::vector<Extended> all;
+  for (const Source& source : sources) {
+    all.push_back({&source, places_of(*source.file), named_parts(source), parts_of(source)});
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (overlap(all[i].places, all[j].places)) {
+        throw Error(Fault::usage, all[i].source->path + " shows bytes of " + all[j].source->path)
+            .advice("name one of them: what is to be written is opened once");
+      }
+      refuse_part(all[i], all[j], advice);
+      refuse_part(all[j], all[i], advice);
+    }
+  }
+}
 
 std::optional<ImageFormat> image_format(const Source& source) {
   if (source.raw) return std::nullopt;
@@ -55,6 +128,9 @@ OpenedSources open_disks(std::span<const SourceSpec> specs,
       opened.parts.push_back(std::move(*found));
       opened.sources.erase(found);
     }
+  }
+  if (std::any_of(specs.begin(), specs.end(), [](const SourceSpec& one) { return one.writable; })) {
+    refuse_common_bytes(opened.sources, "name only the one that is to be written");
   }
   return opened;
 }
