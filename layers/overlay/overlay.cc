@@ -8,6 +8,7 @@
 
 #include "host/file_identity.h"
 #include "host/folder.h"
+#include "host/host_call.h"
 #include "host/image_lock.h"
 #include "overlay/own_file.h"
 #include "overlay/set.h"
@@ -116,12 +117,25 @@ bool goes_on_with(const std::string& path, const Base& base, const Fingerprint& 
   return disk->size() == round_up(base.disk->size(), 512);
 }
 
+/// What speaks against a source that is a copy of the one that an overlay was made for: that one is
+/// still there. Empty: nothing, as for what was moved.
+std::string still_there(const Source& source, const Fingerprint& stored) {
+  if (stored.block_device || source.file->is_block_device()) return "";
+  struct stat status {};
+  const HostCall call(stored.path);
+  if (::stat(stored.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return "";
+  if (FileId{false, status.st_dev, status.st_ino} == source.file->id()) return "";
+  return "it was made for " + printable(stored.path) + ", which is still there, and " +
+         printable(absolute_path(source.path)) + " is another file";
+}
+
 /// @return a remark
 std::string check_source(const std::string& path, const Source& source, const std::string& format,
                          const Fingerprint& stored, Fingerprint current, bool accept,
                          bool accept_grown) {
   if (accept_grown && current.size > stored.size) current.size = stored.size;
-  const Difference difference = compare(stored, current);
+  Difference difference = compare(stored, current);
+  if (difference.what.empty()) difference = {still_there(source, stored), false};
   if (difference.what.empty()) {
     if (stored.path == current.path) return "";
     return "overlay " + path + " was made when its source was " + printable(stored.path) +
@@ -140,7 +154,9 @@ std::string check_source(const std::string& path, const Source& source, const st
   if (!accept) {
     throw Error(Fault::denied, "overlay " + path + " may not belong to " + source.path)
         .found(difference.what)
-        .advice("if you know that its contents are what they were, say --accept-source")
+        .advice(
+            "if you know that its contents are what they were, and that it is the one that you "
+            "mean, say --accept-source")
         .with_errno(ESTALE);
   }
   return "overlay " + path + ": accepted as asked, although " + difference.what;
@@ -176,7 +192,15 @@ bool untouched(const OpenedOverlay& overlay, const Sample& sample) {
 
 /// A source that is half committed is still known by the bytes that the commit leaves alone.
 void check_half_committed(const OpenedOverlay& overlay, const Source& source,
-                          const Fingerprint& stored) {
+                          const Fingerprint& stored, bool accept) {
+  if (const std::string other = accept ? "" : still_there(source, stored); !other.empty()) {
+    throw Error(Fault::denied, "overlay " + overlay.path + " may not belong to " + source.path)
+        .found(other)
+        .advice(
+            "it is half committed: name the source that the commit was begun with, or say "
+            "--accept-source")
+        .with_errno(ESTALE);
+  }
   Fingerprint rest = stored;
   const auto touched = [&](const Sample& sample) { return !untouched(overlay, sample); };
   std::erase_if(rest.samples, touched);
@@ -296,7 +320,8 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
     }
   } else {
     Fingerprint current = fingerprint_now(source, result.base, stored);
-    const bool accepted = !compare(stored, current).what.empty();
+    const bool accepted =
+        !compare(stored, current).what.empty() || !still_there(source, stored).empty();
     if (accepted && goes_on_with(path, result.base, stored, current)) {
       current = take_fingerprint(source, result.base);
       result.covered = current.size;
@@ -313,7 +338,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
     if (learns && !accepted && mode == Mode::write) learn_parts(result, stored, current);
   }
   set_base(result, source, std::move(result.base));
-  if (result.committing) check_half_committed(result, source, stored);
+  if (result.committing) check_half_committed(result, source, stored, accept_source);
   return result;
 }
 
