@@ -11,11 +11,12 @@ namespace {
 
 constexpr int kMostCode = 255;
 
-int parse_code(const std::string& text) {
+/// @param whole the list that it stands in, for the message
+int parse_code(const std::string& text, const std::string& whole) {
   const auto number = parse_number(text);
   if (!number || *number > kMostCode) {
     throw usage("--ok: which exit codes of the command are good")
-        .found("'" + printable(text) + "'")
+        .found("'" + printable(whole) + "'")
         .expected("numbers from 0 to 255 with commas between them, and ranges: 1,4 or 0-3");
   }
   return static_cast<int>(*number);
@@ -95,9 +96,9 @@ std::set<int> parse_codes(const std::string& text) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string part = text.substr(begin, end - begin);
     const std::size_t dash = part.find('-');
-    const int first = parse_code(part.substr(0, dash));
-    const int last = dash == std::string::npos ? first : parse_code(part.substr(dash + 1));
-    if (last < first) parse_code(part);
+    const int first = parse_code(part.substr(0, dash), text);
+    const int last = dash == std::string::npos ? first : parse_code(part.substr(dash + 1), text);
+    if (last < first) parse_code(part, text);
     for (int code = first; code <= last; ++code) codes.insert(code);
     begin = end + 1;
   }

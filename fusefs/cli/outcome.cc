@@ -1,6 +1,8 @@
 #include "cli/outcome.h"
 
 #include <poll.h>
+#include <stdio_ext.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,6 +33,12 @@ bool wait_for_answer() {
   return false;
 }
 
+/// What was typed while the command ran was meant for the command, and answers nothing.
+void forget_what_was_typed() {
+  ::tcflush(STDIN_FILENO, TCIFLUSH);
+  ::__fpurge(stdin);
+}
+
 /// A line from the terminal without its end. @return nullopt at the end of the input
 std::optional<std::string> read_line() {
   char* line = nullptr;
@@ -48,6 +56,7 @@ Outcome ask(bool may_commit, const std::string& overlays) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return Outcome::keep;
   say("peelfs: until you decide they are in " + shown(overlays));
   for (;;) {
+    forget_what_was_typed();
     std::fputs(may_commit ? "Commit these changes into the sources, drop them, or keep them for "
                             "later? [c/d/k] "
                           : "The command has failed. Drop these changes, or keep them for later? "

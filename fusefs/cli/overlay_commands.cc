@@ -134,7 +134,9 @@ std::vector<qcow2::SnapshotChange> prepared(Prepare& prepare,
     try {
       changes.push_back(prepare(overlay.image, name));
     } catch (Error& error) {
-      error.add_context(overlay.path + "; nothing is changed");
+      const bool named =
+          std::string_view(error.what()).find(overlay.path) != std::string_view::npos;
+      error.add_context(named ? "nothing is changed" : overlay.path + "; nothing is changed");
       throw;
     }
   }

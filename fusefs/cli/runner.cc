@@ -70,6 +70,9 @@ Ending Runner::run(const Order& order) {
   send_list(orders_.get(), world::to_words(order.world));
   send_list(orders_.get(),
             order.only_in_world ? std::vector<std::string>{""} : std::vector<std::string>{});
+  std::vector<std::string> withheld;
+  for (const int fd : order.withheld) withheld.push_back(std::to_string(fd));
+  send_list(orders_.get(), withheld);
   std::string said = read_to_end(report_.get());
   int status = 0;
   while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {

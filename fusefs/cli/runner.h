@@ -18,6 +18,8 @@ struct Order {
   world::Plan world;
   /// Rather run nothing than run it where the host's devices are.
   bool only_in_world = true;
+  /// More of descriptors 0 to 2 in whose place the command gets /dev/null.
+  std::set<int> withheld;
 };
 
 /// What came of it.

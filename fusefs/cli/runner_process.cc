@@ -171,10 +171,14 @@ void carry_out(pid_t parent, UniqueFd orders, UniqueFd report, const std::set<in
   std::vector<std::string> words;
   std::vector<std::string> plan;
   std::vector<std::string> only_in_world;
+  std::vector<std::string> more_withheld;
   if (!receive_list(orders.get(), words) || !receive_list(orders.get(), plan) ||
-      !receive_list(orders.get(), only_in_world)) {
+      !receive_list(orders.get(), only_in_world) || !receive_list(orders.get(), more_withheld)) {
     ::_exit(0);
   }
+  std::set<int> descriptors;
+  for (const std::string& number : more_withheld) descriptors.insert(std::stoi(number));
+  withhold(descriptors);
   orders.reset();
   HandedSignals signals;
   // Without `try` the device goes away.

@@ -1,4 +1,5 @@
 // `peelfs try`: runs a command on a device as if it could write, and asks afterwards.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,18 +33,54 @@ struct Target {
   std::shared_ptr<KeyRing> keys;
   Relatives relatives;
   world::Plan world;  ///< without folder and mountpoint; devices by flat name
+  world::HostFiles originals;
 };
 
 /// Keeps the sources, and all that they take bytes from, out of the command's reach.
-void protect_originals(const Command& command, world::Plan& plan) {
+world::HostFiles protect_originals(const Command& command, world::Plan& plan) {
   world::HostFiles opened = world::opened_host_files();
+  world::add_what_mounts_show(opened);
   plan.mounted_from_originals = world::filesystems_on(opened);
-  plan.originals = std::move(opened.files);
+  plan.originals = opened.files;
   for (const world::Original& original : plan.originals) {
     if (!original.linked || command.quiet) continue;
     warn(shown(original.path) +
          " has other names (hard links), so the command can write no file on its filesystem");
   }
+  return opened;
+}
+
+/// Says that the command does not get these of descriptors 0 to 2, which lead to the originals, or
+/// to an overlay, past the world's paths; and lets no message of ours be written there.
+void withhold(const Command& command, const std::set<int>& found) {
+  std::vector<std::string> said;
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int fd : found) {
+    std::error_code ignored;
+    const std::string path =
+        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), ignored);
+    said.push_back("the command gets /dev/null as its descriptor " + std::to_string(fd) + ", not " +
+                   shown(path) + ", through which a source could be written");
+    // A source may be named as /dev/stdin, and is opened again.
+    if (fd != STDIN_FILENO && null) ::dup2(null.get(), fd);
+  }
+  for (const std::string& text : said) {
+    if (!command.quiet) warn(text);
+  }
+}
+
+/// The sources as they are named: before anything is opened, or said.
+world::HostFiles named_files(const Command& command) {
+  world::HostFiles named;
+  for (const std::string& source : command.from.sources) {
+    const std::string path = parse_source(source).path;
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && S_ISBLK(status.st_mode)) {
+      named.devices.insert(status.st_rdev);
+    }
+    for (world::Original& file : world::original_at(path)) named.files.push_back(std::move(file));
+  }
+  return named;
 }
 
 void explain_relatives(const Command& command, const Target& target) {
@@ -68,7 +105,7 @@ Target find_target(const Command& command) {
   target.keys = peeling->keys();
   target.relatives = relatives_of(*catalog, entry);
   target.world.devices = listed_with(*catalog, entry, "");
-  protect_originals(command, target.world);
+  target.originals = protect_originals(command, target.world);
   explain_relatives(command, target);
   return target;
 }
@@ -136,6 +173,10 @@ Ending run_in_world(const Command& command, Runner& runner, const Target& target
   order.words = words_for(command, work.mountpoint() + "/" + target.name);
   order.world = world_for(target, work, overlays);
   order.only_in_world = !target.relatives.alone;
+  world::HostFiles originals = target.originals;
+  originals.files = order.world.originals;
+  order.withheld = world::descriptors_on(originals);
+  withhold(command, order.withheld);
   try {
     Ending ending = runner.run(order);
     if (!ending.no_world.empty() && !command.quiet) {
@@ -242,7 +283,11 @@ std::set<int> key_descriptors(const Command& command) {
 int attempt(Command command) {
   // Before any key is read that the command could inherit, and after those in the environment.
   take_from_environment(command.from.keys);
-  Runner runner(key_descriptors(command));
+  std::set<int> withheld = world::descriptors_on(named_files(command));
+  withheld.erase(STDIN_FILENO);  // nothing is written there until the command runs
+  withhold(command, withheld);
+  withheld.merge(key_descriptors(command));
+  Runner runner(withheld);
   refuse_what_is_in_use(command);
   const Target target = find_target(command);
   // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed

@@ -156,6 +156,17 @@ MountEntry our_mount(const std::string& mountpoint) {
   return *std::move(mount);
 }
 
+/// What ends with `end`, each without it.
+std::vector<std::string> pieces(const std::string& text, char end) {
+  std::vector<std::string> found;
+  std::size_t begin = 0;
+  for (std::size_t at = text.find(end); at != std::string::npos; at = text.find(end, begin)) {
+    found.push_back(text.substr(begin, at - begin));
+    begin = at + 1;
+  }
+  return found;
+}
+
 /// Unmounts, with some patience for a program (udisks, a file manager) that looks in for a moment.
 void unmount_patiently(const MountEntry& mount, bool lazy) {
   for (int attempt = 0;; ++attempt) {
@@ -318,9 +329,21 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
     // What could not be flushed is lost sooner or later: whoever insists is told all the same.
     if (!gone && options.lazy && (client || silent)) {
       unmount_patiently(mount, true);
-      if (silent && mount.is_read_only()) {
+      if (!silent) {
+        throw Error(error.fault(),
+                    printable(mount.mountpoint) + " is detached, but " + error.what())
+            .with_errno(error.error_number());
+      }
+      if (mount.is_read_only()) {
         return;  // there is nothing to lose
       }
+      throw Error(Fault::io, printable(mount.mountpoint) +
+                                 " is detached, but its process has not said that it has flushed "
+                                 "what was written")
+          .with_errno(ETIMEDOUT)
+          .advice(
+              "what is not flushed yet is lost if the process is killed, or the host stops, before "
+              "it goes on; look for it with: pgrep -a peelfs");
     }
     if (!gone) {
       throw;
@@ -349,16 +372,14 @@ std::optional<std::string> request_unlock(const std::string& mountpoint, const s
   return answer.text;
 }
 
+std::vector<std::string> request_opened(const MountEntry& mount) {
+  ControlClient client(mount, Clock::now() + control::silence_limit);
+  return pieces(client.ask(control::Verb::opened).text, '\0');
+}
+
 std::vector<std::string> request_locked(const std::string& mountpoint) {
   ControlClient client(our_mount(mountpoint), Clock::time_point::max());
-  const std::string text = client.ask(control::Verb::locked).text;
-  std::vector<std::string> names;
-  std::size_t begin = 0;
-  for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
-    names.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return names;
+  return pieces(client.ask(control::Verb::locked).text, '\n');
 }
 
 }  // namespace peelfs

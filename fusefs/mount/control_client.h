@@ -3,9 +3,10 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
-#include "mount/control_protocol.h"
 #include "host/mountinfo.h"
+#include "mount/control_protocol.h"
 #include "mount/process.h"
 #include "peelfs/error.h"
 
@@ -42,5 +43,10 @@ class ControlClient {
   UniqueFd socket_;
   pid_t process_ = 0;
 };
+
+/// The files that the process of a mount of peelfs has open: what the bytes of the mount come from,
+/// and its overlays and log.
+/// @throws Error like ControlClient
+std::vector<std::string> request_opened(const MountEntry& mount);
 
 }  // namespace peelfs

@@ -40,6 +40,8 @@ enum class Verb : std::uint32_t {
   unmount = 2,  ///< announces it: everything is flushed, then the client unmounts
   unlock = 3,   ///< text: the device; key
   locked = 4,   ///< answered with flat names, one a line
+  opened =
+      5,  ///< answered with the paths of all files that the process has open, a NUL behind each
 };
 
 struct RequestHeader {

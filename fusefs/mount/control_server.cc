@@ -132,7 +132,7 @@ struct ControlServer::Connection {
   /// Makes room for what the header announces. @return false when it announces nonsense
   bool take_header() {
     using control::Verb;
-    if (header.magic != control::magic || header.verb < Verb::ping || header.verb > Verb::locked ||
+    if (header.magic != control::magic || header.verb < Verb::ping || header.verb > Verb::opened ||
         header.text > control::text_limit || header.key > control::key_limit) {
       return false;
     }

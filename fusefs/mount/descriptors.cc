@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <filesystem>
 #include <set>
 #include <string_view>
+#include <system_error>
 
 namespace peelfs {
 namespace {
@@ -29,6 +31,17 @@ std::vector<int> open_descriptors() {
     if (descriptor > STDERR_FILENO && descriptor != ::dirfd(folder)) found.push_back(descriptor);
   }
   ::closedir(folder);
+  return found;
+}
+
+std::vector<std::string> opened_paths() {
+  std::vector<std::string> found;
+  for (const int descriptor : open_descriptors()) {
+    std::error_code error;
+    std::string path =
+        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(descriptor), error);
+    if (path.starts_with('/') && !path.ends_with(" (deleted)")) found.push_back(std::move(path));
+  }
   return found;
 }
 

@@ -1,12 +1,17 @@
 // Descriptors that this program was started with.
 #pragma once
 
+#include <string>
 #include <vector>
 
 namespace peelfs {
 
 /// The descriptors of this process above 2; none where /proc does not tell.
 std::vector<int> open_descriptors();
+
+/// The paths of what these stand for; of files that have been removed there is none. Waits for no
+/// file, also not for one whose host hangs.
+std::vector<std::string> opened_paths();
 
 /// Remembers which descriptors above 2 are open, and keeps them from every program that this one
 /// starts. To be called before anything is opened.

@@ -126,6 +126,11 @@ control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& sessio
         answer.text += entry.name + '\n';
       }
       break;
+    case control::Verb::opened:
+      for (const std::string& path : opened_paths()) {
+        answer.text += path + '\0';
+      }
+      break;
     case control::Verb::unlock: {
       std::optional<std::string> refused;
       ViewChanges changes;

@@ -11,7 +11,9 @@
 #include <optional>
 
 #include "host/mountinfo.h"
+#include "mount/control_client.h"
 #include "mount/descriptors.h"
+#include "peelfs/error.h"
 
 namespace peelfs::world {
 namespace {
@@ -82,6 +84,32 @@ bool lies_on(dev_t device, const HostFiles& originals) {
   });
 }
 
+void add_block_device(dev_t device, HostFiles& to) {
+  HostFiles below;
+  add_with_what_is_below(device, below);
+  // Not what is below: other partitions of the same disk are no originals.
+  to.devices.insert(device);
+  to.files.insert(to.files.end(), below.files.begin(), below.files.end());
+}
+
+/// Adds one of the files that a mount of peelfs takes its bytes from.
+void add_below_mount(const MountEntry& mount, const std::string& path, HostFiles& to) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw Error::system(errno, "cannot keep " + printable(path) + " from being written, which " +
+                                   printable(mount.mountpoint) + " takes bytes from")
+        .advice("run this where that file can be seen");
+  }
+  if (S_ISBLK(status.st_mode)) add_block_device(status.st_rdev, to);
+  if (!S_ISREG(status.st_mode)) return;
+  const Original file = made(path, status);
+  // One that is there twice could not be found at its place, when that is covered already.
+  if (std::none_of(to.files.begin(), to.files.end(),
+                   [&](const Original& other) { return same(file, other); })) {
+    to.files.push_back(file);
+  }
+}
+
 }  // namespace
 
 HostFiles opened_host_files() {
@@ -91,14 +119,44 @@ HostFiles opened_host_files() {
     struct stat status {};
     if (is_inherited(descriptor) || ::fstat(descriptor, &status) != 0) continue;
     if (S_ISBLK(status.st_mode)) {
-      HostFiles below;
-      add_with_what_is_below(status.st_rdev, below);
-      // Not what is below: other partitions of the same disk are no originals.
-      found.devices.insert(status.st_rdev);
-      found.files.insert(found.files.end(), below.files.begin(), below.files.end());
+      add_block_device(status.st_rdev, found);
     } else if (S_ISREG(status.st_mode) && status.st_nlink > 0) {
       found.files.push_back(
           made(fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor), ignored), status));
+    }
+  }
+  return found;
+}
+
+void add_what_mounts_show(HostFiles& originals) {
+  const std::vector<MountEntry> mounts = peelfs_mounts();
+  // What is added may lie in a mount of peelfs, too.
+  for (std::size_t i = 0; i < originals.files.size(); ++i) {
+    const dev_t device = originals.files[i].device;
+    const auto mount = std::find_if(mounts.begin(), mounts.end(),
+                                    [&](const MountEntry& one) { return one.device == device; });
+    if (mount == mounts.end() || !originals.mounts.insert(device).second) continue;
+    for (const std::string& path : request_opened(*mount)) {
+      add_below_mount(*mount, path, originals);
+    }
+  }
+}
+
+std::set<int> descriptors_on(const HostFiles& originals) {
+  HostFiles below;
+  for (const dev_t device : originals.devices) add_with_what_is_below(device, below);
+  std::set<int> found;
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
+    struct stat status {};
+    if (::fstat(descriptor, &status) != 0) continue;
+    const auto is_it = [&](const Original& original) {
+      return original.device == status.st_dev && original.inode == status.st_ino;
+    };
+    const bool device = S_ISBLK(status.st_mode) && (below.devices.contains(status.st_rdev) ||
+                                                    lies_on(status.st_rdev, originals));
+    if (device || S_ISDIR(status.st_mode) || originals.mounts.contains(status.st_dev) ||
+        std::any_of(originals.files.begin(), originals.files.end(), is_it)) {
+      found.insert(descriptor);
     }
   }
   return found;
@@ -116,7 +174,9 @@ std::vector<dev_t> filesystems_on(const HostFiles& originals) {
   std::vector<dev_t> found;
   for (const MountEntry& mount : read_mounts()) {
     const dev_t device = device_under(mount);
-    if (device != 0 && lies_on(device, originals)) found.push_back(mount.device);
+    if (originals.mounts.contains(mount.device) || (device != 0 && lies_on(device, originals))) {
+      found.push_back(mount.device);
+    }
   }
   return found;
 }

@@ -158,6 +158,9 @@ void Error::add_context(std::string_view layer) {
   // A device that reads through itself (a snapshot through its image) would otherwise be said
   // twice.
   if (layer.empty() || where_ == layer || where_.starts_with(std::string(layer) + ": ")) return;
+  // A file of the host names itself: "writing disk.img at offset 512".
+  const std::string itself = " " + std::string(layer) + " at offset ";
+  if (where_.empty() && summary_.find(itself) != std::string::npos) return;
   where_ = where_.empty() ? std::string(layer) : std::string(layer) + ": " + where_;
   compose();
 }

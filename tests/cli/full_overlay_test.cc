@@ -39,6 +39,8 @@ class FullOverlay : public Overlays {
       if (result.exit_code == 0) return refused;
       ++refused;
       EXPECT_TRUE(contains(result.output, "nothing is changed")) << result.output;
+      const std::size_t named = result.output.find(overlays.back());
+      EXPECT_EQ(result.output.find(overlays.back(), named + 1), std::string::npos) << result.output;
       for (std::size_t i = 0; i < overlays.size(); ++i) {
         EXPECT_EQ(content(overlays[i]), before[i]);
       }

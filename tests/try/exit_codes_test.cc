@@ -49,6 +49,17 @@ TEST(ExitCodes, Lists) {
   }
 }
 
+TEST(ExitCodes, TheMessageShowsTheWholeList) {
+  for (const std::string wrong : {"-1", "1-", "1,x"}) {
+    try {
+      cli::parse_codes(wrong);
+      ADD_FAILURE() << wrong;
+    } catch (const Error& error) {
+      EXPECT_TRUE(contains(error.what(), "found '" + wrong + "'")) << error.what();
+    }
+  }
+}
+
 TEST(ExitCodes, Success) {
   EXPECT_TRUE(cli::is_success({"true"}, 0, {}));
   EXPECT_FALSE(cli::is_success({"false"}, 1, {}));
@@ -145,6 +156,19 @@ TEST_F(Question, TheWordsAndTheLettersDo) {
       make_disk(disk_);
     }
   }
+}
+
+TEST_F(Question, WhatIsTypedWhileTheCommandRunsAnswersNothing) {
+  Terminal terminal(command_line("try " + disk_ +
+                                 " diskp2 -- sh -c 'printf MARK | dd of={} conv=notrunc "
+                                 "status=none; echo ready; sleep 1'"));
+  ASSERT_TRUE(terminal.wait_for("ready"));
+  terminal.type("c\n");
+  ASSERT_TRUE(terminal.wait_for("[c/d/k]"));
+  terminal.type("d\n");
+  EXPECT_TRUE(terminal.wait_for("dropped"));
+  EXPECT_EQ(terminal.finish(), 0);
+  untouched();
 }
 
 TEST_F(Question, TheEndOfTheInputKeeps) {

@@ -1,5 +1,6 @@
 // What programs that peelfs starts, and its own daemon, do not get: keys, and descriptors.
 #include "cli/overlays.h"
+#include "try/loop_device.h"
 
 namespace peelfs::test {
 namespace {
@@ -52,6 +53,52 @@ TEST_F(Inheritance, TheCommandHasThreeDescriptors) {
              (folder_ / "nine"));
   EXPECT_EQ(done.exit_code, 0) << done.errors;
   EXPECT_EQ(done.output, "0\n1\n2\n");
+}
+
+/// A source that is open as descriptor 0, 1 or 2 is reached past every path.
+TEST_F(Inheritance, NoDescriptorLeadsToASource) {
+  for (const char* const fd : {"0", "1"}) {
+    const std::string number = fd;
+    const Outputs done =
+        try_it("--drop " + disk_ + " diskp1 -- sh -c 'printf X >&" + number +
+               "; printf X >/proc/self/fd/" + number + "; : {}' " + number + "<>" + disk_);
+    EXPECT_EQ(done.exit_code, 0) << number << done.errors;
+    EXPECT_TRUE(contains(done.errors, "descriptor " + number + ", not " + disk_)) << done.errors;
+    untouched();
+  }
+  const Outputs folder =
+      try_it("--drop " + disk_ + " diskp1 -- sh -c 'printf X | dd conv=notrunc " +
+             "of=/proc/self/fd/0/disk.img; : {}' <" + folder_.path());
+  EXPECT_EQ(folder.exit_code, 0) << folder.errors;
+  untouched();
+}
+
+TEST_F(Inheritance, NoDescriptorLeadsToALoopDeviceOfASource) {
+  const LoopDevice loop(disk_);
+  if (!loop) GTEST_SKIP() << "no loop devices";
+  const Outputs done =
+      try_it("--drop " + disk_ + " diskp1 -- sh -c 'printf X >&0; : {}' 0<>" + loop.path());
+  must_run("sync " + loop.path());
+  EXPECT_TRUE(contains(done.errors, "not " + loop.path())) << done.errors;
+  untouched();
+}
+
+/// What a mount of peelfs that a source lies in takes its bytes from.
+TEST_F(Inheritance, TheOriginalOfAnOriginalIsOutOfReach) {
+  must_run(std::string(PEELFS_PROGRAM) + " --rw " + disk_ + " " + at_);
+  const auto attempt = [&](const std::string& line) {
+    return try_it("--drop " + at_ + "/diskp1 diskp1 -- sh -c '" + line + "; : {}'");
+  };
+  for (const std::string& target : {disk_, at_ + "/disk", at_ + "/diskp1", at_ + "/diskp2"}) {
+    const Outputs done = attempt("printf X | dd conv=notrunc of=" + target);
+    EXPECT_EQ(done.exit_code, 0) << done.errors;
+    EXPECT_TRUE(contains(done.errors, "Read-only file system")) << target << done.errors;
+    untouched();
+  }
+  const Outputs shortened = attempt("truncate -s 0 " + disk_);
+  EXPECT_EQ(shortened.exit_code, 0) << shortened.errors;
+  must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
+  untouched();
 }
 
 TEST_F(Inheritance, TheCommandKeepsItsInputAndItsVariables) {
