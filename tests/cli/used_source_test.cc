@@ -36,7 +36,12 @@ class UsedSource : public ::testing::Test {
     if (mounted.exit_code == 0) must_run(std::string(PEELFS_PROGRAM) + " umount " + at_);
     return mounted;
   }
+  /// Makes the overlay hold something: one that is empty covers the source as that is now.
+  void write_into_overlay() const {
+    must_run("qemu-io -f qcow2 -c 'write -P 7 4M 512' " + ov_ + "/disk.qcow2 >/dev/null");
+  }
   void expect_refused(const std::string& source) const {
+    write_into_overlay();
     const Outputs again = mount(source);
     EXPECT_EQ(again.exit_code, 32);
     EXPECT_TRUE(contains(again.errors, "does not belong to")) << again.errors;
