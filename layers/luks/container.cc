@@ -83,15 +83,17 @@ std::string Container::load(const HeaderCopy& copy) {
   image_ = std::make_unique<HeaderImage>(make_header_image(copy));
   context_ = std::make_unique<CryptContext>(image_->path());
   const int code = context_->load(copy.version == 1 ? CRYPT_LUKS1 : CRYPT_LUKS2);
-  if (is_host_fault(code)) {
-    throw Error(Fault::denied, "this host does not let libcryptsetup read a LUKS header: " +
-                                   context_->complaint(code))
+  std::string complaint = code < 0 ? context_->complaint(code) : "";
+  // The copy is memory of this process: where it cannot be opened, descriptors have run out.
+  if (is_host_fault(code) || complaint.starts_with("Cannot open device")) {
+    throw Error(Fault::denied,
+                "this host does not let libcryptsetup read a LUKS header: " + complaint)
         .found(std::generic_category().message(-code))
         .advice(
             "see that /dev/urandom and /dev/random are there, and that memory and descriptors "
             "are free; this says nothing about the header");
   }
-  return code < 0 ? context_->complaint(code) : "";
+  return complaint;
 }
 
 Secret Container::unlock(const std::vector<std::shared_ptr<const Secret>>& keys,
