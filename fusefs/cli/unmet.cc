@@ -36,8 +36,10 @@ std::string hint(const Peeling& peeling) {
 /// Whether a device is, or may be, a volume that opens with a key, and was not opened.
 bool is_closed(const Node& node) {
   static constexpr std::array<std::string_view, 3> formats{"crypto_LUKS", "BitLocker", "fvault2"};
-  return node.trouble && node.children.empty() &&
-         std::find(formats.begin(), formats.end(), node.format) != formats.end();
+  if (!node.trouble || !node.children.empty()) return false;
+  // What the host did not let look at may be one.
+  if (node.format.empty() && node.trouble->state == "denied") return true;
+  return std::find(formats.begin(), formats.end(), node.format) != formats.end();
 }
 
 /// "b is damaged", "b is denied", or why keys were not tried on it
