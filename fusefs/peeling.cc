@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "host/output_file.h"
 #include "overlay/common.h"
 #include "overlay/disks.h"
 #include "overlay/set.h"
@@ -25,6 +26,10 @@ OpenedSources open_all(const PeelRequest& request) {
     spec.relied_on = covered || request.relied_on;
   }
   OpenedSources opened = overlay::open_disks(specs, request.allow_references);
+  // Also what cannot be opened, or is not needed, is no place to write to.
+  for (const SourceSpec& source : specs) note_input(source.path);
+  for (const auto& [device, header] : request.headers) note_input(header);
+  for (const std::string& path : request.allow_references) note_input(path);
   // Half of a volume group must not be written, nor compared.
   if ((request.writable || covered || request.relied_on) && !opened.failures.empty()) {
     throw Error(opened.failures.front().error);

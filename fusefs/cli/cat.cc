@@ -10,6 +10,7 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
+#include "host/output_file.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
@@ -90,6 +91,7 @@ int run_cat(const Command& command) {
   const auto catalog = peeling->catalog();
   const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
   const BlockDevice& device = *entry.node->device;
+  refuse_as_output(STDOUT_FILENO, "standard output");  // ">>disk.img"
   if (command.offset > device.size()) {
     throw Error(Fault::usage, "--offset lies behind the end of " + entry.name)
         .found(std::to_string(command.offset))

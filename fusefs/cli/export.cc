@@ -7,8 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <optional>
 
 #include "cli/command.h"
@@ -18,7 +16,8 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
-#include "host/in_use.h"
+#include "host/file_identity.h"
+#include "host/output_file.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -41,12 +40,16 @@ class Output {
     examine(command);
   }
   ~Output() {
+    take_back();
     if (target_.fd > STDERR_FILENO) ::close(target_.fd);
   }
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
   const Target& target() const { return target_; }
+
+  /// From now on it stays, also when the copy fails.
+  void keep() { made_.clear(); }
 
   /// Makes the size right (a hole at the end is not written), and the bytes durable.
   void finish(std::uint64_t size) {
@@ -78,10 +81,13 @@ class Output {
   void open(const Command& command) {
     const bool reuse = command.force || command.resume;
     // Never O_TRUNC: it may turn out to be one of the sources.
-    const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT | (reuse ? 0 : O_EXCL);
+    const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT;
     // What lies on a disk, perhaps decrypted, is its owner's business only.
-    target_.fd = ::open(command.output.c_str(), flags, 0600);
-    if (target_.fd < 0 && errno == EEXIST) {
+    target_.fd = ::open(command.output.c_str(), flags | O_EXCL, 0600);
+    if (target_.fd >= 0) made_ = command.output;
+    if (target_.fd < 0 && errno == EEXIST && reuse) {
+      target_.fd = ::open(command.output.c_str(), flags, 0600);
+    } else if (target_.fd < 0 && errno == EEXIST) {
       struct stat status {};
       // A FIFO or /dev/null has nothing that could be lost.
       if (::stat(command.output.c_str(), &status) == 0 &&
@@ -96,6 +102,24 @@ class Output {
   }
 
   void examine(const Command& command) {
+    try {
+      refuse(command);
+    } catch (const Error&) {
+      take_back();
+      throw;
+    }
+    if (target_.seekable && !command.resume && ::ftruncate(target_.fd, 0) != 0) fail("empty");
+  }
+
+  /// Takes away what was made here, if it is still that.
+  void take_back() {
+    if (!made_.empty() && target_.fd >= 0 && identity_of(made_) == identity_of(target_.fd)) {
+      ::unlink(made_.c_str());
+    }
+    made_.clear();
+  }
+
+  void refuse(const Command& command) {
     struct stat status {};
     if (::fstat(target_.fd, &status) != 0) fail("examine");
     if (S_ISBLK(status.st_mode)) {
@@ -107,23 +131,11 @@ class Output {
     if (!target_.seekable && !command.map_file.empty()) {
       throw Error(Fault::usage, "--map-file needs a regular file to copy to");
     }
-    if (!S_ISREG(status.st_mode)) return;
-    refuse_source(status);
-    if (const auto file = identity_of(target_.fd)) refuse_in_use(*file, target_.name);
-    if (target_.seekable && !command.resume && ::ftruncate(target_.fd, 0) != 0) fail("empty");
-  }
-
-  /// Whatever this process has open for reading is a source, a backing file, a header.
-  void refuse_source(const struct stat& target) const {
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
-      const int fd = std::atoi(entry.path().filename().c_str());
-      struct stat other {};
-      if (fd == target_.fd || fd <= STDERR_FILENO || ::fstat(fd, &other) != 0) continue;
-      if (other.st_dev == target.st_dev && other.st_ino == target.st_ino) {
-        throw Error(Fault::usage, target_.name + " is a file that the device is read from")
-            .advice("nothing was changed; name another file to export to");
-      }
+    refuse_as_output(target_.fd, target_.name);
+    if (!command.map_file.empty() && identity_of(command.map_file) == identity_of(target_.fd)) {
+      throw Error(Fault::usage,
+                  "the map file and the file to copy to are the same: " + target_.name)
+          .advice("name another file for --map-file");
     }
   }
 
@@ -132,6 +144,7 @@ class Output {
   }
 
   Target target_;
+  std::string made_;  ///< the path, when the file was made here and is not yet to stay
 };
 
 void report_bad(const CopyResult& result, const Command& command) {
@@ -150,7 +163,8 @@ void report_bad(const CopyResult& result, const Command& command) {
   }
   if (!command.stop_on_error) {
     warn(std::to_string(bytes) + " bytes in " + std::to_string(result.bad.size()) +
-         " places could not be read; they are zeroes in the copy");
+         (result.bad.size() == 1 ? " place" : " places") +
+         " could not be read; they are zeroes in the copy");
   }
 }
 
@@ -247,7 +261,10 @@ int run_export(const Command& command) {
   const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
   const std::uint64_t size = entry.node->device->size();
 
-  // Read before the output is touched: a map of another device must not cost anything.
+  // Before the output is touched: a wrong map file must not cost anything.
+  if (!command.map_file.empty()) {
+    refuse_as_map_file(command.map_file, command.force || command.resume);
+  }
   CopyMap map = command.resume ? CopyMap::load(command.map_file, size) : CopyMap(size);
   if (command.resume && ::access(command.output.c_str(), F_OK) != 0) {
     throw Error(Fault::missing, "--resume: " + printable(command.output) + " is not there any more")
@@ -255,6 +272,9 @@ int run_export(const Command& command) {
   }
   Output output(command, command.output == "-" ? "standard output" : printable(command.output));
   if (command.resume) check_resumed(command, output, map);
+  // Where no map can be written is said now, and not behind hours of copying.
+  if (!command.map_file.empty()) map.save(command.map_file, 0);
+  output.keep();
   try {
     return code_for(*peeling, copy(command, entry, output, map));
   } catch (const Error& error) {

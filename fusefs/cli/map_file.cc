@@ -1,8 +1,5 @@
 #include "cli/map_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cinttypes>
@@ -10,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "host/output_file.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -88,6 +86,18 @@ CopyMap CopyMap::load(const std::string& path, std::uint64_t size) {
   return map;
 }
 
+void refuse_as_map_file(const std::string& path, bool replace_any) {
+  refuse_replacing(path);
+  std::ifstream file(path);
+  std::string line;
+  if (replace_any || !file || !std::getline(file, line)) return;
+  // The second is what ddrescue called it before 1.20.
+  if (line.starts_with("# Mapfile") || line.starts_with("# Rescue Logfile")) return;
+  throw Error(Fault::usage, path + " exists already, and is no map file")
+      .expected("a file that begins with '# Mapfile', as ddrescue writes it")
+      .advice("name another file, or overwrite it with --force");
+}
+
 void CopyMap::save(const std::string& path, std::uint64_t position) const {
   const bool finished = total(State::untried) == 0;
   std::string text =
@@ -99,27 +109,7 @@ void CopyMap::save(const std::string& path, std::uint64_t position) const {
   text += "#      pos        size  status\n";
   for (const Range& range : ranges_) text += line_of(range.start, range.length, range.state);
 
-  const std::string fresh = path + ".new";
-  const auto fail = [&](const char* step) {
-    Error error = Error::system(errno, std::string("cannot ") + step + " map file " + fresh);
-    ::unlink(fresh.c_str());
-    throw error;
-  };
-  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) throw Error::system(errno, "cannot create map file " + fresh);
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t put = ::write(fd, text.data() + done, text.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) {
-      ::close(fd);
-      fail("write");
-    }
-    done += static_cast<std::size_t>(put);
-  }
-  const bool durable = ::fsync(fd) == 0;
-  if (::close(fd) != 0 || !durable) fail("write");
-  if (::rename(fresh.c_str(), path.c_str()) != 0) fail("rename");
+  replace_file(path, text);
 }
 
 void CopyMap::mark(std::uint64_t start, std::uint64_t length, State state) {

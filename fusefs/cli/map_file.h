@@ -24,7 +24,7 @@ class CopyMap {
   /// Reads a mapfile. What ddrescue calls non-trimmed or non-scraped counts as untried.
   /// @throws Error when it cannot be read, is no mapfile, or is not about `size` bytes
   static CopyMap load(const std::string& path, std::uint64_t size);
-  /// Writes it beside itself, durably, then takes the place of an older one.
+  /// Writes it beside itself, durably, then takes the place of an older one. @throws Error
   void save(const std::string& path, std::uint64_t position) const;
 
   /// @param start, length a range within the device; what was known of it is replaced
@@ -37,5 +37,10 @@ class CopyMap {
  private:
   std::vector<Range> ranges_;
 };
+
+/// Refuses to put a map where something else would be lost: a file that is read from here, what is
+/// no regular file, and, unless `replace_any`, a file that is no mapfile. Changes nothing.
+/// @throws Error
+void refuse_as_map_file(const std::string& path, bool replace_any);
 
 }  // namespace peelfs::cli

@@ -101,7 +101,12 @@ Outcome decide(const Command& command, const std::string& overlays, int code, in
 void conclude(const Command& command, const std::string& overlays, Outcome outcome) {
   switch (outcome) {
     case Outcome::commit:
-      commit_overlays(commit_request(command.from, overlays), command.quiet, true);
+      try {
+        commit_overlays(commit_request(command.from, overlays), command.quiet, true);
+      } catch (const Error&) {
+        explain_kept(command, overlays);
+        throw;
+      }
       remove_if_empty(overlays);
       break;
     case Outcome::drop:
@@ -115,6 +120,9 @@ void conclude(const Command& command, const std::string& overlays, Outcome outco
 
 void explain_kept(const Command& command, const std::string& overlays) {
   std::vector<std::string> sources;
+  for (const std::string& path : command.from.allow_references) {
+    sources.insert(sources.end(), {"--allow-reference", path});
+  }
   for (const std::string& source : command.from.sources) {
     sources.push_back((source.starts_with('-') ? "./" : "") + source);
   }
@@ -130,8 +138,9 @@ void explain_kept(const Command& command, const std::string& overlays) {
 void keep_what_was_written(const Command& command, const std::string& overlays) {
   try {
     const auto paths = overlay::overlays_in(overlays);
-    if (command.keep.empty() && std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
-      return remove_overlays(overlays);
+    if (std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
+      if (command.keep.empty()) remove_overlays(overlays);
+      return;
     }
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then they stay
   }

@@ -10,6 +10,8 @@
 #include <map>
 #include <memory>
 
+#include "host/file_identity.h"
+#include "host/output_file.h"
 #include "mount/descriptors.h"
 #include "peelfs/error.h"
 
@@ -20,6 +22,7 @@ constexpr std::size_t kMostBytes = 8U << 20;  // what cryptsetup allows a key fi
 
 /// Everything that can be read from a descriptor. The bytes never lie in memory that is not wiped.
 Secret read_all(int fd, const std::string& what) {
+  if (const auto file = identity_of(fd)) note_input(*file);
   Secret secret(4096);
   std::size_t used = 0;
   for (;;) {

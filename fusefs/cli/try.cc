@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cli/changes.h"
+#include "cli/commit.h"
 #include "cli/interrupt.h"
 #include "cli/outcome.h"
 #include "cli/relatives.h"
@@ -20,6 +21,7 @@
 #include "host/in_use.h"
 #include "host/source.h"
 #include "mount/mount.h"
+#include "overlay/commit_refusals.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
 #include "world/host_files.h"
@@ -200,8 +202,9 @@ Ending run_in_world(const Command& command, Runner& runner, const Target& target
 }
 
 /// Mounts, runs the command, unmounts.
+/// @param is_mounted set once the command could write
 Ending run_on(const Command& command, Runner& runner, const Target& target,
-              const std::string& overlays) {
+              const std::string& overlays, bool& is_mounted) {
   const Workplace work;
   Lifeline lifeline;
   MountOptions options;
@@ -220,6 +223,7 @@ Ending run_on(const Command& command, Runner& runner, const Target& target,
     Interruptible::check();
     throw Error(Fault::io, "the sources could not be mounted").advice("see the message above");
   }
+  is_mounted = true;
   Ending ending;
   try {
     Interruptible::check();
@@ -254,11 +258,17 @@ bool show_changes(const Command& command, const std::string& overlays, const Tar
 }
 
 /// Said before the command runs, too, and not only when everything is done.
-void refuse_what_is_in_use(const Command& command) {
+void refuse_uncommittable(const Command& command) {
   if (command.outcome != Outcome::commit) return;
   for (const std::string& source : command.from.sources) {
     const std::string path = parse_source(source).path;
     if (const auto file = identity_of(path)) refuse_in_use(*file, path);
+  }
+  try {
+    overlay::refuse_unwritable(commit_request(command.from, ""));
+  } catch (Error& error) {
+    error.add_context("nothing was run, since its changes could not be committed");
+    throw;
   }
 }
 
@@ -288,7 +298,7 @@ int attempt(Command command) {
   withhold(command, withheld);
   withheld.merge(key_descriptors(command));
   Runner runner(withheld);
-  refuse_what_is_in_use(command);
+  refuse_uncommittable(command);
   const Target target = find_target(command);
   // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed
   // afterwards.
@@ -298,16 +308,18 @@ int attempt(Command command) {
       own ? make_folder("/var/tmp") : std::filesystem::absolute(command.keep).string();
   int code = 0;
   bool changed = true;
+  bool is_mounted = false;
   try {
-    code = run_on(command, runner, target, overlays).code;
+    code = run_on(command, runner, target, overlays, is_mounted).code;
     if (code == try_exit::not_found || code == try_exit::not_runnable) {
       warn(command.command_line.front() +
            (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
     }
     changed = show_changes(command, overlays, target);
   } catch (const Error&) {
-    // What was written until then is worth looking at.
-    keep_what_was_written(command, overlays);
+    // What was written until then is worth looking at. What lies in the person's own directory, and
+    // was never mounted here, is older.
+    if (own || is_mounted) keep_what_was_written(command, overlays);
     throw;
   }
   if (!changed) {

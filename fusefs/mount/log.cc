@@ -2,14 +2,18 @@
 
 #include <fcntl.h>
 #include <spdlog/logger.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <utility>
 
+#include "host/output_file.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
@@ -30,24 +34,92 @@ std::shared_ptr<spdlog::logger>& current_logger() {
   return current;
 }
 
-spdlog::sink_ptr file_sink(const std::string& file) {
-  // Made here and not by spdlog, for the mode: names of devices and of files are nobody else's
-  // business.
-  const int descriptor = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-  if (descriptor < 0) {
-    throw Error::system(errno, "cannot open the log file " + printable(file))
-        .advice("choose another file, or leave it out to log to syslog");
+/// Writes to a descriptor: what was checked is what is written, whatever its name means later.
+class DescriptorSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit DescriptorSink(UniqueFd file) : file_(std::move(file)) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t text;
+    formatter_->format(message, text);
+    std::string_view left(text.data(), text.size());
+    while (!left.empty()) {
+      const ssize_t put = ::write(file_.get(), left.data(), left.size());
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) return;  // a log that cannot be written must not stop a read
+      left.remove_prefix(static_cast<std::size_t>(put));
+    }
   }
-  ::close(descriptor);
-  return std::make_shared<spdlog::sinks::basic_file_sink_mt>(file);
+  void flush_() override {}
+
+ private:
+  const UniqueFd file_;
+};
+
+constexpr int log_flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+
+/// /dev/stderr and its like are links to what this process has open already. @return -1: none of
+/// these
+int standard_descriptor(const std::string& path) {
+  if (path == "/dev/stdout") return ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (path == "/dev/stderr") return ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  return -1;
+}
+
+Error no_log_file(const std::string& path, const std::string& what) {
+  return Error(Fault::usage, "messages cannot be logged to " + printable(path))
+      .found(what)
+      .expected("a regular file")
+      .advice("choose another file, or leave it out to log to syslog");
 }
 
 }  // namespace
 
-void open_log(const std::string& file, bool daemon, bool debug) {
+LogFile::LogFile(const std::string& path) : path_(path) {
+  if (path.empty()) return;
+  file_.reset(standard_descriptor(path));
+  if (file_) return;
+  // Names of devices and of files are nobody else's business.
+  file_.reset(::open(path.c_str(), log_flags | O_CREAT | O_EXCL, 0600));
+  made_ = static_cast<bool>(file_);
+  if (made_) return;
+  if (errno == EEXIST) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0) throw Error::system(errno, "cannot examine " + path);
+    // Looked at first: opening a FIFO or a tape does something already.
+    if (S_ISLNK(status.st_mode)) throw no_log_file(path, "a symbolic link, which is not followed");
+    if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode)) {
+      throw no_log_file(path, S_ISFIFO(status.st_mode)  ? "a FIFO"
+                              : S_ISDIR(status.st_mode) ? "a directory"
+                                                        : "a device or a socket");
+    }
+    file_.reset(::open(path.c_str(), log_flags | O_NOFOLLOW));
+    struct stat opened {};
+    if (file_ && (::fstat(file_.get(), &opened) != 0 || opened.st_dev != status.st_dev ||
+                  opened.st_ino != status.st_ino)) {
+      throw no_log_file(path, "it was replaced while it was opened");
+    }
+  }
+  if (!file_) {
+    throw Error::system(errno, "cannot open the log file " + printable(path))
+        .advice("choose another file, or leave it out to log to syslog");
+  }
+}
+
+LogFile::~LogFile() {
+  if (made_ && file_) ::unlink(path_.c_str());
+}
+
+UniqueFd LogFile::use() {
+  if (file_) refuse_as_output(file_.get(), printable(path_));
+  return std::move(file_);
+}
+
+void open_log(UniqueFd file, bool daemon, bool debug) {
   const char* const with_time = "%Y-%m-%dT%H:%M:%S.%e%z peelfs[%P]: %l: %v";
-  if (!file.empty()) {
-    current_logger() = make_logger(file_sink(file), with_time);
+  if (file) {
+    current_logger() = make_logger(std::make_shared<DescriptorSink>(std::move(file)), with_time);
   } else if (daemon) {
     current_logger() = make_logger(
         std::make_shared<spdlog::sinks::syslog_sink_mt>("peelfs", LOG_PID, LOG_DAEMON, true), "%v");

@@ -8,14 +8,39 @@
 #include <string>
 #include <string_view>
 
+#include "mount/process.h"
+
 namespace peelfs {
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
+/// A log file that is open and not yet written: what the mount reads is not known when it is
+/// opened.
+class LogFile {
+ public:
+  /// Opens a regular file, made with mode 0600, or a character device; follows no link.
+  /// @param path empty: none
+  /// @throws Error when it is something else or cannot be opened
+  explicit LogFile(const std::string& path);
+  /// Removes the file if it was made here and never used.
+  ~LogFile();
+  LogFile(const LogFile&) = delete;
+  LogFile& operator=(const LogFile&) = delete;
+
+  bool named() const noexcept { return !path_.empty(); }
+  /// Once everything is open that is read from. @return the descriptor, handed over
+  /// @throws Error when the file is one of these
+  UniqueFd use();
+
+ private:
+  const std::string path_;
+  UniqueFd file_;
+  bool made_ = false;
+};
+
 /// Directs the log from here on. Until it is called, warnings and errors go to standard error.
-/// @param file appended to, made with mode 0600; empty: `daemon` chooses between syslog and stderr
-/// @throws Error when the file cannot be opened
-void open_log(const std::string& file, bool daemon, bool debug);
+/// @param file written to; none: `daemon` chooses between syslog and stderr
+void open_log(UniqueFd file, bool daemon, bool debug);
 
 /// Writes one line; what is not printable is escaped. Never throws. Thread-safe.
 void log_message(LogLevel level, std::string_view text) noexcept;

@@ -236,9 +236,11 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   if (options.auto_unmount) {
     watcher.emplace(mountpoint.pinned());
   }
-  open_log(options.log_file, !options.foreground, options.debug);
+  LogFile log_file(options.log_file);
+  if (!log_file.named()) open_log(UniqueFd(), !options.foreground, options.debug);
   announce_mount();
   const std::shared_ptr<Peeling> peeling = open();
+  if (log_file.named()) open_log(log_file.use(), !options.foreground, options.debug);
   close_all_inherited();
   for (const std::string& warning : peeling->warnings()) {
     if (!options.quiet) {

@@ -209,12 +209,8 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
       bare.push_back(looked.sources[i].path);
       continue;
     }
-    SourceSpec spec;
-    spec.path = looked.sources[i].path;
+    SourceSpec spec = to_be_written(looked.sources[i]);
     spec.name = looked.sources[i].stem;
-    spec.raw = looked.sources[i].raw;
-    spec.writable = true;
-    spec.from_directory = looked.sources[i].from_directory;
     // Its fingerprint is looked at before the source is opened for writing.
     OpenedOverlay seen = open_overlay(paths[i], looked.sources[i], open_base(looked.sources[i]),
                                       Mode::commit, request.accept_source, request.grow);
@@ -235,14 +231,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
                       "drop): each holds changes of what was there without the other's");
   written.clear();
   // Named by the person, who so lets them be written: they come along.
-  for (const Source& part : looked.parts) {
-    SourceSpec spec;
-    spec.path = part.path;
-    spec.raw = part.raw;
-    spec.writable = true;
-    spec.from_directory = part.from_directory;
-    wanted.push_back(std::move(spec));
-  }
+  for (const Source& part : looked.parts) wanted.push_back(to_be_written(part));
   if (!request.accept_part) refuse_part(request, chosen, begun);
   for (const auto& [source, overlay] : all_seen) {
     refuse_resized(request, *source, overlay);
@@ -251,14 +240,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
   all_seen.clear();
   looked = {};
 
-  OpenedSources opened = open_disks(wanted, request.allow_references);
-  if (!opened.failures.empty()) {
-    const Error& error = opened.failures.front().error;
-    const int number = error.error_number();
-    if (number != EACCES && number != EPERM && number != EROFS) throw Error(error);
-    // What helps who wants to look does not help here.
-    throw Error(error).advice("nothing is written; commit it as a user who may write the source");
-  }
+  OpenedSources opened = open_to_write(wanted, request);
   std::vector<Job> jobs;
   for (Source& source : opened.sources) {
     Job job;

@@ -1,8 +1,10 @@
 #include "overlay/commit_refusals.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 
+#include "overlay/disks.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
@@ -39,6 +41,37 @@ std::optional<Error> cannot_grow(const Source& source, const OpenedOverlay& over
 }
 
 }  // namespace
+
+SourceSpec to_be_written(const Source& source) {
+  SourceSpec spec;
+  spec.path = source.path;
+  spec.raw = source.raw;
+  spec.writable = true;
+  spec.from_directory = source.from_directory;
+  return spec;
+}
+
+OpenedSources open_to_write(const std::vector<SourceSpec>& specs, const CommitRequest& request) {
+  OpenedSources opened = open_disks(specs, request.allow_references);
+  if (opened.failures.empty()) return opened;
+  const Error& error = opened.failures.front().error;
+  const int number = error.error_number();
+  if (number != EACCES && number != EPERM && number != EROFS) throw Error(error);
+  // What helps who wants to look does not help here.
+  throw Error(error).advice("nothing is written; commit it as a user who may write the source");
+}
+
+void refuse_unwritable(const CommitRequest& request) {
+  std::vector<SourceSpec> specs;
+  {
+    const OpenedSources looked = open_disks(request.sources, request.allow_references);
+    if (!looked.failures.empty()) throw Error(looked.failures.front().error);
+    for (const Source& source : looked.sources) specs.push_back(to_be_written(source));
+    for (const Source& part : looked.parts) specs.push_back(to_be_written(part));
+  }
+  const OpenedSources opened = open_to_write(specs, request);
+  for (const Source& source : opened.sources) open_base(source);
+}
 
 void refuse_part(const CommitRequest& request, const std::vector<Chosen>& chosen, bool begun) {
   std::vector<std::string> paths;

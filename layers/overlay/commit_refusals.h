@@ -31,4 +31,16 @@ void refuse_resized(const CommitRequest& request, const Source& source,
 void refuse_snapshots(const CommitRequest& request, const Source& source,
                       const OpenedOverlay& overlay);
 
+/// How a source that was looked at is opened to be written.
+SourceSpec to_be_written(const Source& source);
+
+/// Opens what is committed into, with the locks of a writer.
+/// @throws Error for the first that cannot be opened for writing
+OpenedSources open_to_write(const std::vector<SourceSpec>& specs, const CommitRequest& request);
+
+/// Whether the sources could be written, whatever the overlays will hold: for who is still to make
+/// these. Writes nothing; the locks are gone afterwards. Needs no `directory`.
+/// @throws Error as commit() would
+void refuse_unwritable(const CommitRequest& request);
+
 }  // namespace peelfs::overlay
