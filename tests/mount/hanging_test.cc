@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "mount/lanes.h"
@@ -34,13 +35,29 @@ constexpr std::uint64_t mib = 1 << 20;
 /// Stops a process for as long as it lives.
 class Stopped {
  public:
-  explicit Stopped(pid_t process) : process_(process) { ::kill(process_, SIGSTOP); }
+  /// Returns when all its threads have stopped: a request that one of them has taken meanwhile
+  /// would be waited for in a way that not even the end of a process ends.
+  explicit Stopped(pid_t process) : process_(process) {
+    ::kill(process_, SIGSTOP);
+    EXPECT_TRUE(eventually([this] { return has_stopped(); }));
+  }
   ~Stopped() { go_on(); }
   Stopped(const Stopped&) = delete;
   Stopped& operator=(const Stopped&) = delete;
   void go_on() const { ::kill(process_, SIGCONT); }
 
  private:
+  bool has_stopped() const {
+    for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process_) + "/task")) {
+      std::ifstream file(task.path() / "stat");
+      std::string line;
+      std::getline(file, line);
+      const std::size_t name_end = line.rfind(')');
+      if (name_end == std::string::npos || line.compare(name_end, 3, ") T") != 0) return false;
+    }
+    return true;
+  }
+
   pid_t process_;
 };
 
@@ -234,8 +251,10 @@ TEST_F(Hanging, ADaemonWhoseSourceHangsEndsByItself) {
   EXPECT_EQ(in_time(program() + " umount -l " + sh(mount.path()), seconds(15)).exit_code, 0);
   ::kill(mount.server(), SIGTERM);  // the readers keep the mount that was detached
   EXPECT_TRUE(eventually([&] { return !runs(mount.server()); }, seconds(30)));
-  readers.join();
+  EXPECT_TRUE(eventually([&] { return readers.done() == 40; }, seconds(10)));
   EXPECT_EQ(readers.right(), 0U);
+  stopped.go_on();
+  readers.join();
 }
 
 TEST_F(Hanging, AnUnlockThatHangsKeepsNobodyWaiting) {
