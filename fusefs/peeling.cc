@@ -1,6 +1,7 @@
 #include "peeling.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "host/output_file.h"
 #include "overlay/common.h"
@@ -27,7 +28,13 @@ OpenedSources open_all(const PeelRequest& request) {
   }
   OpenedSources opened = overlay::open_disks(specs, request.allow_references);
   // Also what cannot be opened, or is not needed, is no place to write to.
-  for (const SourceSpec& source : specs) note_input(source.path);
+  for (const SourceSpec& source : specs) {
+    const auto hangs = [&](const SourceFailure& failure) {
+      return failure.path == source.path && failure.error.error_number() == ETIMEDOUT;
+    };
+    const auto& failures = opened.failures;
+    if (std::none_of(failures.begin(), failures.end(), hangs)) note_input(source.path);
+  }
   for (const auto& [device, header] : request.headers) note_input(header);
   for (const std::string& path : request.allow_references) note_input(path);
   // Half of a volume group must not be written, nor compared.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <future>
 #include <mutex>
@@ -97,6 +98,7 @@ Error no_answer(const std::string& path, std::chrono::seconds patience) {
   return Error(Fault::io, printable(path) + " does not answer")
       .found("no answer in " + std::to_string(patience.count()) + " s")
       .expected("one, from the disk or the process that serves it")
+      .with_errno(ETIMEDOUT)
       .advice("a network disk may be gone, or a process stopped; --timeout waits longer");
 }
 

@@ -43,7 +43,7 @@ void watch_host_calls(std::chrono::seconds patience,
 /// From here on calls may last as long as they like again.
 void watch_host_calls_no_more() noexcept;
 
-/// What is said of a host file that leaves a question unanswered.
+/// What is said of a host file that leaves a question unanswered. Its errno is ETIMEDOUT.
 Error no_answer(const std::string& path, std::chrono::seconds patience);
 
 /// Runs `work` on a thread of its own and waits for it, but not longer than `patience`. Work that
