@@ -191,6 +191,7 @@ Lists where every byte of the device NAME lives: in which file and at which offs
 (data; hole where that file stores nothing), nowhere (zero), or computed (decrypted,
 uncompressed). Exactly, through all layers.
 
+  --timeout SECONDS       give up when a source leaves a question unanswered so long (60)
   -J, --json              JSON with the keys of qemu-img map
 )";
 

@@ -30,10 +30,10 @@ constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "
                                                             "uhelper"};
 
 constexpr std::array<std::string_view, 16> kSource{
-    "key-file",     "key",           "header",         "depth",           "no-search",
-    "no-prompt",    "kdf-memory",    "kdf-iterations", "allow-reference", "overlay",
-    "overlay-temp", "accept-source", "kdf-seconds",    "run-files",       "identify-bytes",
-    "accept-shared"};
+    "key-file",        "key",       "header",         "depth",
+    "no-search",       "no-prompt", "kdf-memory",     "kdf-iterations",
+    "allow-reference", "overlay",   "overlay-temp",   "accept-source",
+    "kdf-seconds",     "run-files", "identify-bytes", "accept-shared"};
 constexpr std::array<std::string_view, 11> kOwn{"ro",      "in-place", "allow_other",    "fsname",
                                                 "threads", "log-file", "debug",          "max_read",
                                                 "rw",      "writable", "no-auto-unmount"};

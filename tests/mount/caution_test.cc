@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "host/mountinfo.h"
 #include "mount/control_protocol.h"
 #include "mount/holders.h"
-#include "host/mountinfo.h"
 #include "mount/process.h"
 #include "mounted.h"
 
