@@ -19,9 +19,9 @@ class OutputFiles : public Overlays {
   const std::string copy_ = folder_ / "copy";
 };
 
-class MapFile : public OutputFiles {};
+class MapFileOutput : public OutputFiles {};
 
-TEST_F(MapFile, IsNoFileThatIsReadFrom) {
+TEST_F(MapFileOutput, IsNoFileThatIsReadFrom) {
   must_run("ln " + disk_ + " " + (folder_ / "hard"));
   const std::string before = names();
   for (const char* const more : {"", "--force"}) {
@@ -35,7 +35,7 @@ TEST_F(MapFile, IsNoFileThatIsReadFrom) {
   EXPECT_EQ(names(), before);
 }
 
-TEST_F(MapFile, IsNoBackingFileOverlayOrKey) {
+TEST_F(MapFileOutput, IsNoBackingFileOverlayOrKey) {
   const std::string top = folder_ / "top.qcow2";
   must_run("qemu-img create -q -f qcow2 -b disk.img -F raw " + top);
   const Outputs backing =
@@ -58,7 +58,7 @@ TEST_F(MapFile, IsNoBackingFileOverlayOrKey) {
   EXPECT_EQ(text_of(key), "secret") << secret.errors;
 }
 
-TEST_F(MapFile, IsNotTheCopyItself) {
+TEST_F(MapFileOutput, IsNotTheCopyItself) {
   const std::string before = names();
   const Outputs refused = export_with_map(folder_ / "./copy");
   EXPECT_EQ(refused.exit_code, 2);
@@ -66,7 +66,7 @@ TEST_F(MapFile, IsNotTheCopyItself) {
   EXPECT_EQ(names(), before);
 }
 
-TEST_F(MapFile, ReplacesOnlyMapFiles) {
+TEST_F(MapFileOutput, ReplacesOnlyMapFiles) {
   const std::string mine = folder_ / "mine";
   must_run("echo mine >" + mine + " && mkdir " + (folder_ / "dir") + " && mkfifo " +
            (folder_ / "fifo") + " && ln -s mine " + (folder_ / "link"));
@@ -85,7 +85,7 @@ TEST_F(MapFile, ReplacesOnlyMapFiles) {
   EXPECT_EQ(export_with_map(mine).exit_code, 0);
 }
 
-TEST_F(MapFile, LeavesWhatLiesBesideItAlone) {
+TEST_F(MapFileOutput, LeavesWhatLiesBesideItAlone) {
   const std::string map = folder_ / "map";
   must_run("echo mine >" + map + ".new");
   EXPECT_EQ(export_with_map(map).exit_code, 0);
@@ -93,7 +93,7 @@ TEST_F(MapFile, LeavesWhatLiesBesideItAlone) {
   EXPECT_TRUE(contains(names(), "map\nmap.new\n")) << names();
 }
 
-TEST_F(MapFile, CannotBeWrittenIsSaidBeforeTheCopy) {
+TEST_F(MapFileOutput, CannotBeWrittenIsSaidBeforeTheCopy) {
   const std::string before = names();
   const Outputs refused = export_with_map(folder_ / "no/where");
   EXPECT_EQ(refused.exit_code, 2) << refused.errors;
