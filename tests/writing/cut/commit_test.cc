@@ -98,8 +98,9 @@ class CommitCut : public ::testing::TestWithParam<Commit> {
   }
 
   static std::string command(const std::string& folder) {
-    return program() + " commit -q " + (GetParam().grown ? "--grow " : "") + "--overlay " +
-           sh(folder + "/overlays") + " " + sh(GetParam().without(folder).sources.front());
+    return program() + " commit -q --accept-source " + (GetParam().grown ? "--grow " : "") +
+           "--overlay " + sh(folder + "/overlays") + " " +
+           sh(GetParam().without(folder).sources.front());
   }
 
   std::string look(const std::string& folder, const Files& files) const;
