@@ -135,7 +135,8 @@ Buffer untouched_bytes(const Subject& subject, const Disk& disk, const std::stri
   const std::string made = folder + "/made";
   std::filesystem::create_directory(made);
   must_run("cp -a --sparse=always " + sh(disk.folder) + "/. " + sh(made));
-  const Disk copy = subject.disk(made);
+  Disk copy = subject.disk(made);
+  copy.copied = true;
   {
     const OpenDisk open(copy, !copy.overlay.empty());
     open.device().flush();

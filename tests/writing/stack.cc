@@ -62,9 +62,8 @@ std::vector<Source> sources_of(const Disk& disk, bool writing) {
     sources.push_back(source_of(path, writing && disk.overlay.empty()));
   }
   if (!disk.overlay.empty()) {
-    // A state after a power cut is a copy, and the images that it was made of are still there.
     using Kind = overlay::Request::Kind;
-    overlay::cover(sources, {writing ? Kind::persistent : Kind::view, disk.overlay, true});
+    overlay::cover(sources, {writing ? Kind::persistent : Kind::view, disk.overlay, disk.copied});
   }
   return sources;
 }

@@ -36,6 +36,8 @@ struct Disk {
       {};  ///< the qcow2 file that internal snapshots can be made in; else empty
   /// Opens it otherwise than by the scanner.
   std::function<DevicePtr()> open = {};
+  /// It is a copy, and the sources that its overlays were made for are still where they were.
+  bool copied = false;
 };
 
 /// Makes the disk in an empty folder.

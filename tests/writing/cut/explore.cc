@@ -22,7 +22,8 @@ class Inspector {
 
   std::string look(const Files& files, const Promises& promises) {
     put_files(folder_, files);
-    const Disk disk = subject_.disk(folder_);
+    Disk disk = subject_.disk(folder_);
+    disk.copied = true;
     if (!disk.overlay.empty() && !std::filesystem::exists(overlay_of(disk))) {
       return promises.any() ? "the overlay is gone, and something was promised" : "";
     }
