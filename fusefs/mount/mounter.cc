@@ -137,9 +137,10 @@ pid_t start_fusermount(const std::string& program, const std::string& options, i
 }
 
 int mount_by_fusermount(const MountPoint& at, const FuseOptions& options, std::string& why) {
-  const std::optional<std::string> program = find_program("fusermount3");
+  std::string refused;
+  const std::optional<std::string> program = find_program("fusermount3", &refused);
   if (!program) {
-    why = "fusermount3: not found";
+    why = "fusermount3: " + (refused.empty() ? "not found" : "not trusted: " + refused);
     return -1;
   }
   std::string list;

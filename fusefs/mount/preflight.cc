@@ -67,7 +67,14 @@ void check_fusermount() {
     return;
   }
   // That it is not set-user-id is no failure yet: file capabilities or a user namespace may do.
-  if (!find_program("fusermount3")) {
+  std::string refused;
+  if (!find_program("fusermount3", &refused)) {
+    if (!refused.empty()) {
+      throw Error(Fault::denied, "no fusermount3 here is trusted")
+          .found(refused)
+          .expected("one that belongs to root, in a folder of root's")
+          .advice("repair its owner and mode (apt install --reinstall fuse3), or mount as root");
+    }
     throw Error(Fault::missing, "fusermount3 is not installed")
         .expected("it in PATH or in /usr/bin: it mounts for ordinary users")
         .advice("install the package fuse3, or mount as root");

@@ -12,9 +12,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <system_error>
 
 #include "peelfs/error.h"
 
@@ -131,15 +134,46 @@ void leave_terminal() noexcept {
 
 namespace {
 
-/// A program that nobody but root, and who runs this, can have put there or changed.
-bool is_trusted(const std::string& path) {
+/// Whether files of root's show as those of the overflow user: this user namespace does not map
+/// root.
+bool root_is_unmapped() {
+  std::ifstream map("/proc/self/uid_map");
+  std::uint64_t inside = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t count = 0;
+  while (map >> inside >> outside >> count) {
+    if (outside == 0 && count > 0) return false;
+  }
+  return map.eof();
+}
+
+uid_t overflow_user() {
+  std::ifstream file("/proc/sys/kernel/overflowuid");
+  uid_t user = 65534;
+  file >> user;
+  return user;
+}
+
+/// Why a program or its folder is not trusted: somebody other than root and the caller can have put
+/// it there or changed it. Empty: it is trusted.
+std::string distrust(const std::string& path) {
   struct stat status {};
-  const auto ours = [&] {
-    return (status.st_uid == 0 || status.st_uid == ::geteuid()) && (status.st_mode & S_IWOTH) == 0;
-  };
-  const std::string folder = path.substr(0, path.rfind('/'));
+  if (::stat(path.c_str(), &status) != 0) {
+    return path + " cannot be looked at: " + std::generic_category().message(errno);
+  }
+  const bool is_owned = status.st_uid == 0 || status.st_uid == ::geteuid() ||
+                        (status.st_uid == overflow_user() && root_is_unmapped());
+  if (!is_owned) {
+    return path + " belongs to uid " + std::to_string(status.st_uid);
+  }
+  return (status.st_mode & S_IWOTH) == 0 ? "" : path + " can be written by everybody";
+}
+
+/// @return whether there is such a program to run
+bool is_program(const std::string& path) {
+  struct stat status {};
   return ::access(path.c_str(), X_OK) == 0 && ::stat(path.c_str(), &status) == 0 &&
-         S_ISREG(status.st_mode) && ours() && ::stat(folder.c_str(), &status) == 0 && ours();
+         S_ISREG(status.st_mode);
 }
 
 /// Reads what a child writes until it ends, or the time is over, when the child is killed.
@@ -175,7 +209,7 @@ bool read_output(pid_t child, int from, std::string& output) {
 
 }  // namespace
 
-std::optional<std::string> find_program(const std::string& program) {
+std::optional<std::string> find_program(const std::string& program, std::string* refused) {
   // The system's own first: PATH may be somebody else's idea.
   const char* const environment = std::getenv("PATH");
   const std::string folders = std::string("/usr/bin:/bin:/usr/sbin:/sbin") +
@@ -186,8 +220,17 @@ std::optional<std::string> find_program(const std::string& program) {
     end = end == std::string::npos ? folders.size() : end;
     const std::string candidate = folders.substr(begin, end - begin) + "/" + program;
     // A relative or empty component of PATH would run what lies in the current directory.
-    if (candidate.front() == '/' && end > begin && is_trusted(candidate)) {
-      return candidate;
+    if (candidate.front() == '/' && end > begin && is_program(candidate)) {
+      std::string why = distrust(candidate);
+      if (why.empty()) {
+        why = distrust(candidate.substr(0, candidate.rfind('/')));
+      }
+      if (why.empty()) {
+        return candidate;
+      }
+      if (refused != nullptr && refused->empty()) {
+        *refused = why;
+      }
     }
     begin = end + 1;
   }
@@ -195,9 +238,10 @@ std::optional<std::string> find_program(const std::string& program) {
 }
 
 HelperResult run_helper(const std::string& program, const std::vector<std::string>& arguments) {
-  const std::optional<std::string> path = find_program(program);
+  std::string refused;
+  const std::optional<std::string> path = find_program(program, &refused);
   if (!path) {
-    return {127, program + ": not found"};
+    return {127, program + (refused.empty() ? ": not found" : ": not trusted: " + refused)};
   }
   Pipe pipe = make_pipe();
   const pid_t child = spawn(*path, arguments, pipe.writer.get());

@@ -6,7 +6,8 @@
 // Threads, and what each may wait for. None waits for one above it in this list, so there is no
 // cycle:
 //
-//   libfuse's workers    devices, in the lane of their sources (lanes.h), and mutex_ of this class for
+//   libfuse's workers    devices, in the lane of their sources (lanes.h), and mutex_ of this class
+//   for
 //                        a moment. Never a page lock of the kernel, another request, or one of the
 //                        threads below.
 //   notifier             the kernel, which may wait for pages that are being read: a worker's

@@ -71,8 +71,8 @@ class Refcounts {
   std::size_t unwritten_blocks() const noexcept { return dirty_.size(); }
   /// Says that it is durable now. What changed since stays unwritten.
   void written(const Unwritten& what);
-  /// Lets the counts of the clusters that [offset, offset + length) touches have space of their own,
-  /// so that changing them later, in memory and in a flush, needs none.
+  /// Lets the counts of the clusters that [offset, offset + length) touches have space of their
+  /// own, so that changing them later, in memory and in a flush, needs none.
   /// @throws Error with ENOSPC
   void claim(std::uint64_t offset, std::uint64_t length);
   /// The same for what written() frees when the table has moved.

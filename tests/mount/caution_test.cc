@@ -68,7 +68,9 @@ TEST(Caution, ProgramsOfTheSystemComeBeforeThoseOfPath) {
   EXPECT_EQ(find_program("only-here"), folder / "only-here");
   // What everybody may write is nobody's program.
   fs::permissions(folder / "only-here", fs::perms::all);
-  EXPECT_EQ(find_program("only-here"), std::nullopt);
+  std::string refused;
+  EXPECT_EQ(find_program("only-here", &refused), std::nullopt);
+  EXPECT_EQ(refused, folder.path() + "/only-here can be written by everybody");
   fs::permissions(folder / "only-here", fs::perms::owner_all);
   fs::permissions(folder.path(), fs::perms::all);
   EXPECT_EQ(find_program("only-here"), std::nullopt);

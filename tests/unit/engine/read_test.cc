@@ -114,7 +114,8 @@ TEST(ReadLoop, StripesOverFilesGather) {
     for (std::uint64_t at = 0; at < whole.size(); at += chunk) {
       const std::uint64_t number = at / chunk;
       ASSERT_EQ(
-          std::memcmp(whole.data() + at, contents[number % 3].data() + number / 3 * chunk, chunk), 0)
+          std::memcmp(whole.data() + at, contents[number % 3].data() + number / 3 * chunk, chunk),
+          0)
           << at;
     }
   }

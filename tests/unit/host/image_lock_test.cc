@@ -20,8 +20,8 @@ bool contains(const std::string& text, const std::string& part) {
 class Guest {
  public:
   Guest(const std::string& options, const std::string& path)
-      : pipe_(::popen(("exec qemu-io " + options + " -f qcow2 " + path + " >/dev/null 2>&1").c_str(),
-                      "w")) {}
+      : pipe_(::popen(
+            ("exec qemu-io " + options + " -f qcow2 " + path + " >/dev/null 2>&1").c_str(), "w")) {}
   ~Guest() { end(); }
   Guest(const Guest&) = delete;
   Guest& operator=(const Guest&) = delete;

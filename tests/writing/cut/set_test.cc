@@ -183,7 +183,8 @@ TEST_F(SetCut, Part) {
   remember();
   const Notes before = notes();
   const auto commit = [](const std::string& folder, const std::string& options) {
-    return program() + " commit -q --accept-source --overlay " + sh(folder + "/overlays") + " " + options;
+    return program() + " commit -q --accept-source --overlay " + sh(folder + "/overlays") + " " +
+           options;
   };
   must_run(recording(PEELFS_RECORDER, images_, log_) +
            commit(images_, "--accept-part " + sh(images_ + "/" + one + ".raw")));
