@@ -51,7 +51,8 @@ Sources and keys:
   --no-search             do not look for image files in filesystems: --depth 0
   --no-prompt             never ask for a passphrase
   --overlay DIR           look through the overlays in DIR (mount: write into them)
-  --accept-source         as for mount: the overlay's source is what it was, I know
+  --accept-source         as for mount: the overlay's source is what it was, I know; and
+                          for commit: what was named may be a copy of that source
   --accept-shared         the directory of overlays, or an overlay, may belong to others
                           or be writable for them, I know
   --kdf-memory SIZE       memory that a LUKS header may ask for (4G, at most half of the RAM)
@@ -234,7 +235,9 @@ Examples:
 /// @param begin of a line, the last one that begins so
 std::string without_line(std::string text, const char* begin) {
   const std::size_t at = text.rfind(begin);
-  return text.erase(at, text.find('\n', at) + 1 - at);
+  std::size_t end = text.find('\n', at) + 1;
+  while (text.compare(end, 8, "        ") == 0) end = text.find('\n', end) + 1;
+  return text.erase(at, end - at);
 }
 
 }  // namespace
