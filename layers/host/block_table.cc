@@ -69,7 +69,9 @@ std::optional<BlockNode> read_node(const fs::path& folder) {
   node.mapper_name = attribute(folder / "dm/name");
   node.mapper_uuid = attribute(folder / "dm/uuid");
   node.backing_file = attribute(folder / "loop/backing_file");
+  node.size = 512 * number<std::uint64_t>(attribute(folder / "size")).value_or(0);
   if (!node.backing_file.empty()) {
+    node.size_limit = number<std::uint64_t>(attribute(folder / "loop/sizelimit")).value_or(0);
     node.offset = number<std::uint64_t>(attribute(folder / "loop/offset")).value_or(0);
   }
   node.autoclear = attribute(folder / "loop/autoclear") == "1";

@@ -18,8 +18,10 @@ struct BlockNode {
   std::string mapper_name;           ///< of device-mapper: "vg-root"
   std::string mapper_uuid;           ///< of device-mapper: "LVM-...", "CRYPT-LUKS2-..."
   std::string backing_file;  ///< of a loop device, as its path is seen now; empty: it is not in use
-  bool autoclear = false;    ///< the loop device goes away with its last user
-  pid_t server = 0;          ///< of an nbd device: the process that keeps it connected
+  std::uint64_t size = 0;    ///< bytes
+  std::uint64_t size_limit = 0;  ///< of a loop device: bytes that it shows at most; 0: no limit
+  bool autoclear = false;        ///< the loop device goes away with its last user
+  pid_t server = 0;              ///< of an nbd device: the process that keeps it connected
   /// Where it begins in what lies directly below: a partition in its disk, a loop device in its
   /// backing file. Bytes.
   std::uint64_t offset = 0;

@@ -1,12 +1,15 @@
 #include "host/in_use.h"
 
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <set>
 #include <sstream>
 
+#include "peelfs/bytes.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
 
@@ -223,9 +226,55 @@ std::vector<HostUse> host_uses(const FileId& file, const HostView& view) {
   return Search(view).run(file);
 }
 
+namespace {
+
+/// Whether what sysfs calls a loop device's file can be that file: a file with one name has that.
+bool can_be(const FileTraits& file, const std::string& backing_file) {
+  if (file.links > 1 || backing_file.ends_with(" (deleted)")) return true;
+  return backing_file.substr(backing_file.rfind('/') + 1) == file.name;
+}
+
+}  // namespace
+
+std::vector<HostUse> possible_uses(const FileTraits& file, const HostView& view) {
+  std::vector<HostUse> uses;
+  for (const BlockNode& node : view.blocks()) {
+    if (node.backing_file.empty() || node.read_only || node.offset >= file.size) continue;
+    std::uint64_t shown = file.size - node.offset;
+    if (node.size_limit != 0) shown = std::min(shown, node.size_limit);
+    if (round_down(shown, 512) != node.size || !can_be(file, node.backing_file)) continue;
+    if (view.backing(node)) continue;  // it is known, and another
+    uses.push_back({"loop device " + node.path() + " shows a file of this size, " +
+                        node.backing_file + ", that this user may not look at",
+                    false, ""});
+  }
+  return uses;
+}
+
+namespace {
+
+/// Nothing is known to use the file; but where that cannot be known it is not written.
+void refuse_possibly_in_use(const FileId& file, const std::string& path) {
+  struct stat status {};
+  std::error_code failed;
+  const auto plain = std::filesystem::canonical(path, failed);
+  if (file.block_device || failed || ::stat(plain.c_str(), &status) != 0) return;
+  if (file != FileId{false, status.st_dev, status.st_ino}) return;  // renamed since it was opened
+  const auto uses = possible_uses(
+      {plain.filename(), static_cast<std::uint64_t>(status.st_size), status.st_nlink});
+  if (uses.empty()) return;
+  throw Error(Fault::denied, path + " cannot be written: this host may use it")
+      .found(printable(uses.front().what))
+      .expected("no loop device on it")
+      .advice("ask root which file that is (losetup -l), or run this as root")
+      .with_errno(EBUSY);
+}
+
+}  // namespace
+
 void refuse_in_use(const FileId& file, const std::string& path) {
   const std::vector<HostUse> uses = host_uses(file);
-  if (uses.empty()) return;
+  if (uses.empty()) return refuse_possibly_in_use(file, path);
   std::string found;
   std::string ending;
   for (std::size_t i = 0; i < uses.size(); ++i) {

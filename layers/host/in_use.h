@@ -64,8 +64,19 @@ class SeenHost : public HostView {
 /// nothing on it is none: it cannot write, and nothing relies on what it shows.
 std::vector<HostUse> host_uses(const FileId& file, const HostView& view = HostView());
 
+/// What is known of a file besides its identity.
+struct FileTraits {
+  std::string name;         ///< the last part of its path, without links
+  std::uint64_t size = 0;   ///< bytes
+  std::uint64_t links = 1;  ///< how many names it has
+};
+/// Loop devices that may show a file, as far as can be told: they can write, show as many bytes,
+/// the name does not speak against it, and this user may look neither at them nor at what lies
+/// under them.
+std::vector<HostUse> possible_uses(const FileTraits& file, const HostView& view = HostView());
+
 /// For a file that is about to be written.
-/// @param path for the message
+/// @param path of that file
 /// @throws Error(Fault::denied) with EBUSY that names every use, and how to end them
 void refuse_in_use(const FileId& file, const std::string& path);
 

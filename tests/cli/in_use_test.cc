@@ -64,6 +64,35 @@ TEST_F(OnTheHost, AMountedImageIsNotWrittenInPlace) {
       << peelfs_apart("ls " + disk_).errors;
 }
 
+// An ordinary user may look neither at the loop device nor at the path that root attached.
+TEST_F(OnTheHost, AUserDoesNotWriteWhatHeCannotKnowToBeFree) {
+  SKIP_WITHOUT("setpriv");
+  const std::string closed = folder_ / "closed";
+  fs::create_directory(closed);
+  fs::permissions(closed, fs::perms::owner_all);
+  fs::permissions(folder_.path(), fs::perms::all);
+  const std::string link = folder_ / "mine.img";
+  must_run("mv " + disk_ + " " + closed + "/disk.img && ln " + closed + "/disk.img " + link +
+           " && chown 65534 " + link + " && chown 65534 " + at_);
+  const CommandResult made = run("losetup --show -f " + closed + "/disk.img");
+  if (made.exit_code != 0) GTEST_SKIP() << "no loop device to be had";
+  loop_ = made.output.substr(0, made.output.find('\n'));
+  const std::string before = sha256(read_file(link));
+  const CommandResult refused =
+      run("setpriv --reuid=65534 --regid=65534 --clear-groups " PEELFS_PROGRAM " --rw " + link +
+          " " + at_);
+  EXPECT_EQ(refused.exit_code, 32) << refused.output;
+  EXPECT_TRUE(contains(refused.output, loop_)) << refused.output;
+  EXPECT_EQ(sha256(read_file(link)), before);
+  must_run("losetup -d " + loop_);
+  loop_.clear();
+  const CommandResult fine = run(
+      "setpriv --reuid=65534 --regid=65534 --clear-groups " PEELFS_PROGRAM " --rw " + link + " " +
+      at_ + " && setpriv --reuid=65534 --regid=65534 --clear-groups " PEELFS_PROGRAM " umount " +
+      at_);
+  EXPECT_EQ(fine.exit_code, 0) << fine.output;
+}
+
 TEST_F(OnTheHost, NothingIsCommittedIntoAMountedImage) {
   overlay_with_a_label();
   if (!mount_on_host("-o ro,noload")) GTEST_SKIP() << "no loop device to be had";

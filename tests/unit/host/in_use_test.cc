@@ -116,6 +116,33 @@ TEST_F(InUse, NothingIsUsed) {
   EXPECT_EQ(uses(file(7)), "");
 }
 
+TEST_F(InUse, WhatMayNotBeLookedAtMayBeTheFile) {
+  const auto possible = [&](const FileTraits& traits) {
+    return possible_uses(traits, host_).size();
+  };
+  constexpr std::uint64_t size = 1U << 20U;
+  host_.add("loop3", "7:3");
+  host_.set("loop3", "size", "2048");
+  host_.set("loop3", "loop/backing_file", "/root/private/vm.img");
+  EXPECT_EQ(possible({"vm.img", size, 1}), 1U);
+  EXPECT_EQ(possible({"other.img", size, 1}), 0U) << "its only name is another";
+  EXPECT_EQ(possible({"other.img", size, 2}), 1U) << "it has more names than this one";
+  EXPECT_EQ(possible({"vm.img", size + 512, 1}), 0U) << "another size";
+  EXPECT_EQ(possible({"vm.img", size + 511, 2}), 1U) << "the device shows whole sectors";
+  host_.set("loop3", "loop/backing_file", "/root/private/vm.img (deleted)");
+  EXPECT_EQ(possible({"other.img", size, 1}), 1U) << "a name that is gone says nothing";
+  host_.set("loop3", "loop/offset", "4096");
+  EXPECT_EQ(possible({"other.img", size, 1}), 0U);
+  EXPECT_EQ(possible({"other.img", size + 4096, 1}), 1U);
+  host_.set("loop3", "loop/sizelimit", "1048576");
+  EXPECT_EQ(possible({"other.img", 16 * size, 1}), 1U);
+  host_.set("loop3", "ro", "1");
+  EXPECT_EQ(possible({"other.img", 16 * size, 1}), 0U) << "it cannot write";
+  host_.set("loop3", "ro", "0");
+  host_.paths["/root/private/vm.img (deleted)"] = file(8);
+  EXPECT_EQ(possible({"other.img", 16 * size, 1}), 0U) << "it is known";
+}
+
 TEST_F(InUse, AMountedPartitionIsAUseOfItsDiskAndNotOfItsNeighbour) {
   host_.mount("8:1", "/boot", "ext4", "/dev/sda1", "rw,errors=remount-ro");
   const std::string expected = "/dev/sda1 is mounted at /boot [writes] {umount /boot}\n";
