@@ -137,6 +137,8 @@ void drop_privileges() {
       ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     throw Error::system(errno, "cannot give up privileges");
   }
+  // The command runs as the same user. It must not trace this process, which says how it ended.
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 }  // namespace peelfs::world

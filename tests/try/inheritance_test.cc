@@ -56,6 +56,15 @@ TEST_F(Inheritance, TheCommandHasThreeDescriptors) {
 }
 
 /// A source that is open as descriptor 0, 1 or 2 is reached past every path.
+// The first process of the world says how the command ended, and `try --commit` believes it.
+TEST_F(Inheritance, TheCommandCannotLookIntoTheProcessThatWatchesIt) {
+  const auto done = try_it("--drop " + disk_ +
+                           " diskp1 -- sh -c 'head -c 1 /proc/1/environ > /dev/null && echo "
+                           "looked; : > /proc/1/mem && echo wrote; : {}'");
+  EXPECT_FALSE(contains(done.output, "looked")) << done.output << done.errors;
+  EXPECT_FALSE(contains(done.output, "wrote")) << done.output << done.errors;
+}
+
 TEST_F(Inheritance, NoDescriptorLeadsToASource) {
   for (const char* const fd : {"0", "1"}) {
     const std::string number = fd;
