@@ -29,8 +29,8 @@ std::string question_for(const Catalog::Entry& entry) {
 }
 
 bool lacks_a_member(const Tree& tree, const Node& node) {
-  const bool incomplete =
-      node.trouble && (node.trouble->state == "missing" || node.trouble->state == "degraded");
+  const bool incomplete = node.trouble && (node.trouble->state == Trouble::missing ||
+                                           node.trouble->state == Trouble::degraded);
   if (incomplete && node.group_incomplete) return true;
   std::vector<std::uint64_t> pending(node.parents);
   std::set<std::uint64_t> seen;

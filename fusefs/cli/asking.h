@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "peeling.h"
+#include "peel/peeling.h"
 
 namespace peelfs::cli {
 

@@ -1,9 +1,12 @@
 // How changes are shown: to a person, and as JSON.
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/changes.h"
+#include "cli/changes_text.h"
+#include "cli/interrupt.h"
+#include "cli/progress.h"
 #include "cli/text.h"
 
 namespace peelfs::cli {
@@ -148,6 +151,22 @@ nlohmann::ordered_json object(const DeviceChange& change) {
 }
 
 }  // namespace
+
+std::vector<DeviceChange> find_changes_visibly(const Peeling& before, const Peeling& after,
+                                               const std::string& only, bool wants_bar) {
+  std::unique_ptr<Progress> bar;
+  std::string device;
+  return find_changes(before, after, only, [&](const JobStep& step) {
+    if (!bar || device != step.device) {
+      device = step.device;
+      bar.reset();  // the one before goes first
+      bar = std::make_unique<Progress>(shown(std::string(step.what) + " " + device), step.total,
+                                       wants_bar);
+    }
+    bar->update(step.done);
+    Interruptible::check();
+  });
+}
 
 void print_changes(const std::vector<DeviceChange>& changes, bool ranges, bool names,
                    std::string& out) {

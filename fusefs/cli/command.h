@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mount/mount.h"
+#include "peel/copy.h"
 #include "peelfs/layer.h"
 
 namespace peelfs::cli {
@@ -74,8 +75,6 @@ struct SourceOptions {
   bool drop_snapshots = false;  ///< --drop-snapshots, of commit
   bool grow = false;            ///< --grow, of commit
 };
-
-enum class Sparse { automatic, always, never };
 
 /// What becomes of the overlay when `try` has run its command.
 enum class Outcome { ask, commit, drop, keep };

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "cli/changes.h"
+#include "cli/changes_text.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/session.h"
@@ -104,7 +104,7 @@ std::vector<DeviceChange> compare_all(const Peeling& before, const Peeling& afte
                                       const std::string& only, bool progress) {
   const Interruptible interruptible;
   try {
-    return find_changes(before, after, only, progress);
+    return find_changes_visibly(before, after, only, progress);
   } catch (const Error& error) {
     if (Interruptible::signal() == 0) throw;
     Interruptible::obey(error);

@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "cli/command.h"
-#include "cli/copy.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/session.h"
@@ -18,6 +17,7 @@
 #include "cli/unmet.h"
 #include "host/file_identity.h"
 #include "host/output_file.h"
+#include "peel/copy.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {

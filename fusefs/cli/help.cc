@@ -51,8 +51,7 @@ Sources and keys:
   --no-search             do not look for image files in filesystems: --depth 0
   --no-prompt             never ask for a passphrase
   --overlay DIR           look through the overlays in DIR (mount: write into them)
-  --accept-source         as for mount: the overlay's source is what it was, I know; and
-                          for commit: what was named may be a copy of that source
+  --accept-source         as for mount: the overlay's source is what it was, I know
   --accept-shared         the directory of overlays, or an overlay, may belong to others
                           or be writable for them, I know
   --kdf-memory SIZE       memory that a LUKS header may ask for (4G, at most half of the RAM)
@@ -62,8 +61,8 @@ Sources and keys:
   --identify-bytes SIZE   bytes read in all to find out what devices are (32G)
   -v, --verbose           say more
   -q, --quiet             no warnings
-What is still locked is asked for on the terminal, if standard input is one: three
-times each; an empty line leaves it locked.
+What is still locked, and on the way to what was asked for, is asked for on the terminal,
+if standard input is one: three times each; an empty line leaves it locked.
 )";
 
 constexpr const char* kMount =
@@ -225,7 +224,7 @@ unless a key is given.
   --no-prompt             never ask
   -q, --quiet             say nothing when nothing is locked
 
-Exit status: 0 all open; 1 some; 2 none.
+Exit status: 0 all open; 1 some; 2 none, or NAME is not locked.
 
 Examples:
   peelfs unlock /mnt/p volssd10-kvmos
@@ -258,12 +257,12 @@ std::string help_text(Verb verb) {
     case Verb::map:
       return with_sources(kMap, kMapRest);
     case Verb::diff:
-    case Verb::commit:
       return with_sources(overlay_help(verb), "");
     case Verb::try_:
       // Its overlay is its own.
       return without_line(without_line(with_sources(overlay_help(verb), ""), "  --overlay DIR "),
                           "  --accept-source ");
+    case Verb::commit:
     case Verb::drop:
     case Verb::checkpoint:
     case Verb::revert:

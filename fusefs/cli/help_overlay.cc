@@ -22,8 +22,9 @@ written together with these is left out. What is encrypted with a key that was c
   --hexdump OFFSET[,LENGTH]  the bytes there before (-) and after (+); 512 of them, or
                           LENGTH, in bytes (64K, 1M ... as well)
 
-Exit status: 0 compared, changed or not; 1 something cannot be read, or opened without
-another key, and so not be compared; 2 nothing compared.
+Exit status: 0 compared, changed or not (of what is locked the encrypted bytes are
+compared); 1 something cannot be read, or opens with another key only, and so cannot be
+compared; 2 nothing compared.
 
 Examples:
   peelfs diff --overlay changes disk.qcow2
@@ -34,11 +35,14 @@ constexpr const char* kCommit =
     R"(peelfs commit --overlay DIR [OPTION...] SOURCE...
 
 Brings what the overlays in DIR hold into their sources, reads it back from the disk and
-compares it, and removes the overlays. Nothing else of a source is touched. Refused, with nothing written: a source that is not what it was when its
-overlay was made; sources and overlays that are mounted or that a guest has open; a part
-of the sources that were written together in one mount (the legs of a mirror, the disks
-of a volume group), unless the others' overlays hold nothing: name them all; an overlay
-that was resized ('qemu-img resize'), whose source would lose what is behind its end; an
+compares it, and removes the overlays. Nothing else of a source is touched. It needs no
+keys: what is encrypted stays as it is.
+
+Refused, with nothing written: a source that is not what it was when its overlay was
+made; sources and overlays that are mounted or that a guest has open; a part of the
+sources that were written together in one mount (the legs of a mirror, the disks of a
+volume group), unless the others' overlays hold nothing: name them all; an overlay that
+was resized ('qemu-img resize'), whose source would lose what is behind its end; an
 overlay with checkpoints or a guest's saved states in it, which would be lost.
 
 If it is stopped, by a kill or a power cut, the overlay is still there and says so: a
@@ -51,7 +55,11 @@ finishes it.
                           machine) go with the overlay
   --grow                  make a source as large as its overlay was made: a file, raw or
                           qcow2; a block device must have been made larger before
-  -q, --quiet             no progress, no report
+  --accept-source         what was named may be a copy of the overlay's source, or have
+                          another time of last change
+  --accept-shared         DIR or an overlay may belong to others or be writable for them
+  --allow-reference PATH  a data file that an image names may be written
+  -v, --verbose; -q, --quiet (no progress, no report)
 
 Exit status: 0 all committed; 2 not: either nothing was written, or the message says
 that the commit has to be finished.

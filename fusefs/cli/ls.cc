@@ -76,7 +76,7 @@ class Table {
     const bool again = !drawn_.insert(id).second;
     if (again) {
       if (!node.children.empty()) row[kName] += " " + signs_.more;
-      if (node.trouble) row[kState] = node.trouble->state + ", as above";
+      if (node.trouble) row[kState] = std::string(state_name(node.trouble->state)) + ", as above";
       rows_.push_back(std::move(row));
       return;
     }
@@ -132,7 +132,7 @@ class Table {
     if (catalog_.is_doubled(node.id)) row[kState] = shown("file " + catalog_.source_of(node.id));
     if (node.trouble) {
       row[kState] += row[kState].empty() ? "" : "; ";
-      row[kState] += shown(node.trouble->state + ": " + node.trouble->reason);
+      row[kState] += shown(text_of(*node.trouble));
     }
     return row;
   }
@@ -148,8 +148,14 @@ class Table {
 /// what peelfs does not do, is shown as it is: that is no failure.
 bool is_failure(const Node& node) {
   if (!node.trouble) return false;
-  static const std::set<std::string> failures{"damaged", "missing", "degraded", "denied", "io"};
-  return failures.contains(node.trouble->state);
+  switch (node.trouble->state) {
+    case Trouble::note:
+    case Trouble::unsupported:
+    case Trouble::locked:
+      return false;
+    default:
+      return true;
+  }
 }
 
 }  // namespace

@@ -12,8 +12,8 @@
 #include "cli/unmet.h"
 #include "engine/missing.h"
 #include "peelfs/error.h"
-#include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "peelfs/storage.h"
 
 namespace peelfs::cli {
 namespace {
@@ -24,17 +24,17 @@ struct MapRun {
   Kind kind = Kind::zero;
   std::uint64_t start = 0;
   std::uint64_t length = 0;
-  const HostFile* file = nullptr;  ///< data, hole
-  std::uint64_t offset = 0;        ///< in `file`
-  std::string by;                  ///< computed: by which device; unreadable: why
-  bool missing = false;            ///< unreadable: known to be so, as presence() has it
+  const Storage* storage = nullptr;  ///< data, hole
+  std::uint64_t offset = 0;          ///< in `storage`
+  std::string by;                    ///< computed: by which device; unreadable: why
+  bool missing = false;              ///< unreadable: known to be so, as presence() has it
 
   /// Takes a run behind this one up into it. @return false when it is of another sort
   bool absorb(const MapRun& next) {
     const bool placed = kind == Kind::data || kind == Kind::hole;
     // Every entry of a damaged table has words of its own; those for the first byte are enough.
     const bool both_missing = missing && next.missing;
-    if (next.kind != kind || next.file != file) return false;
+    if (next.kind != kind || next.storage != storage) return false;
     if (next.by != by && !both_missing) return false;
     if (placed && next.offset != offset + length) return false;
     length += next.length;
@@ -63,10 +63,10 @@ MapRun run_at(const BlockDevice& device, std::uint64_t start, std::uint64_t leng
     const Resolved found = resolve(device, start, length);
     run.length = found.extent.length;
     switch (found.extent.kind) {
-      case ExtentKind::host_file: {
-        run.file = found.extent.file;
+      case ExtentKind::storage: {
+        run.storage = found.extent.storage;
         run.offset = found.extent.offset;
-        const Run stored = run.file->status(run.offset, run.length);
+        const Run stored = run.storage->status(run.offset, run.length);
         run.length = stored.length;
         run.kind = stored.data ? MapRun::Kind::data : MapRun::Kind::hole;
         break;
@@ -146,7 +146,7 @@ class Printer {
   }
 
   static std::string place(const MapRun& run) {
-    if (run.file != nullptr) return std::to_string(run.offset) + " of " + run.file->path();
+    if (run.storage != nullptr) return std::to_string(run.offset) + " of " + run.storage->name();
     return run.kind == MapRun::Kind::computed ? "by " + run.by : run.by;
   }
 
@@ -159,9 +159,9 @@ class Printer {
     result["type"] = word(run.kind);
     result["zero"] = zero;
     result["data"] = !zero && run.kind != MapRun::Kind::unreadable;
-    if (run.file != nullptr) {
+    if (run.storage != nullptr) {
       result["offset"] = run.offset;
-      result["filename"] = run.file->path();
+      result["filename"] = run.storage->name();
     }
     if (run.kind == MapRun::Kind::computed) result["by"] = run.by;
     if (run.kind == MapRun::Kind::unreadable) result["reason"] = run.by;

@@ -15,12 +15,16 @@ void bind_no_prompt(Parser& parser, Command& command) {
   parser.action("--no-prompt", [&command] { set_source_option(command.from, "no-prompt", ""); });
 }
 
+void bind_source_option(Parser& parser, Command& command, const char* name) {
+  parser.option(std::string("--") + name, [&command, name](const std::string& value) {
+    set_source_option(command.from, name, value);
+  });
+}
+
 void bind_source_options(Parser& parser, Command& command) {
   for (const char* name : {"header", "allow-reference", "depth", "kdf-memory", "kdf-iterations",
                            "kdf-seconds", "run-files", "identify-bytes"}) {
-    parser.option(std::string("--") + name, [&command, name](const std::string& value) {
-      set_source_option(command.from, name, value);
-    });
+    bind_source_option(parser, command, name);
   }
   // An action, which comes behind every --depth.
   parser.action("--no-search", [&command] { set_source_option(command.from, "no-search", ""); });
@@ -186,11 +190,14 @@ void bind_options(Parser& parser, Command& command, Asked& asked) {
   parser.flag("-v,--verbose", command.verbose);
   parser.flag("-q,--quiet", command.quiet);
   const Subject subject = subject_of(verb);
-  if (subject == Subject::sources || verb == Verb::unlock) {
+  // A commit brings the overlay's bytes into the source as they are: it opens nothing.
+  if ((subject == Subject::sources && verb != Verb::commit) || verb == Verb::unlock) {
     bind_keys(parser, command);
     bind_no_prompt(parser, command);
   }
-  if (subject == Subject::sources) {
+  if (verb == Verb::commit) {
+    bind_source_option(parser, command, "allow-reference");
+  } else if (subject == Subject::sources) {
     bind_source_options(parser, command);
   }
   if (subject == Subject::sources || subject == Subject::overlays) {

@@ -37,7 +37,7 @@ struct HeldOverlay {
 
 HeldOverlay hold(const std::string& path) {
   HeldOverlay held{path, overlay::open_overlay_file(path, HostFile::Access::read_write), nullptr};
-  held.image = make_file_device(held.file);
+  held.image = make_storage_device(held.file);
   lock_image(*held.file, ImageUse::written);
   return held;
 }

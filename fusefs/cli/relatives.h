@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tree/catalog.h"
+#include "peel/catalog.h"
 #include "world/world.h"
 
 namespace peelfs::cli {

@@ -26,12 +26,12 @@ Secret read_all(int fd, const std::string& what) {
   Secret secret(4096);
   std::size_t used = 0;
   for (;;) {
+    if (used > kMostBytes) {
+      throw Error(Fault::usage, what + ": too long for a key")
+          .found("more than 8 MiB")
+          .advice("is it the right file?");
+    }
     if (used == secret.size()) {
-      if (used > kMostBytes) {
-        throw Error(Fault::usage, what + ": too long for a key")
-            .found("more than 8 MiB")
-            .advice("is it the right file?");
-      }
       Secret larger(secret.size() * 4);
       std::memcpy(larger.writable().data(), secret.bytes().data(), used);
       secret = std::move(larger);

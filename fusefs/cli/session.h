@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cli/command.h"
-#include "peeling.h"
+#include "peel/peeling.h"
 
 namespace peelfs::cli {
 

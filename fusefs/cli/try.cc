@@ -8,7 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "cli/changes.h"
+#include "cli/changes_text.h"
 #include "cli/commit.h"
 #include "cli/interrupt.h"
 #include "cli/outcome.h"
@@ -99,7 +99,7 @@ Target find_target(const Command& command) {
   }
   const auto catalog = peeling->catalog();
   const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
-  if (entry.node->trouble && entry.node->trouble->state == "locked") {
+  if (entry.node->trouble && entry.node->trouble->state == Trouble::locked) {
     throw Error(Fault::locked, entry.name + " is locked: " + entry.node->trouble->reason);
   }
   Target target;
@@ -249,7 +249,7 @@ Ending run_on(const Command& command, Runner& runner, const Target& target,
 bool show_changes(const Command& command, const std::string& overlays, const Target& target) {
   const Peeling after(request_for(command, overlays, overlay::Request::Kind::view), target.keys);
   const auto before = after.uncovered();
-  std::vector<DeviceChange> changes = find_changes(*before, after, "", !command.quiet);
+  std::vector<DeviceChange> changes = find_changes_visibly(*before, after, "", !command.quiet);
   std::erase_if(changes, [](const DeviceChange& change) { return !change.interesting(); });
   std::string text;
   print_changes(changes, command.verbose, command.verbose, text);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "peelfs/budget.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -38,14 +39,15 @@ bool is_closed(const Node& node) {
   static constexpr std::array<std::string_view, 3> formats{"crypto_LUKS", "BitLocker", "fvault2"};
   if (!node.trouble || !node.children.empty()) return false;
   // What the host did not let look at may be one.
-  if (node.format.empty() && node.trouble->state == "denied") return true;
+  if (node.format.empty() && node.trouble->state == Trouble::denied) return true;
   return std::find(formats.begin(), formats.end(), node.format) != formats.end();
 }
 
 /// "b is damaged", "b is denied", or why keys were not tried on it
 std::string closed_text(const std::string& name, const Trouble& trouble) {
-  if (trouble.state == "note" || trouble.state == "locked") return name + ": " + trouble.reason;
-  return name + " is " + trouble.state;
+  if (trouble.state == Trouble::note || trouble.state == Trouble::locked)
+    return name + ": " + trouble.reason;
+  return name + " is " + std::string(state_name(trouble.state));
 }
 
 /// Why a key could not be tried on the first volume that is not open; empty: there is none.
@@ -53,7 +55,10 @@ std::string closed_text(const std::string& name, const Trouble& trouble) {
 std::string first_closed(const Catalog& catalog, bool tried) {
   for (const Catalog::Entry& entry : catalog.devices()) {
     if (!is_closed(*entry.node)) continue;
-    if (tried && entry.node->trouble->state == "locked") continue;
+    const bool was_left_out =
+        entry.node->trouble->reason.find(spent_reason(Budget::Kind::kdf_milliseconds)) !=
+        std::string::npos;
+    if (tried && !was_left_out && entry.node->trouble->state == Trouble::locked) continue;
     return closed_text(entry.name, *entry.node->trouble);
   }
   return "";
@@ -66,7 +71,10 @@ std::string complaint(const Peeling& peeling, const KeyRing::Use& use, const std
     const std::string closed = first_closed(*catalog, use.failed);
     const std::string untried =
         closed.empty() ? "" : "; it could not be tried everywhere: " + closed;
-    if (use.failed) return key + " opens nothing: no device takes it" + untried;
+    if (use.failed) {
+      return key + " opens nothing: no device " + (closed.empty() ? "" : "that it was tried on ") +
+             "takes it" + untried;
+    }
     if (!closed.empty()) return key + " opens nothing" + untried;
     // One that was wanted and never tried came behind one that fits.
     if (use.wanted) return "";
@@ -82,7 +90,7 @@ std::string complaint(const Peeling& peeling, const KeyRing::Use& use, const std
   }
   if (use.wanted) {
     const bool locked =
-        entry != nullptr && entry->node->trouble && entry->node->trouble->state == "locked";
+        entry != nullptr && entry->node->trouble && entry->node->trouble->state == Trouble::locked;
     return locked ? key + ", given for " + name + ", was not tried: " + entry->node->trouble->reason
                   : "";
   }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cli/command.h"
-#include "peeling.h"
+#include "peel/peeling.h"
 
 namespace peelfs::cli {
 

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "mount/operations.h"
-#include "peeling.h"
+#include "peel/peeling.h"
 
 namespace peelfs {
 namespace {

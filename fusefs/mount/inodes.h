@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "mount/device_file.h"
-#include "tree/catalog.h"
-#include "tree/writability.h"
+#include "peel/catalog.h"
+#include "peel/writability.h"
 
 namespace peelfs {
 

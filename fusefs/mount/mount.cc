@@ -24,8 +24,8 @@
 #include "mount/process.h"
 #include "mount/session.h"
 #include "mount/unmounter.h"
+#include "peel/peeling.h"
 #include "peelfs/error.h"
-#include "peeling.h"
 
 namespace peelfs {
 namespace {

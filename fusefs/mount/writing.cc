@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "mount/filesystem.h"
+#include "peel/writability.h"
 #include "peelfs/error.h"
-#include "tree/writability.h"
 
 namespace peelfs {
 namespace {

@@ -3,8 +3,8 @@
 
 #include "mount/filesystem.h"
 #include "mount/writing.h"
+#include "peel/writability.h"
 #include "peelfs/error.h"
-#include "tree/writability.h"
 
 namespace peelfs {
 

@@ -12,28 +12,28 @@
 namespace peelfs {
 
 class BlockDevice;
-class HostFile;
+class Storage;
 
 /// Where a run of bytes of a device lives.
 enum class ExtentKind : std::uint8_t {
-  host_file,  ///< verbatim bytes of an open host file, at `offset`
-  lower,      ///< verbatim bytes of another device, at `offset`
-  zero,       ///< reads as zero; nothing is stored
-  computed,   ///< only this device can produce them: the read loop calls compute()
+  storage,   ///< verbatim bytes of a storage, at `offset`: a host file, or what is like one
+  lower,     ///< verbatim bytes of another device, at `offset`
+  zero,      ///< reads as zero; nothing is stored
+  computed,  ///< only this device can produce them: the read loop calls compute()
 };
 
 /// The answer to "where do the bytes at this offset live". It stays true until the request that
-/// asked has finished; whoever keeps one longer must ask again. `file` and `device` are owned by
+/// asked has finished; whoever keeps one longer must ask again. `storage` and `device` are owned by
 /// the device that answered, and live at least as long as it does.
 struct Extent {
   ExtentKind kind = ExtentKind::zero;
   std::uint64_t length = 0;             ///< bytes, from the offset asked for; at least 1
-  std::uint64_t offset = 0;             ///< bytes, in `file` or `device`
-  const HostFile* file = nullptr;       ///< set for host_file
+  std::uint64_t offset = 0;             ///< bytes, in `storage` or `device`
+  const Storage* storage = nullptr;     ///< set for storage
   const BlockDevice* device = nullptr;  ///< set for lower
 
-  static Extent in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length) {
-    return {ExtentKind::host_file, length, offset, &file, nullptr};
+  static Extent in_storage(const Storage& storage, std::uint64_t offset, std::uint64_t length) {
+    return {ExtentKind::storage, length, offset, &storage, nullptr};
   }
   static Extent in_device(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
     return {ExtentKind::lower, length, offset, nullptr, &device};
@@ -102,7 +102,7 @@ class BlockDevice {
 
   /// Whether bytes may be written at all. It never changes but from true to false, before the first
   /// write (an image turns out to be somebody's backing file). False unless every layer below, down
-  /// to a host file that was opened for writing, can take them.
+  /// to a storage that was opened for writing, can take them.
   virtual bool writable() const noexcept { return false; }
 
   /// Why it is not writable, for a person; empty: a layer below knows, or nobody asked to write.
@@ -116,7 +116,7 @@ class BlockDevice {
   /// @throws Error(Fault::denied) with EBUSY when it has been written to already
   virtual std::shared_ptr<const void> rely_on(const std::string& by) const;
 
-  /// Where bytes that are written at `offset` go: host_file and lower are overwritten in place,
+  /// Where bytes that are written at `offset` go: storage and lower are overwritten in place,
   /// computed goes to store() or store_zeroes(). Only for WriteKind::zeroes and discard there is
   /// `zero`: it reads as zero already, and nothing is to be done. The answer holds as map()'s does.
   /// The default: where map() says that they are read from; bytes for which there is no place are

@@ -1,6 +1,6 @@
 // The read loop and the write loop: the only places where bytes of a device are read and written.
-// They follow map() and map_write() down to host files, merge neighbours, and issue one preadv or
-// pwritev for each contiguous run.
+// They follow map() and map_write() down to storages, merge neighbours, and ask a storage once for
+// each contiguous run.
 #pragma once
 
 #include <sys/uio.h>
@@ -32,7 +32,7 @@ struct Lending {
 /// not copied, if it can be shown where it is.
 /// @param scratch takes what has to be copied or computed; as many bytes are read
 /// @param hand_over is called once, with pieces of memory that are scratch.size() bytes together,
-///   in order, good until it returns. Our own code must never touch them (see HostFile::lend).
+///   in order, good until it returns. Our own code must never touch them (see Storage::lend).
 /// @throws Error like read(), and then hand_over was not called
 Lending lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
              const std::function<void(std::span<const iovec>)>& hand_over);
@@ -77,7 +77,7 @@ struct Run {
 ///   caller's, which decides how far it wants to look.
 Run block_status(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
 
-/// The extent of `device` at `offset` with all lower devices resolved: host_file, zero or computed.
+/// The extent of `device` at `offset` with all lower devices resolved: storage, zero or computed.
 struct Resolved {
   Extent extent;                        ///< never of kind lower
   const BlockDevice* device = nullptr;  ///< the device that gave it

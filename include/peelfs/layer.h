@@ -16,6 +16,7 @@
 #include "peelfs/error.h"
 #include "peelfs/host_file.h"
 #include "peelfs/keys.h"
+#include "peelfs/trouble.h"
 
 namespace peelfs {
 
@@ -120,16 +121,7 @@ struct Limits {
 };
 
 class Budget;
-
-/// A trouble that ends or dims a branch: shown by `peelfs ls` as state and reason.
-struct Trouble {
-  /// "locked", "damaged", "unsupported", "missing", "degraded", "denied", "io", or "note"
-  std::string state;
-  std::string reason;
-};
-
-/// Turns what was caught into what is shown.
-Trouble trouble_from(const Error& error);
+class Formats;
 
 /// The moment that a snapshot shows. Snapshots of several disks are of one moment when they have
 /// the same name and were taken within a few seconds (see layers/scan/instances.h).
@@ -194,24 +186,46 @@ struct OpenInput {
   /// Where the layer keeps what it learned from one device for the next ones; empty at first, and
   /// emptied before devices are looked at again. Null: nowhere.
   std::shared_ptr<void>* memory = nullptr;
+  const Formats* formats = nullptr;  ///< by which files within are known; null: none are known
 };
 
-/// One row of the table of layers.
+/// Bytes at a place by which a format is known.
+struct Signature {
+  std::size_t offset = 0;  ///< from the start, below 8 KiB
+  std::string_view magic;
+  std::string_view format;  ///< as Claim::format names it
+};
+
+/// What sort of thing a layer opens.
+struct Traits {
+  /// It unpacks a file into a disk, which takes the file's place in the tree. Never asked of what
+  /// is given as raw.
+  bool image = false;
+  bool encryption = false;
+  bool detached_header = false;  ///< its header may be given by the person, see OpenInput
+};
+
+/// One row of the table of layers: all that there is to know of a layer from outside.
 struct Layer {
   std::string_view name;
   /// Cheap and read-only. @return nullopt when it is not this layer's; an Error means "mine, but so
-  /// damaged that I cannot even say whose" and leaves the device visible with that reason.
-  std::optional<Claim> (*probe)(const ProbeInput&);
+  /// damaged that I cannot even say whose" and leaves the device visible with that reason. Null:
+  /// the row only names what is recognised, and claims nothing.
+  std::optional<Claim> (*probe)(const ProbeInput&) = nullptr;
   /// @throws Error when nothing inside can be shown. Otherwise partial results carry Trouble.
-  Opened (*open)(const OpenInput&);
-  /// An image format: it unpacks a file into a disk, which takes the file's place in the tree.
-  bool image_format = false;
+  Opened (*open)(const OpenInput&) = nullptr;
+  Traits traits = {};
+  /// Any of these bytes tells that a file is of this layer; see Formats.
+  std::span<const Signature> signatures = {};
+  /// Of names of files in this format: lower case, with the dot.
+  std::span<const std::string_view> suffixes = {};
+  /// The same for what no signature tells. Strict: it says which file of many is taken for an
+  /// image.
+  /// @return the format; empty: it is none of this layer's @throws Error when it cannot be read
+  std::string_view (*recognise)(const BlockDevice& file) = nullptr;
   /// Of an image format: the names of the files that hold bytes of the image itself (an external
   /// data file), and so are no disks of their own. Reads no more than a probe. @throws Error
   std::vector<std::string> (*parts)(const BlockDevice& file) = nullptr;
 };
-
-/// The ordered table; where the order matters a comment in table.cc says why.
-std::span<const Layer> layer_table();
 
 }  // namespace peelfs

@@ -8,6 +8,7 @@
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
 #include "peelfs/partial_write.h"
+#include "peelfs/storage.h"
 
 namespace peelfs {
 namespace {
@@ -69,10 +70,19 @@ class CryptDevice final : public BlockDevice {
 
 void read_decrypted(const BlockDevice& lower, std::uint64_t offset, MutableBytes out,
                     const SectorCipher& cipher, std::uint64_t sector) {
+  const bool is_large = out.size() > part_size;
+  const std::size_t gathered = is_large ? best_read(lower, offset) : 0;
+  // A storage that wants large requests gets them; the threads share what is to be decrypted then.
+  const bool reads_ahead = gathered > part_size;
+  for (std::size_t done = 0; reads_ahead && done < out.size();) {
+    const std::size_t length = std::min(gathered, out.size() - done);
+    read(lower, offset + done, out.subspan(done, length));
+    done += length;
+  }
   const auto one = [&](std::size_t part) {
     const std::size_t begin = part * part_size;
     const MutableBytes bytes = out.subspan(begin, std::min(part_size, out.size() - begin));
-    read(lower, offset + begin, bytes);
+    if (!reads_ahead) read(lower, offset + begin, bytes);
     cipher.decrypt(bytes, sector + begin / 512);
   };
   share_out(div_round_up(out.size(), part_size), std::cref(one));

@@ -43,9 +43,12 @@ std::pair<std::string, std::string> words(Budget::Kind kind, std::uint64_t whole
     case Budget::Kind::identify_bytes:
       break;
   }
-  return {"looking into devices ended after " + std::to_string(whole >> 20U) +
-              " MiB were read to find out what they are",
-          "raise it with --identify-bytes, or name fewer sources"};
+  const bool is_small = whole < 1U << 20U;
+  return {
+      "looking into devices ended after " +
+          (is_small ? std::to_string(whole) + " bytes" : std::to_string(whole >> 20U) + " MiB") +
+          " were read to find out what they are",
+      "raise it with --identify-bytes, or name fewer sources"};
 }
 
 }  // namespace

@@ -58,9 +58,9 @@ void read_held(const BlockDevice& device, std::uint64_t offset, MutableBytes out
       case ExtentKind::lower:
         read(*extent.device, extent.offset, part);
         break;
-      case ExtentKind::host_file: {
+      case ExtentKind::storage: {
         Gather gather(Gather::Direction::read);
-        gather.add(*extent.file, extent.offset, part);
+        gather.add(*extent.storage, extent.offset, part);
         gather.finish();
         break;
       }

@@ -178,8 +178,4 @@ void Error::compose() {
   message_ = printable(text);
 }
 
-Trouble trouble_from(const Error& error) {
-  return {std::string(fault_name(error.fault())), error.what()};
-}
-
 }  // namespace peelfs

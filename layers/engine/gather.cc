@@ -1,35 +1,33 @@
 #include "engine/gather.h"
 
-#include "host/file_space.h"
-
 namespace peelfs {
 
 void Gather::transfer(Run& run) const {
   claim_others(run);
   const std::span<const iovec> buffers(run.buffers.data(), run.count);
   if (direction_ == Direction::read) {
-    run.file->read(run.begin, buffers);
+    run.storage->read(run.begin, buffers);
   } else {
-    run.file->write(run.begin, buffers);
+    run.storage->write(run.begin, buffers);
   }
   run.count = 0;
 }
 
-// Runs go to and fro between files, so that one that is written may hold what comes behind a part
-// of another: that one must have its space by then.
+// Runs go to and fro between storages, so that one that is written may hold what comes behind a
+// part of another: that one must have its space by then.
 void Gather::claim_others(const Run& run) const {
   if (direction_ == Direction::read) return;
   for (std::size_t i = 0; i < used_; ++i) {
     const Run& other = runs_[i];
     if (&other == &run || other.count == 0) continue;
-    claim_in_file(*other.file, other.begin, other.end - other.begin);
+    other.storage->claim(other.begin, other.end - other.begin);
   }
 }
 
-void Gather::add(const HostFile& file, std::uint64_t offset, MutableBytes memory) {
+void Gather::add(const Storage& storage, std::uint64_t offset, MutableBytes memory) {
   for (std::size_t i = 0; i < used_; ++i) {
     Run& run = runs_[i];
-    if (run.count == 0 || run.file != &file || run.end != offset) continue;
+    if (run.count == 0 || run.storage != &storage || run.end != offset) continue;
     iovec& last = run.buffers[run.count - 1];
     if (static_cast<std::byte*>(last.iov_base) + last.iov_len == memory.data()) {
       last.iov_len += memory.size();
@@ -51,7 +49,7 @@ void Gather::add(const HostFile& file, std::uint64_t offset, MutableBytes memory
     if (runs_[slot].count != 0) transfer(runs_[slot]);
   }
   Run& run = runs_[slot];
-  run.file = &file;
+  run.storage = &storage;
   run.begin = offset;
   run.end = offset + memory.size();
   run.buffers[0] = {memory.data(), memory.size()};

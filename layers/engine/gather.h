@@ -1,5 +1,5 @@
-// Collects what the loops want from host files, so that what lies together in a file is read or
-// written by one system call wherever it is in memory.
+// Collects what the loops want from storages, so that what lies together in one is read or written
+// by one request wherever it is in memory.
 #pragma once
 
 #include <sys/uio.h>
@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "peelfs/bytes.h"
-#include "peelfs/host_file.h"
+#include "peelfs/storage.h"
 
 namespace peelfs {
 
@@ -19,9 +19,9 @@ class Gather {
   enum class Direction : std::uint8_t { read, write };
   explicit Gather(Direction direction) : direction_(direction) {}
 
-  /// Adds "the bytes of `file` at `offset` go to (come from) `memory`". May already read (write)
+  /// Adds "the bytes of `storage` at `offset` go to (come from) `memory`". May already read (write)
   /// what was collected before. Nothing is changed in memory when writing.
-  void add(const HostFile& file, std::uint64_t offset, MutableBytes memory);
+  void add(const Storage& storage, std::uint64_t offset, MutableBytes memory);
   /// Reads (writes) everything that was collected. Must be called last; nothing is done without it.
   void finish();
 
@@ -30,7 +30,7 @@ class Gather {
   static constexpr std::size_t max_buffers = 64;
 
   struct Run {
-    const HostFile* file = nullptr;
+    const Storage* storage = nullptr;
     std::uint64_t begin = 0, end = 0;
     std::size_t count = 0;
     std::array<iovec, max_buffers> buffers;

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "engine/computed.h"
-#include "peelfs/host_file.h"
+#include "peelfs/storage.h"
 
 namespace peelfs {
 
@@ -27,33 +27,33 @@ MutableBytes Lent::scratch(std::uint64_t length) {
   return part;
 }
 
-void Lent::in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length) {
+void Lent::in_storage(const Storage& storage, std::uint64_t offset, std::uint64_t length) {
   // One piece is always left for the scratch memory that takes all the rest.
   if (length >= least_lent && count_ + 2 < max_pieces) {
-    Lender* const from = lender(file);
-    const std::byte* const memory = from != nullptr ? file.lend(offset, length) : nullptr;
+    Lender* const from = lender(storage);
+    const std::byte* const memory = from != nullptr ? storage.lend(offset, length) : nullptr;
     if (memory != nullptr) {
       from->end = std::max(from->end, offset + length);
       add(memory, length);
       return;
     }
   }
-  gather_.add(file, offset, scratch(length));
+  gather_.add(storage, offset, scratch(length));
 }
 
-Lent::Lender* Lent::lender(const HostFile& file) {
-  for (std::size_t i = 0; i < files_; ++i) {
-    if (lenders_[i].file == &file) return &lenders_[i];
+Lent::Lender* Lent::lender(const Storage& storage) {
+  for (std::size_t i = 0; i < storages_; ++i) {
+    if (lenders_[i].storage == &storage) return &lenders_[i];
   }
-  if (files_ == max_files) return nullptr;
-  lenders_[files_].file = &file;
-  return &lenders_[files_++];
+  if (storages_ == max_storages) return nullptr;
+  lenders_[storages_].storage = &storage;
+  return &lenders_[storages_++];
 }
 
 bool Lent::holds() const noexcept {
   bool all = true;
-  for (std::size_t i = 0; i < files_; ++i) {
-    all = (lenders_[i].end == 0 || lenders_[i].file->reaches(lenders_[i].end)) && all;
+  for (std::size_t i = 0; i < storages_; ++i) {
+    all = (lenders_[i].end == 0 || lenders_[i].storage->reaches(lenders_[i].end)) && all;
   }
   return all;
 }

@@ -18,7 +18,7 @@ class Lent {
   /// @param scratch for what must be copied or computed; as long as what is read
   explicit Lent(MutableBytes scratch) : rest_(scratch) {}
 
-  void in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length);
+  void in_storage(const Storage& storage, std::uint64_t offset, std::uint64_t length);
   void zeroes(std::uint64_t length);
   void computed(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
   void finish() { gather_.finish(); }
@@ -29,7 +29,7 @@ class Lent {
   std::uint64_t computed_bytes() const noexcept { return computed_; }
   std::uint32_t compute_unit() const noexcept { return unit_; }
 
-  /// Whether every file of which something was lent is still as long as that.
+  /// Whether every storage of which something was lent is still as long as that.
   bool holds() const noexcept;
 
  private:
@@ -39,24 +39,24 @@ class Lent {
   /// Less than this is read: asking whether it is in the cache costs as much as copying it.
   static constexpr std::size_t least_lent = 16384;
   /// Striped volumes have as many as that.
-  static constexpr std::size_t max_files = 16;
+  static constexpr std::size_t max_storages = 16;
 
   struct Lender {
-    const HostFile* file = nullptr;
+    const Storage* storage = nullptr;
     std::uint64_t end = 0;  ///< of what it has lent, bytes
   };
 
   void add(const std::byte* memory, std::uint64_t length);
   MutableBytes scratch(std::uint64_t length);
   /// @return null: there are too many already
-  Lender* lender(const HostFile& file);
+  Lender* lender(const Storage& storage);
 
   MutableBytes rest_;  ///< of the scratch memory; always long enough for what is still to come
   Gather gather_{Gather::Direction::read};
   std::array<iovec, max_pieces> pieces_;
   std::size_t count_ = 0;
-  std::array<Lender, max_files> lenders_;
-  std::size_t files_ = 0;
+  std::array<Lender, max_storages> lenders_;
+  std::size_t storages_ = 0;
   std::uint64_t computed_ = 0;
   std::uint32_t unit_ = 0;
 };

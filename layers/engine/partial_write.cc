@@ -4,9 +4,9 @@
 #include <cerrno>
 
 #include "engine/resolve.h"
-#include "host/file_space.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/storage.h"
 
 namespace peelfs {
 
@@ -65,13 +65,13 @@ void claim_units(const BlockDevice& device, std::uint64_t offset, std::uint64_t 
   for (std::uint64_t done = 0; done < length;) {
     const Resolved at = resolve_write(device, offset + done, length - done, WriteKind::bytes);
     const Extent& extent = at.extent;
-    const bool in_file = extent.kind == ExtentKind::host_file;
-    const std::uint64_t place = in_file ? extent.offset : at.offset;
-    const std::uint64_t piece = in_file ? host_page : at.device->write_granule();
+    const bool is_stored = extent.kind == ExtentKind::storage;
+    const std::uint64_t place = is_stored ? extent.offset : at.offset;
+    const std::uint64_t piece = is_stored ? host_page : at.device->write_granule();
     const bool whole = is_whole(done, unit) && is_whole(extent.length, unit) &&
                        is_whole(place, unit) && is_whole(piece, unit);
-    if (!whole && in_file) {
-      claim_in_file(*extent.file, extent.offset, extent.length);
+    if (!whole && is_stored) {
+      extent.storage->claim(extent.offset, extent.length);
     } else if (!whole) {
       claim_space(*at.device, at.offset, extent.length);
     }

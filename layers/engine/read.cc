@@ -13,7 +13,7 @@ namespace peelfs {
 
 namespace {
 
-/// The read loop. @param to takes what was found, in order: in_file(file, offset, length),
+/// The read loop. @param to takes what was found, in order: in_storage(storage, offset, length),
 /// zeroes(length), computed(device, offset, length)
 template <typename Taker>
 void take_all(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, Taker& to) {
@@ -23,8 +23,8 @@ void take_all(const BlockDevice& device, std::uint64_t offset, std::uint64_t len
       const Resolved at = resolve(device, offset, length);
       const std::uint64_t part = at.extent.length;
       switch (at.extent.kind) {
-        case ExtentKind::host_file:
-          to.in_file(*at.extent.file, at.extent.offset, part);
+        case ExtentKind::storage:
+          to.in_storage(*at.extent.storage, at.extent.offset, part);
           break;
         case ExtentKind::zero:
           to.zeroes(part);
@@ -49,8 +49,8 @@ void take_all(const BlockDevice& device, std::uint64_t offset, std::uint64_t len
 class Copied {
  public:
   explicit Copied(MutableBytes out) : rest_(out) {}
-  void in_file(const HostFile& file, std::uint64_t offset, std::uint64_t length) {
-    gather_.add(file, offset, take(length));
+  void in_storage(const Storage& storage, std::uint64_t offset, std::uint64_t length) {
+    gather_.add(storage, offset, take(length));
   }
   void zeroes(std::uint64_t length) { std::memset(take(length).data(), 0, length); }
   void computed(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
@@ -113,8 +113,8 @@ Run block_status(const BlockDevice& device, std::uint64_t offset, std::uint64_t 
   switch (at.extent.kind) {
     case ExtentKind::zero:
       return {false, at.extent.length};
-    case ExtentKind::host_file:
-      return at.extent.file->status(at.extent.offset, at.extent.length);
+    case ExtentKind::storage:
+      return at.extent.storage->status(at.extent.offset, at.extent.length);
     case ExtentKind::computed:
     case ExtentKind::lower:
       break;

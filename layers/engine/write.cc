@@ -31,9 +31,9 @@ void write(const BlockDevice& device, std::uint64_t offset, Bytes data) {
     while (!data.empty()) {
       const Resolved at = resolve_write(device, offset, data.size(), WriteKind::bytes);
       const Bytes part = data.first(at.extent.length);
-      if (at.extent.kind == ExtentKind::host_file) {
+      if (at.extent.kind == ExtentKind::storage) {
         // preadv and pwritev share their type of buffer; nothing is changed in this memory.
-        gather.add(*at.extent.file, at.extent.offset,
+        gather.add(*at.extent.storage, at.extent.offset,
                    {const_cast<std::byte*>(part.data()), part.size()});
       } else {
         // In order: where space ends, nothing behind it has changed.
@@ -62,8 +62,8 @@ void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length,
       const Epochs::Request request;
       const Resolved at =
           resolve_write(device, offset, std::min(length, most_zeroed_at_once), kind);
-      if (at.extent.kind == ExtentKind::host_file) {
-        at.extent.file->zero(at.extent.offset, at.extent.length, kind == WriteKind::discard);
+      if (at.extent.kind == ExtentKind::storage) {
+        at.extent.storage->zero(at.extent.offset, at.extent.length, kind == WriteKind::discard);
       } else if (at.extent.kind == ExtentKind::computed) {
         zero_computed(*at.device, at.offset, at.extent.length, kind);
       }

@@ -8,4 +8,10 @@ namespace peelfs {
 std::optional<Claim> ext_probe(const ProbeInput& input);
 Opened ext_open(const OpenInput& input);
 
+/// Takes a super block that a filesystem can have, and no journal device.
+std::string_view ext_recognise(const BlockDevice& file);
+
+inline constexpr Layer kExtLayer{
+    .name = "ext", .probe = &ext_probe, .open = &ext_open, .recognise = &ext_recognise};
+
 }  // namespace peelfs

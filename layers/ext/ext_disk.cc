@@ -6,6 +6,7 @@
 #include <ext2fs/ext2fs.h>
 
 #include "peelfs/error.h"
+#include "peelfs/figure.h"
 
 namespace peelfs::ext {
 
@@ -21,8 +22,7 @@ constexpr std::size_t entry_header_size = 8;
 constexpr std::size_t entry_tail_size = 12;
 
 Error contradiction(const std::string& what) {
-  return Error(Fault::damaged, "ext super block: " + what)
-      .advice("e2fsck -b 32768 on a writable copy may restore it from a backup");
+  return Error(Fault::damaged, "ext super block: " + what);
 }
 
 std::uint32_t decode_block_size(const ByteReader& reader) {
@@ -87,7 +87,7 @@ void check_groups(const ByteReader& reader, const SuperBlock& super) {
   // ext4_extent has 48 bits for a block: more cannot be addressed, and bytes stay below 2^64.
   if (super.blocks_count >> 48U != 0) {
     throw contradiction("s_blocks_count is impossible")
-        .found(std::to_string(super.blocks_count))
+        .found(figure(super.blocks_count, super.block_size))
         .expected("below 2^48");
   }
 }

@@ -8,11 +8,10 @@
 #include "ext/directory.h"
 #include "ext/file_device.h"
 #include "ext/references.h"
-#include "host/image_magic.h"
-#include "host/source.h"
 #include "peelfs/budget.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 
 namespace peelfs::ext {
 
@@ -54,14 +53,19 @@ struct Candidate {
 
 class Search {
  public:
-  Search(Library& library, Library& files, const Limits& limits, Budget* run)
-      : library_(library), files_(files), limits_(limits), run_(run), most_(limits.search_files) {
+  Search(Library& library, Library& files, const OpenInput& input)
+      : library_(library),
+        files_(files),
+        formats_(*input.formats),
+        limits_(input.limits),
+        run_(input.budget),
+        most_(limits_.search_files) {
     if (run_ != nullptr) {
       most_ =
           static_cast<std::size_t>(std::min<std::uint64_t>(most_, run_->left(Budget::Kind::files)));
     }
     // Enough for that many names of usual length, and for a good part of them at 255 bytes.
-    budget_.blocks = std::max<std::uint64_t>(budget_.blocks, limits.search_files);
+    budget_.blocks = std::max<std::uint64_t>(budget_.blocks, limits_.search_files);
   }
 
   SearchResult run() {
@@ -136,7 +140,7 @@ class Search {
       inode = library_.inode(entry.inode);
     } catch (const Error& error) {
       note_damage(directory, entry.name, error.what(), error.fault());
-      if (has_image_suffix(entry.name)) add_unreadable(directory, entry.name, 0, error);
+      if (formats_.has_image_suffix(entry.name)) add_unreadable(directory, entry.name, 0, error);
       return;
     }
     if (inode.type == Inode::Type::directory) {
@@ -153,7 +157,7 @@ class Search {
   }
 
   void look_at_file(std::size_t directory, std::string name, const Inode& inode) {
-    const bool suffix = has_image_suffix(name);
+    const bool suffix = formats_.has_image_suffix(name);
     const bool large = inode.size >= min_image_size;
     if (!suffix && !large) return;
     if (suffix && large) {
@@ -176,7 +180,7 @@ class Search {
               [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
     for (Candidate& candidate : candidates_) {
       try {
-        if (!image_magic(*candidate.file)) continue;
+        if (formats_.image_format(*candidate.file).empty()) continue;
       } catch (const Error& error) {
         note_damage(candidate.directory, candidate.name, error.what(), error.fault());
         continue;
@@ -278,6 +282,7 @@ class Search {
 
   Library& library_;
   Library& files_;
+  const Formats& formats_;
   const Limits& limits_;
   Budget* const run_;
   std::size_t most_;  ///< inodes that this search may look at
@@ -293,8 +298,8 @@ class Search {
 
 }  // namespace
 
-SearchResult search_images(Library& library, Library& files, const Limits& limits, Budget* budget) {
-  return Search(library, files, limits, budget).run();
+SearchResult search_images(Library& library, Library& files, const OpenInput& input) {
+  return Search(library, files, input).run();
 }
 
 SearchResult reopen(const SearchResult& found, Library& files) {

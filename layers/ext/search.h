@@ -38,15 +38,16 @@ struct SearchResult {
 
 /// Walks the directories from the root, nearest first, and looks at every regular file once.
 ///
-/// With an image suffix (has_image_suffix) a file of 64 KiB or more counts, and a smaller one if
-/// its contents say so; without one it counts if it has at least 64 KiB and its contents say so
-/// (image_magic). First sectors are read in the order in which they lie on the disk.
+/// With an image suffix (Formats::has_image_suffix) a file of 64 KiB or more counts, and a smaller
+/// one if its contents say so; without one it counts if it has at least 64 KiB and its contents say
+/// so (Formats::image_format). First sectors are read in the order in which they lie on the disk.
 /// @param library whose device is read by the search
 /// @param files on which the devices of the images are made: of the same filesystem
-/// @param limits search_files inodes are looked at, and at most `devices` images returned
-/// @param budget pays for inodes, and may end the search; null: only `limits` do
+/// @param input formats tell what an image is; limits.search_files inodes are looked at, and at
+/// most
+///   limits.devices images returned; the budget pays for inodes, and may end the search
 /// @throws Error when the root directory cannot be read at all
-SearchResult search_images(Library& library, Library& files, const Limits& limits, Budget* budget);
+SearchResult search_images(Library& library, Library& files, const OpenInput& input);
 
 /// What an earlier search found, on a device with the same bytes.
 SearchResult reopen(const SearchResult& found, Library& files);

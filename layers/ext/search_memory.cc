@@ -18,8 +18,8 @@ bool in_one_place(const Resolved& a, const Resolved& b) {
   switch (a.extent.kind) {
     case ExtentKind::zero:
       return true;
-    case ExtentKind::host_file:
-      return a.extent.file == b.extent.file && a.extent.offset == b.extent.offset;
+    case ExtentKind::storage:
+      return a.extent.storage == b.extent.storage && a.extent.offset == b.extent.offset;
     case ExtentKind::computed:
       return a.device == b.device && a.offset == b.offset;
     case ExtentKind::lower:

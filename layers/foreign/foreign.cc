@@ -64,4 +64,8 @@ Opened foreign_open(const OpenInput& input) {
   throw Error(Fault::unsupported, std::string(kind.what)).advice(std::move(advice));
 }
 
+std::string_view foreign_image_recognise(const BlockDevice& file) {
+  return foreign::image_format(file);
+}
+
 }  // namespace peelfs

@@ -33,7 +33,7 @@ bool PersonsPath::is(const fs::path& path) const {
   return std::find(forms_.begin(), forms_.end(), path) != forms_.end();
 }
 
-Consent::Consent(std::span<const std::string> allowed) {
+Consent::Consent(std::span<const std::string> allowed, const Formats& formats) : formats_(formats) {
   for (const std::string& path : allowed) {
     try {
       Pinned pin = Pinned::named(path);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/pinned.h"
+#include "peelfs/formats.h"
 #include "peelfs/host_file.h"
 
 namespace peelfs {
@@ -35,8 +36,9 @@ class PersonsPath {
 class Consent {
  public:
   /// @param allowed paths of --allow-reference, which are held from now on
+  /// @param formats by which what an image names is known to be one; must outlive this
   /// @throws Error(Fault::usage) for one that is not there
-  explicit Consent(std::span<const std::string> allowed);
+  Consent(std::span<const std::string> allowed, const Formats& formats);
 
   /// @param itself the person named the file, and not only the directory that it lies in
   void add_source(const std::string& path, std::shared_ptr<const HostFile> file, bool itself);
@@ -55,6 +57,7 @@ class Consent {
     bool itself = false;
   };
 
+  const Formats& formats() const noexcept { return formats_; }
   std::span<const AllowedFile> files() const noexcept { return files_; }
   std::span<const AllowedFolder> folders() const noexcept { return folders_; }
   /// @return null: none
@@ -67,6 +70,7 @@ class Consent {
   void keep_written_part(const std::shared_ptr<const HostFile>& file) const;
 
  private:
+  const Formats& formats_;
   std::vector<AllowedFile> files_;
   std::vector<AllowedFolder> folders_;
   std::vector<NamedSource> sources_;

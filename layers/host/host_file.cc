@@ -20,48 +20,6 @@ namespace peelfs {
 
 namespace {
 
-/// A regular file as a format that allocates in it sees it.
-class GrowableFile : public BlockDevice {
- public:
-  explicit GrowableFile(std::shared_ptr<const HostFile> file)
-      : BlockDevice(greatest_file, file->sector_size()), file_(std::move(file)) {}
-  Extent map(std::uint64_t offset, std::uint64_t length) const override {
-    const std::uint64_t end = file_->end();
-    if (offset >= end) return Extent::zeroes(length);
-    return Extent::in_file(*file_, offset, std::min(length, end - offset));
-  }
-  Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind) const override {
-    return Extent::in_file(*file_, offset, length);
-  }
-  bool writable() const noexcept override { return file_->writable(); }
-  void flush() const override { file_->flush(); }
-  std::uint64_t allocated_bytes() const override { return file_->allocated_bytes(); }
-  std::string describe() const override { return file_->path(); }
-
- private:
-  static constexpr std::uint64_t greatest_file = 1ULL << 62U;
-  const std::shared_ptr<const HostFile> file_;
-};
-
-class FileDevice : public BlockDevice {
- public:
-  explicit FileDevice(std::shared_ptr<const HostFile> file)
-      : BlockDevice(file->size(), file->sector_size()), file_(std::move(file)) {}
-  Extent map(std::uint64_t offset, std::uint64_t length) const override {
-    return Extent::in_file(*file_, offset, length);
-  }
-  bool writable() const noexcept override { return file_->writable(); }
-  void flush() const override { file_->flush(); }
-  DevicePtr growable() const override {
-    return file_->is_block_device() ? nullptr : std::make_shared<GrowableFile>(file_);
-  }
-  std::uint64_t allocated_bytes() const override { return file_->allocated_bytes(); }
-  std::string describe() const override { return file_->path(); }
-
- private:
-  const std::shared_ptr<const HostFile> file_;
-};
-
 std::string what_it_is(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
   if (S_ISCHR(mode)) return "a character device";
@@ -378,10 +336,6 @@ bool HostFile::changed() const {
   if (block_device_) return false;
   return static_cast<std::uint64_t>(status.st_size) != size_ ||
          status.st_mtim.tv_sec != mtime_.tv_sec || status.st_mtim.tv_nsec != mtime_.tv_nsec;
-}
-
-DevicePtr make_file_device(std::shared_ptr<const HostFile> file) {
-  return std::make_shared<FileDevice>(std::move(file));
 }
 
 }  // namespace peelfs

@@ -7,7 +7,6 @@
 
 #include "host/consent.h"
 #include "host/image_lock.h"
-#include "host/image_magic.h"
 #include "host/pinned.h"
 #include "host/reference_name.h"
 #include "host/source.h"
@@ -203,18 +202,21 @@ class HostReferences : public References {
     return *std::move(target);
   }
 
-  static bool looks_like_image(const Target& target) {
-    if (has_image_suffix(target.path.filename().string())) return true;
+  bool looks_like_image(const Target& target) const {
+    const Formats& formats = rules_->consent->formats();
+    if (formats.has_image_suffix(target.path.filename().string())) return true;
     const auto file = HostFile::open_pinned(target.descriptor(), target.path.string());
-    return image_magic(*make_file_device(file)).has_value();
+    return !formats.image_format(*make_storage_device(file)).empty();
   }
 
   /// Whether a person named the file itself, so that it may be written as a part of the image. Of a
   /// source that is an image of its own nobody has said that it is a part of another one.
-  static bool consented(const Target& target) {
+  bool consented(const Target& target) const {
     if (target.allowed) return true;
     return target.source != nullptr && target.source->itself &&
-           !container_magic(*make_file_device(target.source->file));
+           rules_->consent->formats()
+               .wrapped_format(*make_storage_device(target.source->file))
+               .empty();
   }
 
   static std::shared_ptr<const HostFile> open_read_only(const Target& target) {
@@ -252,7 +254,7 @@ class HostReferences : public References {
 
   Found found(const Target& target, std::shared_ptr<const HostFile> file) const {
     Found result;
-    result.device = make_file_device(file);
+    result.device = make_storage_device(file);
     result.references = std::make_shared<HostReferences>(rules_, target.directory);
     result.name = target.path.string();
     result.file = std::move(file);
@@ -282,8 +284,9 @@ std::shared_ptr<const References> make_host_references(const std::string& direct
 }
 
 std::shared_ptr<const References> make_host_references(const std::string& directory,
-                                                       std::span<const std::string> allowed) {
-  return make_host_references(directory, std::make_shared<const Consent>(allowed), false);
+                                                       std::span<const std::string> allowed,
+                                                       const Formats& formats) {
+  return make_host_references(directory, std::make_shared<const Consent>(allowed, formats), false);
 }
 
 }  // namespace peelfs

@@ -12,9 +12,10 @@
 #include "host/folder.h"
 #include "host/host_call.h"
 #include "host/image_lock.h"
-#include "host/image_magic.h"
 #include "host/in_use.h"
 #include "host/pinned.h"
+#include "peelfs/formats.h"
+#include "peelfs/shell.h"
 
 namespace peelfs {
 
@@ -25,7 +26,8 @@ namespace fs = std::filesystem;
 using Why = LeftOutEntry::Why;
 
 /// Why an entry of a directory that the person named is no source; nullopt: it is one.
-std::optional<Why> why_left_out(const Folder& folder, const std::string& name) {
+std::optional<Why> why_left_out(const Folder& folder, const std::string& name,
+                                const Formats& formats) {
   if (name.starts_with(".")) return Why::hidden;
   Obstacle obstacle;
   const auto pin = folder.find(name, obstacle);
@@ -33,12 +35,12 @@ std::optional<Why> why_left_out(const Folder& folder, const std::string& name) {
   if (!pin) return obstacle.is_link ? Why::link : Why::mounted;
   if (pin->is_directory()) return Why::directory;
   if (!pin->is_file() && !pin->is_block_device()) return Why::other;
-  if (has_image_suffix(name)) return std::nullopt;
+  if (formats.has_image_suffix(name)) return std::nullopt;
   try {
     const auto file = HostFile::open_pinned(pin->descriptor(), name);
     if (file->is_block_device())
       return file->size() != 0 ? std::nullopt : std::optional(Why::other);
-    if (!image_magic(*make_file_device(file))) return Why::no_image;
+    if (formats.image_format(*make_storage_device(file)).empty()) return Why::no_image;
     return std::nullopt;
   } catch (const Error&) {
     return Why::unreadable;  // it was not named, so it is no failure
@@ -56,8 +58,8 @@ std::string directory_of(const fs::path& path) {
 
 class Opener {
  public:
-  explicit Opener(std::span<const std::string> allowed)
-      : consent_(std::make_shared<Consent>(allowed)) {}
+  Opener(std::span<const std::string> allowed, const Formats& formats)
+      : consent_(std::make_shared<Consent>(allowed, formats)) {}
 
   void open(const SourceSpec& spec) {
     const auto is_directory = [path = spec.path] {
@@ -80,12 +82,13 @@ class Opener {
       return std::pair(std::move(folder), std::move(names));
     });
     bool any = false;
+    const std::size_t known = result_.left_out.size();
     for (const std::string& name : listing.second) {
       const std::string path = beside(spec.path, name);
       std::optional<Why> why;
       try {
-        why = answer_in_time(path, spec.patience, [folder = listing.first, name] {
-          return why_left_out(*folder, name);
+        why = answer_in_time(path, spec.patience, [folder = listing.first, name, this] {
+          return why_left_out(*folder, name, consent_->formats());
         });
       } catch (const Error& error) {
         any = true;
@@ -107,6 +110,16 @@ class Opener {
       }
     }
     if (any) return;
+    const auto is_unreadable = [](const LeftOutEntry& one) { return one.why == Why::unreadable; };
+    const auto of_this = std::span(result_.left_out).subspan(known);
+    if (const auto count = std::count_if(of_this.begin(), of_this.end(), is_unreadable);
+        count > 0) {
+      throw Error(Fault::denied, "no disk image can be read in the directory " + spec.path)
+          .found(std::to_string(count) + " of its " + std::to_string(of_this.size()) +
+                 " entries cannot be looked at")
+          .expected("permission to read them, and to search the directory")
+          .advice("who has it is shown by: " + shell_line({"ls", "-la", spec.path}));
+    }
     const bool link = std::any_of(result_.left_out.begin(), result_.left_out.end(),
                                   [](const LeftOutEntry& one) { return one.why == Why::link; });
     throw Error(Fault::missing, "no disk image in the directory " + spec.path)
@@ -143,7 +156,7 @@ class Opener {
     const fs::path path(spec.path);
     const std::string file_name = path.filename().string();
     source.name = spec.name.empty() ? file_name : spec.name;
-    source.stem = spec.name.empty() ? strip_image_suffix(file_name) : spec.name;
+    source.stem = spec.name.empty() ? consent_->formats().strip_image_suffix(file_name) : spec.name;
     source.path = spec.path;
     source.raw = spec.raw;
     source.from_directory = spec.from_directory;
@@ -225,8 +238,8 @@ SourceSpec parse_source(std::string_view argument) {
 }
 
 OpenedSources open_sources(std::span<const SourceSpec> specs,
-                           std::span<const std::string> allow_references) {
-  Opener opener(allow_references);
+                           std::span<const std::string> allow_references, const Formats& formats) {
+  Opener opener(allow_references, formats);
   for (const SourceSpec& spec : specs) {
     try {
       opener.open(spec);

@@ -88,14 +88,10 @@ struct OpenedSources {
 /// named twice is opened once, with a SourceFailure for the second naming. One that does not answer
 /// has a SourceFailure, too.
 /// @param allow_references paths (--allow-reference) that images may name besides their neighbours
-/// @throws Error(Fault::usage) for one of those that is not there
+/// @param formats by which images are known; must outlive what is returned
+/// @throws Error(Fault::usage) for one of those paths that is not there
 OpenedSources open_sources(std::span<const SourceSpec> specs,
-                           std::span<const std::string> allow_references);
-
-/// "os43.qcow2" -> "os43"; names without a known image suffix stay as they are.
-std::string strip_image_suffix(std::string_view file_name);
-/// Whether the file name ends in a suffix that disk images use (.qcow2, .img, .raw, .vmdk, ...).
-bool has_image_suffix(std::string_view file_name);
+                           std::span<const std::string> allow_references, const Formats& formats);
 
 /// The rules of design section 6 for images that lie in `directory`. What lies beneath it may be
 /// read if it looks like an image; everything else, and whatever is to be written, only if a person
@@ -109,7 +105,8 @@ std::shared_ptr<const References> make_host_references(const std::string& direct
                                                        bool relied_on, bool block_device = false);
 /// The same for reading a file. @param allowed as --allow-reference names them
 std::shared_ptr<const References> make_host_references(const std::string& directory,
-                                                       std::span<const std::string> allowed);
+                                                       std::span<const std::string> allowed,
+                                                       const Formats& formats);
 
 /// For a second look at a source that is open for writing: what its images name is only read, and
 /// no locks are taken on it.

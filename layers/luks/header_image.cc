@@ -34,7 +34,8 @@ Buffer read_copy(const BlockDevice& device, std::uint64_t offset, bool primary,
   if (*version != 2 || !is_header_size(header.hdr_size) ||
       header.hdr_offset != (primary ? 0 : header.hdr_size) || header.hdr_offset != offset) {
     trouble = "its fields contradict each other (found version " + std::to_string(*version) +
-              ", hdr_size " + hex(header.hdr_size) + ", hdr_offset " + hex(header.hdr_offset) +
+              ", hdr_size " + hex_figure(header.hdr_size) + ", hdr_offset " +
+              hex_figure(header.hdr_offset) +
               ", expected version 2, a hdr_size from 0x4000 to 0x400000, hdr_offset " +
               hex(offset) + ")";
     return {};

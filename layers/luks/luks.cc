@@ -36,19 +36,21 @@ Placement fit(const luks::Segment& segment, const BlockDevice& data) {
   if (segment.size == 0) {
     result.size = result.available;
     if (result.available != there) {
-      result.trouble = {"note", std::to_string(there - result.available) +
-                                    " bytes at the end are less than an encryption sector of " +
-                                    std::to_string(segment.sector_size) + " bytes, and left out"};
+      result.trouble = {Trouble::note,
+                        std::to_string(there - result.available) +
+                            " bytes at the end are less than an encryption sector of " +
+                            std::to_string(segment.sector_size) + " bytes, and left out"};
     }
     return result;
   }
   result.size = segment.size;
   result.available = std::min(result.available, segment.size);
   if (result.available < segment.size) {
-    result.trouble = {"damaged", "the device ends inside of the encrypted data (found " +
-                                     std::to_string(data.size()) + " bytes, expected at least " +
-                                     figure(segment.offset + segment.size) +
-                                     "); what lies beyond cannot be read"};
+    result.trouble = {Trouble::damaged, "the device ends inside of the encrypted data (found " +
+                                            std::to_string(data.size()) +
+                                            " bytes, expected at least " +
+                                            figure(segment.offset + segment.size) +
+                                            "); what lies beyond cannot be read"};
   }
   return result;
 }
@@ -71,15 +73,6 @@ void check_is_header(const BlockDevice& header) {
   throw Error(Fault::missing, "the file given with --header holds no LUKS header")
       .found(header.describe())
       .advice("give the header of this device, or leave --header out");
-}
-
-void join(std::optional<Trouble>& trouble, const std::string& note) {
-  if (note.empty()) return;
-  if (!trouble) {
-    trouble = Trouble{"note", note};
-  } else {
-    trouble->reason += "; " + note;
-  }
 }
 
 DevicePtr make_plaintext(const Member& member, const luks::Segment& segment, Bytes key,
@@ -146,7 +139,7 @@ Opened luks_open(const OpenInput& input) {
 
   Opened opened;
   if (!input.detached_header && is_header_without_data(segment, *member.device)) {
-    opened.trouble = {"note",
+    opened.trouble = {Trouble::note,
                       "this is a LUKS header without data (detached, or a backup); give it with "
                       "--header NAME=PATH for the device NAME that has the data"};
     return opened;
@@ -161,7 +154,7 @@ Opened luks_open(const OpenInput& input) {
   } catch (const Error& error) {
     if (error.fault() != Fault::locked) throw;
     opened.trouble = trouble_from(error);
-    join(opened.trouble, description.note);
+    if (!description.note.empty()) join(opened.trouble, {Trouble::note, description.note});
     return opened;
   }
 
@@ -172,7 +165,7 @@ Opened luks_open(const OpenInput& input) {
   inner.device =
       make_plaintext(member, segment, key.bytes(), placement, "LUKS volume " + inner.name);
   inner.trouble = placement.trouble;
-  join(opened.trouble, description.note);
+  if (!description.note.empty()) join(opened.trouble, {Trouble::note, description.note});
   opened.devices.push_back(std::move(inner));
   return opened;
 }

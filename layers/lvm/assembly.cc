@@ -46,9 +46,9 @@ void compare_contents(const std::vector<const Candidate*>& order, const Candidat
     const MetadataCopy& other = *one->newest;
     if (other.summary.seqno != ours.summary.seqno || other.text.checksum == ours.text.checksum)
       continue;
-    troubles.add("degraded", "metadata of " + called(*one) + " differs from that of " +
-                                 called(used) + ", which is used, though both have seqno " +
-                                 std::to_string(ours.summary.seqno));
+    troubles.add(Trouble::degraded, "metadata of " + called(*one) + " differs from that of " +
+                                        called(used) + ", which is used, though both have seqno " +
+                                        std::to_string(ours.summary.seqno));
   }
 }
 
@@ -80,9 +80,9 @@ VolumeGroup newest_group(const std::vector<Candidate>& candidates, Troubles& tro
             .expected(copy.summary.vg_uuid + ", seqno " + std::to_string(copy.summary.seqno));
       }
       if (failure) {
-        troubles.add("damaged", std::string(failure->what()) +
-                                    "; older metadata is used, with seqno " +
-                                    std::to_string(group.seqno));
+        troubles.add(Trouble::damaged, std::string(failure->what()) +
+                                           "; older metadata is used, with seqno " +
+                                           std::to_string(group.seqno));
       }
       compare_contents(order, *one, troubles);
       return group;
@@ -114,20 +114,20 @@ bool better(const Candidate& a, const Candidate& b, const GroupMember& member) {
 void describe_carrier(const Candidate& candidate, const GroupMember& member,
                       const VolumeGroup& group, Troubles& troubles) {
   if (candidate.newest != nullptr && candidate.newest->summary.seqno != group.seqno) {
-    troubles.add("note", called(candidate) + " holds older metadata: seqno " +
-                             std::to_string(candidate.newest->summary.seqno) + ", the newest is " +
-                             std::to_string(group.seqno));
+    troubles.add(Trouble::note, called(candidate) + " holds older metadata: seqno " +
+                                    std::to_string(candidate.newest->summary.seqno) +
+                                    ", the newest is " + std::to_string(group.seqno));
   }
   if (const std::string damage = candidate.volume->damage(); !damage.empty()) {
-    troubles.add("note", called(candidate) + ": " + damage + "; another copy is used");
+    troubles.add(Trouble::note, called(candidate) + ": " + damage + "; another copy is used");
   }
   if (!holds(candidate, member)) {
-    troubles.add("degraded", called(candidate) + " is too small: found " +
-                                 std::to_string(candidate.member->device->size()) +
-                                 " bytes, expected " + figure(member.device_size, 512) +
-                                 " sectors; the image may be truncated");
+    troubles.add(Trouble::degraded, called(candidate) + " is too small: found " +
+                                        std::to_string(candidate.member->device->size()) +
+                                        " bytes, expected " + figure(member.device_size, 512) +
+                                        " sectors; the image may be truncated");
   }
-  if (member.missing) troubles.add("degraded", marked_missing(member));
+  if (member.missing) troubles.add(Trouble::degraded, marked_missing(member));
 }
 
 void report_missing(const Assembly& assembly, Troubles& troubles) {
@@ -142,18 +142,18 @@ void report_missing(const Assembly& assembly, Troubles& troubles) {
   }
   if (missing == 0) return;
   if (missing > most) names += " and " + std::to_string(missing - most) + " more";
-  troubles.add("degraded", std::to_string(missing) + " of " +
-                               std::to_string(assembly.carriers.size()) +
-                               " physical volumes of volume group " + assembly.group.name +
-                               " missing: " + names);
+  troubles.add(Trouble::degraded, std::to_string(missing) + " of " +
+                                      std::to_string(assembly.carriers.size()) +
+                                      " physical volumes of volume group " + assembly.group.name +
+                                      " missing: " + names);
 }
 
 void note_peculiarities(const VolumeGroup& group, Troubles& troubles) {
-  if (group.exported) troubles.add("note", "volume group " + group.name + " is exported");
+  if (group.exported) troubles.add(Trouble::note, "volume group " + group.name + " is exported");
   if (group.clustered || !group.lock_type.empty()) {
-    troubles.add("note", "volume group " + group.name + " is shared between hosts (" +
-                             (group.lock_type.empty() ? "clustered" : group.lock_type) +
-                             "): one of them may be changing it");
+    troubles.add(Trouble::note, "volume group " + group.name + " is shared between hosts (" +
+                                    (group.lock_type.empty() ? "clustered" : group.lock_type) +
+                                    "): one of them may be changing it");
   }
 }
 
@@ -195,10 +195,10 @@ Assembly assemble(std::span<const Member> members) {
     if (found == by_uuid.end()) {
       // Without metadata of its own it never was said to belong here.
       if (one.newest != nullptr) {
-        assembly.troubles.add("note", called(one) + " no longer belongs to volume group " +
-                                          group.name + ": its metadata has seqno " +
-                                          std::to_string(one.newest->summary.seqno) +
-                                          ", the newest is " + std::to_string(group.seqno));
+        assembly.troubles.add(Trouble::note, called(one) + " no longer belongs to volume group " +
+                                                 group.name + ": its metadata has seqno " +
+                                                 std::to_string(one.newest->summary.seqno) +
+                                                 ", the newest is " + std::to_string(group.seqno));
       }
       continue;
     }
@@ -208,9 +208,10 @@ Assembly assemble(std::span<const Member> members) {
       const bool replace = better(one, *place, group.members[found->second]);
       const Candidate& used = replace ? one : *place;
       const Candidate& unused = replace ? *place : one;
-      assembly.troubles.add("note", "physical volume " + uuid_with_hyphens(one.volume->uuid) +
-                                        " is here more than once: " + used.member->stem +
-                                        " is used, " + unused.member->stem + " is not");
+      assembly.troubles.add(Trouble::note, "physical volume " +
+                                               uuid_with_hyphens(one.volume->uuid) +
+                                               " is here more than once: " + used.member->stem +
+                                               " is used, " + unused.member->stem + " is not");
       place = &used;
     } else {
       place = &one;
@@ -237,20 +238,20 @@ Trouble explain_without_group(std::span<const Member> members) {
   for (const Candidate& one : candidates_of(members)) {
     const PhysicalVolume& volume = *one.volume;
     if (const std::string damage = volume.damage(); !damage.empty()) {
-      troubles.add("damaged",
+      troubles.add(Trouble::damaged,
                    called(one) + ": " + damage +
                        "; other physical volumes of its volume group may hold a good copy: "
                        "name them as sources, too");
     } else if (volume.in_use) {
-      troubles.add("missing",
+      troubles.add(Trouble::missing,
                    called(one) +
                        " holds no metadata: its volume group is described on other physical "
                        "volumes; name them as sources, too");
     } else {
-      troubles.add("note", called(one) + " is in no volume group");
+      troubles.add(Trouble::note, called(one) + " is in no volume group");
     }
   }
-  return troubles.summary().value_or(Trouble{"note", "no physical volume"});
+  return troubles.summary().value_or(Trouble{Trouble::note, "no physical volume"});
 }
 
 }  // namespace peelfs::lvm

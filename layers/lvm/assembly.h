@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "lvm/metadata.h"
-#include "lvm/troubles.h"
 #include "peelfs/layer.h"
+#include "peelfs/trouble.h"
 
 namespace peelfs::lvm {
 

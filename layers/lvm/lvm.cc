@@ -127,9 +127,9 @@ class Presenter {
     if (!trouble || volume.gaps.empty()) return trouble;
     const std::uint64_t lost = total(volume.gaps);
     const std::uint64_t size = volume.device->size();
-    if (trouble->state == "degraded" && lost == size) trouble->state = "missing";
-    if (trouble->state == "io" && lost != size) trouble->state = "degraded";
-    if (trouble->state == "degraded") {
+    if (trouble->state == Trouble::degraded && lost == size) trouble->state = Trouble::missing;
+    if (trouble->state == Trouble::io && lost != size) trouble->state = Trouble::degraded;
+    if (trouble->state == Trouble::degraded) {
       trouble->reason = "up to " + figure(lost) + " of " + figure(size) +
                         " bytes cannot be read, from byte " +
                         std::to_string(volume.gaps.front().begin) + " on: " + trouble->reason;
@@ -216,10 +216,11 @@ Opened lvm_open(const OpenInput& input) {
   bool knows_group = false;
   for (const Member& member : input.members) {
     if (member.claim != nullptr && member.claim->format == kFormat1) {
-      opened.trouble = Trouble{
-          "unsupported", "LVM1 physical volume of " + printable(member.claim->group_name) +
-                             ": only LVM2's metadata can be read; vgconvert -M2 of LVM2 before "
-                             "2.03 converts it, on a copy"};
+      opened.trouble =
+          Trouble{Trouble::unsupported,
+                  "LVM1 physical volume of " + printable(member.claim->group_name) +
+                      ": only LVM2's metadata can be read; vgconvert -M2 of LVM2 before "
+                      "2.03 converts it, on a copy"};
       return opened;
     }
     knows_group = knows_group || lvm::knows_group(member);
@@ -233,9 +234,9 @@ Opened lvm_open(const OpenInput& input) {
   Troubles troubles = assembly.troubles;
   opened.devices = Presenter(assembly, build_volumes(assembly)).run();
   if (opened.devices.size() > input.limits.devices) {
-    troubles.add("degraded", "only the first " + std::to_string(input.limits.devices) + " of " +
-                                 std::to_string(opened.devices.size()) +
-                                 " logical volumes are shown");
+    troubles.add(Trouble::degraded, "only the first " + std::to_string(input.limits.devices) +
+                                        " of " + std::to_string(opened.devices.size()) +
+                                        " logical volumes are shown");
     opened.devices.resize(input.limits.devices);
   }
   opened.trouble = troubles.summary();

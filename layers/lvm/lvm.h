@@ -1,6 +1,8 @@
 // LVM2: physical volumes are put together to volume groups, whose logical volumes are shown.
 #pragma once
 
+#include <array>
+
 #include "peelfs/layer.h"
 
 namespace peelfs {
@@ -21,5 +23,13 @@ std::optional<Claim> lvm_probe(const ProbeInput& input);
 /// (legs, pool data) are shown with peel = false.
 /// @throws Error(Fault::damaged) when nobody's metadata can be parsed
 Opened lvm_open(const OpenInput& input);
+
+// The label lies in one of the first four sectors; its type stands at 24.
+inline constexpr std::array kLvmSignatures{Signature{24, "LVM2 001", "LVM2_member"},
+                                           Signature{512 + 24, "LVM2 001", "LVM2_member"},
+                                           Signature{1024 + 24, "LVM2 001", "LVM2_member"},
+                                           Signature{1536 + 24, "LVM2 001", "LVM2_member"}};
+inline constexpr Layer kLvmLayer{
+    .name = "lvm", .probe = &lvm_probe, .open = &lvm_open, .signatures = kLvmSignatures};
 
 }  // namespace peelfs

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "lvm/striped_device.h"
 #include "peelfs/error.h"
 #include "peelfs/figure.h"
+#include "raid/striped_device.h"
 
 namespace peelfs::lvm {
 
@@ -76,7 +76,8 @@ Span SegmentMapper::map_other(const Segment& segment, Volume& into) const {
       std::to_string(segment.start_extent + std::uint64_t{segment.extent_count} - 1);
   if (segment.type == "zero") return {{{zeroes_, 0, length}}, {}};
   if (segment.type == "error") {
-    into.troubles.add("io", extents + " are of type error: LVM put that in place of lost ones");
+    into.troubles.add(Trouble::io,
+                      extents + " are of type error: LVM put that in place of lost ones");
     return unreadable(length, Error(Fault::io, extents + " are of type error").with_errno(EIO),
                       "error segment");
   }
@@ -110,7 +111,7 @@ Span SegmentMapper::map_striped(const Segment& segment, Volume& into) {
     Span stripe = map_area(area, each, into);
     // A gap of one stripe leaves holes in many rows: they are taken together as one.
     const std::uint64_t row = stripe_size * stripes;  // at most length
-    for (const Range& gap : stripe.gaps) {
+    for (const raid::Range& gap : stripe.gaps) {
       span.gaps.push_back({gap.begin / stripe_size * row,
                            std::min(div_round_up(gap.end, stripe_size) * row, length)});
     }
@@ -118,7 +119,7 @@ Span SegmentMapper::map_striped(const Segment& segment, Volume& into) {
   }
   span.gaps = normalized(std::move(span.gaps));
   span.pieces.push_back(
-      {make_striped(std::move(pieces), stripe_size, "striped segment"), 0, length});
+      {raid::make_striped(std::move(pieces), stripe_size, "striped segment"), 0, length});
   return span;
 }
 
@@ -153,7 +154,7 @@ Span SegmentMapper::map_member(std::size_t index, const Area& area, std::uint64_
   }
   const std::uint64_t length = bytes(extents);
   if (!carrier.device) {
-    into.troubles.add("degraded", carrier.missing);
+    into.troubles.add(Trouble::degraded, carrier.missing);
     if (!absent_[index]) {
       Error why = Error(Fault::missing, carrier.missing)
                       .advice("name the disk that holds it as a source, too")
@@ -165,7 +166,7 @@ Span SegmentMapper::map_member(std::size_t index, const Area& area, std::uint64_
   into.carry({carrier.member});
   if (member.missing) {
     into.doubtful = true;
-    into.troubles.add("degraded", marked_missing(member));
+    into.troubles.add(Trouble::degraded, marked_missing(member));
   }
   const std::uint64_t sector = checked_add(member.first_extent, bytes(area.extent) / 512,
                                            "place of an extent of " + name_member(member));
@@ -188,7 +189,7 @@ Span SegmentMapper::map_member(std::size_t index, const Area& area, std::uint64_
                            .advice("the image may be truncated");
     truncated_[index] = make_unreadable(kPlaceholderSize, std::move(in_general), "truncated part");
   }
-  into.troubles.add("degraded", why.what());
+  into.troubles.add(Trouble::degraded, why.what());
   span.pieces.push_back({truncated_[index], 0, length - there});
   append(span.gaps, {there, length});
   return span;
@@ -214,7 +215,7 @@ Span SegmentMapper::map_volume(std::size_t index, std::uint64_t begin, std::uint
   return span;
 }
 
-Ranges SegmentMapper::bounded(Ranges ranges, std::uint64_t length) {
+raid::Ranges SegmentMapper::bounded(raid::Ranges ranges, std::uint64_t length) {
   if (ranges.size() <= ranges_left_) {
     ranges_left_ -= ranges.size();
     return ranges;

@@ -5,11 +5,12 @@
 #include <vector>
 
 #include "lvm/assembly.h"
-#include "lvm/legs.h"
-#include "lvm/mirror_device.h"
-#include "lvm/ranges.h"
 #include "lvm/volumes.h"
 #include "peelfs/devices.h"
+#include "raid/dm_metadata.h"
+#include "raid/legs.h"
+#include "raid/mirror_device.h"
+#include "raid/ranges.h"
 
 namespace peelfs::lvm {
 
@@ -20,13 +21,13 @@ inline constexpr std::uint64_t kPlaceholderSize = 1ULL << 62U;
 /// Bytes of a logical volume, from where they are taken.
 struct Span {
   std::vector<Piece> pieces;  ///< one behind the other; devices are never null
-  Ranges gaps;                ///< what of it cannot be read
+  raid::Ranges gaps;          ///< what of it cannot be read
 };
 
 /// Whether the legs of a mirror can be written to together.
 struct MirrorWriting {
-  std::string refusal;      ///< not empty: they cannot, and why
-  std::vector<Mark> marks;  ///< what must stand on the disk meanwhile
+  std::string refusal;            ///< not empty: they cannot, and why
+  std::vector<raid::Mark> marks;  ///< what must stand on the disk meanwhile
 };
 
 /// Maps segments. Bounds are proven here, once: what it returns lies inside of its devices.
@@ -50,17 +51,17 @@ class SegmentMapper {
   Span map_area(const Area& area, std::uint64_t extents, Volume& into);
   Span map_member(std::size_t index, const Area& area, std::uint64_t extents, Volume& into);
   Span map_volume(std::size_t index, std::uint64_t begin, std::uint64_t length, Volume& into);
-  Span choose(const std::vector<Leg>& legs, std::uint64_t length, Volume& into,
+  Span choose(const std::vector<raid::Leg>& legs, std::uint64_t length, Volume& into,
               const Troubles& troubles, const std::string& reason,
               const MirrorWriting& writing) const;
   MirrorWriting raid_writing(const Segment& segment,
-                             const std::vector<RaidSuperblock>& superblocks) const;
+                             const std::vector<raid::DmSuperblock>& superblocks) const;
 
   const Volume& built(const std::string& name) const;
   const LogicalVolume& described(const std::string& name) const;
-  Leg leg_of(Span span, std::uint64_t length) const;
-  RaidSuperblock superblock_of(const RaidLeg& leg, Troubles& troubles) const;
-  Ranges bounded(Ranges ranges, std::uint64_t length);
+  raid::Leg leg_of(Span span, std::uint64_t length) const;
+  raid::DmSuperblock superblock_of(const RaidLeg& leg, Troubles& troubles) const;
+  raid::Ranges bounded(raid::Ranges ranges, std::uint64_t length);
 
   const Assembly& assembly_;
   const std::vector<Volume>& built_;

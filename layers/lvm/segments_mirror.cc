@@ -4,18 +4,18 @@
 #include <algorithm>
 #include <limits>
 
-#include "lvm/mirror_marks.h"
 #include "peelfs/error.h"
+#include "raid/dm_marks.h"
 
 namespace peelfs::lvm {
 
 namespace {
 
 void check_legs(std::size_t legs) {
-  if (legs <= kMaxLegs) return;
+  if (legs <= raid::kMaxLegs) return;
   throw Error(Fault::damaged, "mirror has more legs than there can be")
       .found(std::to_string(legs))
-      .expected("at most " + std::to_string(kMaxLegs));
+      .expected("at most " + std::to_string(raid::kMaxLegs));
 }
 
 /// Writes to some of the legs would make them differ without anybody knowing.
@@ -25,9 +25,9 @@ void make_pieces_read_only(std::vector<Piece>& pieces, const std::string& reason
   }
 }
 
-std::string why_not_all_legs(const std::vector<Leg>& legs, std::uint64_t length,
+std::string why_not_all_legs(const std::vector<raid::Leg>& legs, std::uint64_t length,
                              const std::string& reason) {
-  for (const Leg& leg : legs) {
+  for (const raid::Leg& leg : legs) {
     if (total(leg.good) != length || !reason.empty()) {
       return "not all legs of the mirror are here and in sync" +
              (reason.empty() ? "" : " (" + reason + ")") + ": writing to the others would split it";
@@ -42,8 +42,8 @@ std::string why_not_all_legs(const std::vector<Leg>& legs, std::uint64_t length,
 
 }  // namespace
 
-Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
-  Ranges good = complement(span.gaps, length);
+raid::Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
+  raid::Ranges good = complement(span.gaps, length);
   if (span.pieces.size() == 1) {
     return {span.pieces.front().device, span.pieces.front().offset, std::move(good)};
   }
@@ -52,7 +52,7 @@ Leg SegmentMapper::leg_of(Span span, std::uint64_t length) const {
   return {std::move(device), 0, std::move(good)};
 }
 
-Span SegmentMapper::choose(const std::vector<Leg>& legs, std::uint64_t length, Volume& into,
+Span SegmentMapper::choose(const std::vector<raid::Leg>& legs, std::uint64_t length, Volume& into,
                            const Troubles& troubles, const std::string& reason,
                            const MirrorWriting& writing) const {
   Error why = Error(Fault::missing, "no leg of the mirror that is in sync can be read" +
@@ -60,12 +60,12 @@ Span SegmentMapper::choose(const std::vector<Leg>& legs, std::uint64_t length, V
                   .advice("the legs are shown as devices of their own; what they hold may be old")
                   .with_errno(EIO);
   const std::string text = why.what();
-  Choice choice = choose_legs(
+  raid::Choice choice = raid::choose_legs(
       legs, length, make_unreadable(kPlaceholderSize, std::move(why), "mirror without a leg"));
   if (choice.gaps.empty()) {
     into.troubles.add_degraded(troubles);
   } else {
-    into.troubles.add("degraded", text);
+    into.troubles.add(Trouble::degraded, text);
     into.troubles.add(troubles);
   }
   std::string refusal = why_not_all_legs(legs, length, reason);
@@ -74,8 +74,8 @@ Span SegmentMapper::choose(const std::vector<Leg>& legs, std::uint64_t length, V
     make_pieces_read_only(choice.pieces, refusal);
   } else if (legs.size() > 1) {
     std::vector<Piece> all;
-    for (const Leg& leg : legs) all.push_back({leg.device, leg.offset, length});
-    choice.pieces = {{make_mirror(std::move(all), writing.marks, "mirror"), 0, length}};
+    for (const raid::Leg& leg : legs) all.push_back({leg.device, leg.offset, length});
+    choice.pieces = {{raid::make_mirror(std::move(all), writing.marks, "mirror"), 0, length}};
   }
   return {std::move(choice.pieces), std::move(choice.gaps)};
 }
@@ -98,7 +98,7 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
     make_pieces_read_only(span.pieces, "pvmove is moving it; let LVM finish that first");
     return span;
   }
-  std::vector<Leg> legs;
+  std::vector<raid::Leg> legs;
   Troubles troubles;
   bool doubtful = false;
   for (const Area& area : segment.areas) {
@@ -110,13 +110,14 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
   }
   std::string reason;
   if ((doubtful || total(legs.front().good) != length) && legs.size() > 1) {
-    Ranges clean;
+    raid::Ranges clean;
     if (segment.mirror_log.empty()) {
       reason = "the mirror's log was in memory only, so what its legs hold may be old";
     } else {
       try {
         const Volume& log = built(segment.mirror_log);
-        clean = read_mirror_log(*log.device, std::uint64_t{segment.region_size} * 512, length);
+        clean =
+            raid::read_mirror_log(*log.device, std::uint64_t{segment.region_size} * 512, length);
         if (total(clean) != length) reason = "regions that were not in sync";
       } catch (const Error& error) {
         reason = "log " + segment.mirror_log + ": " + error.what();
@@ -131,12 +132,12 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
   if (!segment.mirror_log.empty() && legs.front().device->writable() && reason.empty()) {
     try {
       const DevicePtr& log = built(segment.mirror_log).device;
-      if (total(read_mirror_log(*log, region_size, length)) != length) {
+      if (total(raid::read_mirror_log(*log, region_size, length)) != length) {
         writing.refusal = "not all regions of the mirror are in sync, says its log";
       } else if (!log->writable()) {
         writing.refusal = "the mirror's log cannot be written to";
       } else {
-        writing.marks.push_back(mirror_log_mark(log, div_round_up(length, region_size)));
+        writing.marks.push_back(raid::mirror_log_mark(log, div_round_up(length, region_size)));
       }
     } catch (const Error& error) {
       writing.refusal = "log " + segment.mirror_log + ": " + error.what();
@@ -145,13 +146,13 @@ Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
   return choose(legs, length, into, troubles, reason, writing);
 }
 
-MirrorWriting SegmentMapper::raid_writing(const Segment& segment,
-                                          const std::vector<RaidSuperblock>& superblocks) const {
+MirrorWriting SegmentMapper::raid_writing(
+    const Segment& segment, const std::vector<raid::DmSuperblock>& superblocks) const {
   MirrorWriting writing;
   try {
     for (std::size_t i = 0; i < segment.legs.size(); ++i) {
-      const RaidSuperblock& superblock = superblocks[i];
-      if (superblock.state != RaidSuperblock::State::valid) {
+      const raid::DmSuperblock& superblock = superblocks[i];
+      if (superblock.state != raid::DmSuperblock::State::valid) {
         writing.refusal =
             "leg " + segment.legs[i].data + " has no superblock: let LVM activate the array once";
       } else if (superblock.array_resync_offset != std::numeric_limits<std::uint64_t>::max()) {
@@ -164,7 +165,7 @@ MirrorWriting SegmentMapper::raid_writing(const Segment& segment,
       if (!writing.refusal.empty()) return writing;
       const DevicePtr& metadata = built(segment.legs[i].metadata).device;
       if (!metadata->writable()) continue;  // as its leg is, then
-      for (Mark& mark : raid_marks(metadata)) writing.marks.push_back(std::move(mark));
+      for (raid::Mark& mark : raid::raid_marks(metadata)) writing.marks.push_back(std::move(mark));
     }
   } catch (const Error& error) {
     writing.refusal = error.what();
@@ -172,16 +173,16 @@ MirrorWriting SegmentMapper::raid_writing(const Segment& segment,
   return writing;
 }
 
-RaidSuperblock SegmentMapper::superblock_of(const RaidLeg& leg, Troubles& troubles) const {
-  RaidSuperblock superblock;
+raid::DmSuperblock SegmentMapper::superblock_of(const RaidLeg& leg, Troubles& troubles) const {
+  raid::DmSuperblock superblock;
   if (leg.metadata.empty()) return superblock;
   try {
-    return read_raid_superblock(*built(leg.metadata).device);
+    return raid::read_raid_superblock(*built(leg.metadata).device);
   } catch (const Error& error) {
-    superblock.state = RaidSuperblock::State::unreadable;
+    superblock.state = raid::DmSuperblock::State::unreadable;
     // A missing physical volume is said once already, with the leg's data.
     if (error.fault() != Fault::missing) {
-      troubles.add("degraded", "superblock " + leg.metadata + ": " + error.what());
+      troubles.add(Trouble::degraded, "superblock " + leg.metadata + ": " + error.what());
     }
     return superblock;
   }
@@ -191,9 +192,9 @@ Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
   check_legs(segment.legs.size());
   const std::uint64_t length = bytes(segment.extent_count);
   Troubles troubles;
-  std::vector<RaidSuperblock> superblocks;
+  std::vector<raid::DmSuperblock> superblocks;
   for (const RaidLeg& leg : segment.legs) superblocks.push_back(superblock_of(leg, troubles));
-  const std::vector<RaidSync> sync = judge_raid_legs(superblocks);
+  const std::vector<raid::RaidSync> sync = raid::judge_raid_legs(superblocks);
   for (std::size_t i = 0; i < sync.size(); ++i) {
     // What a leg says that is out of use anyway does not matter.
     if (superblocks[i].unsupported.empty() || (sync[i].in_sync == 0 && !sync[i].freshest)) continue;
@@ -206,29 +207,30 @@ Span SegmentMapper::map_raid1(const Segment& segment, Volume& into) {
     append(span.gaps, {0, length});
     return span;
   }
-  std::vector<Leg> legs, last_resort;
+  std::vector<raid::Leg> legs, last_resort;
   std::string reason;
   for (std::size_t i = 0; i < segment.legs.size(); ++i) {
     const LogicalVolume& described_leg = described(segment.legs[i].data);
     Volume part;
     const auto index = static_cast<std::size_t>(&described_leg - assembly_.group.volumes.data());
-    Leg leg = leg_of(map_volume(index, 0, length, part), length);
+    raid::Leg leg = leg_of(map_volume(index, 0, length, part), length);
     into.carry(part.members);
     troubles.add(part.troubles);
-    RaidSync verdict = sync[i];
+    raid::RaidSync verdict = sync[i];
     // Split off with --trackchanges: the kernel is given the array without that leg.
     if (described_leg.visible && !described_leg.writable) verdict = {0, "it is split off"};
     if (described_leg.rebuild) verdict = {0, "it is marked for a rebuild"};
     if (!verdict.reason.empty()) {
       const std::string text = "leg " + described_leg.name + " is not in sync: " + verdict.reason;
-      troubles.add("degraded", text);
+      troubles.add(Trouble::degraded, text);
       reason += (reason.empty() ? "" : "; ") + text;
     }
     const std::uint64_t sectors = std::min(verdict.in_sync, length / 512);
-    leg.good = intersection(leg.good, sectors != 0 ? Ranges{{0, sectors * 512}} : Ranges{});
+    leg.good =
+        intersection(leg.good, sectors != 0 ? raid::Ranges{{0, sectors * 512}} : raid::Ranges{});
     (described_leg.write_mostly ? last_resort : legs).push_back(std::move(leg));
   }
-  for (Leg& leg : last_resort) legs.push_back(std::move(leg));
+  for (raid::Leg& leg : last_resort) legs.push_back(std::move(leg));
   return choose(legs, length, into, troubles, reason, raid_writing(segment, superblocks));
 }
 

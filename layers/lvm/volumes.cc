@@ -115,7 +115,8 @@ class Builder {
     std::uint64_t end = 0;
     for (const Segment& segment : described.segments) {
       Span span = mapper_.map(described, segment, volume);
-      for (const Range& gap : span.gaps) append(volume.gaps, {end + gap.begin, end + gap.end});
+      for (const raid::Range& gap : span.gaps)
+        append(volume.gaps, {end + gap.begin, end + gap.end});
       for (const Piece& piece : span.pieces) {
         end += piece.length;
         Piece* last = pieces.empty() ? nullptr : &pieces.back();
@@ -186,9 +187,10 @@ class Builder {
 
   void accuse(std::size_t volume, std::size_t other, std::size_t member, std::uint64_t extent) {
     volumes_[volume].troubles.add(
-        "damaged", "extent " + std::to_string(extent) + " of physical volume " +
-                       name_member(group_.members[member]) + " belongs to " +
-                       (volume == other ? "it twice" : group_.volumes[other].name + ", too"));
+        Trouble::damaged,
+        "extent " + std::to_string(extent) + " of physical volume " +
+            name_member(group_.members[member]) + " belongs to " +
+            (volume == other ? "it twice" : group_.volumes[other].name + ", too"));
   }
 
   const VolumeGroup& group_;

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "lvm/assembly.h"
-#include "lvm/ranges.h"
-#include "lvm/troubles.h"
 #include "peelfs/block_device.h"
+#include "peelfs/trouble.h"
+#include "raid/ranges.h"
 
 namespace peelfs::lvm {
 
@@ -15,7 +15,7 @@ namespace peelfs::lvm {
 struct Volume {
   DevicePtr device;  ///< never null
   /// What of it cannot be read: missing, truncated, unsupported. May be more than that, never less.
-  Ranges gaps;
+  raid::Ranges gaps;
   std::vector<std::size_t> members;  ///< indices of OpenInput.members that carry it, sorted
   Troubles troubles;                 ///< causes; also those of volumes that it is made of
   bool doubtful = false;  ///< a part of it lies where LVM2 went on without: it may be old

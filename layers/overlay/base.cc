@@ -30,7 +30,7 @@ Opened open_image(const Source& source, const DevicePtr& file, const ImageFormat
 }  // namespace
 
 Base open_base(const Source& source) {
-  const DevicePtr file = make_file_device(source.file);
+  const DevicePtr file = make_storage_device(source.file);
   const auto format = image_format(source);
   if (!format) return {file, "raw", {}};
   if (format->claim.format != "qcow2") {
@@ -43,8 +43,8 @@ Base open_base(const Source& source) {
   Opened opened = open_image(source, file, *format);
   if (opened.devices.empty()) throw unusable(source, "an image without a disk");
   const Inner& disk = opened.devices.front();
-  if (disk.trouble && disk.trouble->state != "note") {
-    throw unusable(source, disk.trouble->state + ": " + disk.trouble->reason)
+  if (disk.trouble && disk.trouble->state != Trouble::note) {
+    throw unusable(source, text_of(*disk.trouble))
         .advice("repair the image first, on a copy: qemu-img check");
   }
   if (source.file->writable() && !disk.device->writable()) {

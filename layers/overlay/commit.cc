@@ -301,7 +301,7 @@ void grow(Job& job) {
     job.overlay.device.reset();
     job.overlay.disk.reset();
     job.overlay.base.disk.reset();
-    qcow2::grow_image(make_file_device(job.source.file), size);
+    qcow2::grow_image(make_storage_device(job.source.file), size);
     job.source.file = with_present_size(*job.source.file);
   } else {
     job.source.file = extend(*job.source.file, size);

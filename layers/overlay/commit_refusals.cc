@@ -25,7 +25,7 @@ std::optional<Error> cannot_grow(const Source& source, const OpenedOverlay& over
   if (overlay.base.disk->size() >= size) return std::nullopt;
   std::optional<Error> problem;
   if (overlay.base.unpacked()) {
-    problem = qcow2::cannot_grow(*make_file_device(source.file), size);
+    problem = qcow2::cannot_grow(*make_storage_device(source.file), size);
   } else if (source.file->is_block_device()) {
     problem = Error(Fault::unsupported, "a block device is made larger by other tools than peelfs")
                   .advice("lvextend, for one");

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "peelfs/error.h"
-#include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "peelfs/storage.h"
 
 namespace peelfs::overlay {
 
@@ -18,9 +18,8 @@ constexpr std::uint64_t chunk = 1U << 20U;
 /// Damaged tables do not say how far the damage goes: it is looked again this far on.
 constexpr std::uint64_t unreadable_step = 64U << 10U;
 
-bool same_file(const HostFile& a, const HostFile& b) {
-  return a.device_number() == b.device_number() && a.inode() == b.inode() &&
-         a.is_block_device() == b.is_block_device();
+bool is_same(const Storage& a, const Storage& b) {
+  return &a == &b || a.identity() == b.identity();
 }
 
 bool all_zero(Bytes bytes) {
@@ -79,8 +78,8 @@ class Comparer {
     switch (x.extent.kind) {
       case ExtentKind::zero:
         return {true, length};
-      case ExtentKind::host_file:
-        return {x.extent.offset == y.extent.offset && same_file(*x.extent.file, *y.extent.file),
+      case ExtentKind::storage:
+        return {x.extent.offset == y.extent.offset && is_same(*x.extent.storage, *y.extent.storage),
                 length};
       default:
         return look_below(x, y, length);

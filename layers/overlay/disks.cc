@@ -7,6 +7,7 @@
 #include "host/open_files.h"
 #include "identify/identify.h"
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 
 namespace peelfs::overlay {
 
@@ -19,7 +20,7 @@ std::vector<FileId> named_parts(const Source& source) {
   try {
     const auto format = image_format(source);
     if (!format || format->layer->parts == nullptr) return parts;
-    for (const std::string& name : format->layer->parts(*make_file_device(source.file))) {
+    for (const std::string& name : format->layer->parts(*make_storage_device(source.file))) {
       if (const auto id = source.references->named_part(name)) parts.push_back(*id);
     }
   } catch (const Error&) {
@@ -34,7 +35,7 @@ std::vector<HostPart> parts_of(const Source& source) {
   try {
     const auto format = image_format(source);
     if (!format) return parts;
-    const Member member{make_file_device(open_again(*source.file)),
+    const Member member{make_storage_device(open_again(*source.file)),
                         &format->claim,
                         source.stem,
                         source.stem,
@@ -102,10 +103,10 @@ void refuse_common_bytes(const std::vector<Source>& sources, const std::string& 
 
 std::optional<ImageFormat> image_format(const Source& source) {
   if (source.raw) return std::nullopt;
-  const DevicePtr file = make_file_device(source.file);
+  const DevicePtr file = make_storage_device(source.file);
   const Identity identity = identify(*file);
-  for (const Layer& layer : layer_table()) {
-    if (!layer.image_format) continue;
+  for (const Layer& layer : standard_formats().rows()) {
+    if (!layer.traits.image || layer.probe == nullptr) continue;
     if (auto claim = layer.probe({*file, identity})) return ImageFormat{&layer, *std::move(claim)};
   }
   return std::nullopt;
@@ -113,7 +114,7 @@ std::optional<ImageFormat> image_format(const Source& source) {
 
 OpenedSources open_disks(std::span<const SourceSpec> specs,
                          std::span<const std::string> allow_references) {
-  OpenedSources opened = open_sources(specs, allow_references);
+  OpenedSources opened = open_sources(specs, allow_references, standard_formats());
   const std::vector<Source> all = opened.sources;
   for (const Source& whole : all) {
     for (const FileId& part : named_parts(whole)) {

@@ -5,6 +5,7 @@
 
 #include "overlay/overlay.h"
 #include "overlay/own_file.h"
+#include "peelfs/formats.h"
 #include "peelfs/shell.h"
 
 namespace peelfs::overlay {
@@ -55,7 +56,7 @@ std::string overlay_path(const std::string& directory, const Source& source) {
 
 std::string source_argument(const Source& source) {
   const std::string file_name = std::filesystem::path(source.path).filename().string();
-  const bool named = source.stem != strip_image_suffix(file_name);
+  const bool named = source.stem != standard_formats().strip_image_suffix(file_name);
   const std::string before = (named ? source.stem + "=" : "") + (source.raw ? "raw:" : "");
   return before + (before.empty() && source.path.starts_with('-') ? "./" : "") + source.path;
 }
@@ -78,12 +79,13 @@ std::string finish_command(const std::vector<std::string>& paths, std::vector<st
 }
 
 std::string argument_for(const std::string& path) {
-  const Fingerprint stored = required_fingerprint(*make_file_device(open_overlay_file(path)), path);
+  const Fingerprint stored =
+      required_fingerprint(*make_storage_device(open_overlay_file(path)), path);
   Source source;
   source.path = stored.path;
   source.stem = unescaped(std::filesystem::path(path).stem().string());
   // What was covered as raw bytes must be again, even if it looks like an image.
-  source.raw = stored.format == "raw" && has_image_suffix(stored.path) &&
+  source.raw = stored.format == "raw" && standard_formats().has_image_suffix(stored.path) &&
                !stored.path.ends_with(".img") && !stored.path.ends_with(".raw");
   return source_argument(source);
 }

@@ -113,7 +113,7 @@ bool goes_on_with(const std::string& path, const Base& base, const Fingerprint& 
     return false;
   }
   const DevicePtr disk =
-      qcow2::open_overlay(make_file_device(open_overlay_file(path)), nullptr, path);
+      qcow2::open_overlay(make_storage_device(open_overlay_file(path)), nullptr, path);
   return disk->size() == round_up(base.disk->size(), 512);
 }
 
@@ -229,7 +229,7 @@ Fingerprint required_fingerprint(const BlockDevice& image, const std::string& pa
 
 bool has_grown(const std::string& path) {
   try {
-    const DevicePtr image = make_file_device(open_overlay_file(path));
+    const DevicePtr image = make_storage_device(open_overlay_file(path));
     const auto stored = stored_fingerprint(*image);
     const DevicePtr disk = qcow2::open_overlay(image, nullptr, path);
     return stored && exact_size(*disk, stored->size) > stored->size;
@@ -240,7 +240,7 @@ bool has_grown(const std::string& path) {
 
 bool has_snapshots(const std::string& path) {
   try {
-    return !qcow2::list_snapshots(*make_file_device(open_overlay_file(path))).empty();
+    return !qcow2::list_snapshots(*make_storage_device(open_overlay_file(path))).empty();
   } catch (const Error&) {
     return true;
   }
@@ -257,7 +257,7 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
   const std::string draft = path + "." + std::to_string(::getpid()) + ".new";
   try {
     const auto file = HostFile::create(draft);
-    const DevicePtr bytes = make_file_device(file)->growable();
+    const DevicePtr bytes = make_storage_device(file)->growable();
     qcow2::NewImage image;
     image.size = base.disk->size();
     image.backing_file = absolute_path(source.path);
@@ -290,7 +290,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
   result.path = path;
   result.base = std::move(base);
   result.file = open_for_looking(path, source);
-  const Fingerprint stored = required_fingerprint(*make_file_device(result.file), path);
+  const Fingerprint stored = required_fingerprint(*make_storage_device(result.file), path);
   if (mode != Mode::read) {
     const FileId seen = result.file->id();
     result.file = open_overlay_file(path, HostFile::Access::read_write);
@@ -299,7 +299,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
     }
   }
   lock_image(*result.file, mode == Mode::read ? ImageUse::relied_on : ImageUse::written);
-  result.image = make_file_device(result.file);
+  result.image = make_storage_device(result.file);
 
   // Asked under the lock: a commit may have begun since.
   result.committing = is_committing(*result.image);
@@ -389,7 +389,7 @@ std::string source_of(const BlockDevice& image) {
 
 bool is_overlay(const std::string& path) {
   try {
-    return stored_fingerprint(*make_file_device(open_overlay_file(path))).has_value();
+    return stored_fingerprint(*make_storage_device(open_overlay_file(path))).has_value();
   } catch (const Error&) {
     return false;
   }

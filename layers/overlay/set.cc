@@ -70,12 +70,12 @@ class Graph {
     std::set<std::string> names;
     for (const std::string& path : chosen) {
       names.insert(name_of(path));
-      insert(path, membership_of(*make_file_device(open_overlay_file(path))), true);
+      insert(path, membership_of(*make_storage_device(open_overlay_file(path))), true);
     }
     for (const std::string& path : overlays_in(directory)) {
       if (names.contains(name_of(path))) continue;
       try {
-        insert(path, membership_of(*make_file_device(open_overlay_file(path))), false);
+        insert(path, membership_of(*make_storage_device(open_overlay_file(path))), false);
       } catch (const Error&) {
         continue;  // whoever belongs to it names it
       }
@@ -132,7 +132,7 @@ struct Held {
 Held hold(const std::string& path) {
   Held held{open_overlay_file(path, HostFile::Access::read_write), nullptr};
   lock_image(*held.file, ImageUse::written);
-  held.image = make_file_device(held.file);
+  held.image = make_storage_device(held.file);
   return held;
 }
 
@@ -205,7 +205,7 @@ std::vector<LeftOut> left_out(const std::string& directory,
     if (const std::string* const path = graph.path_of(id)) {
       one.path = *path;
       one.there = true;
-      one.source = source_of(*make_file_device(open_overlay_file(*path)));
+      one.source = source_of(*make_storage_device(open_overlay_file(*path)));
       one.changed = holds_changes(*path);
     } else {
       one.path = directory + (directory.ends_with('/') ? "" : "/") + graph.name_of_lost(id);
@@ -220,7 +220,7 @@ std::vector<LeftOut> left_out(const std::string& directory,
 bool holds_changes(const std::string& path) {
   try {
     const DevicePtr disk =
-        qcow2::open_overlay(make_file_device(open_overlay_file(path)), nullptr, path);
+        qcow2::open_overlay(make_storage_device(open_overlay_file(path)), nullptr, path);
     for (std::uint64_t at = 0; at < disk->size();) {
       const auto run = qcow2::overlay_status(*disk, at, disk->size() - at);
       if (run.status != qcow2::OverlayStatus::unchanged) return true;
@@ -249,7 +249,7 @@ void part(const std::string& directory, const std::vector<std::string>& chosen) 
     if (const std::string* const path = graph.path_of(id)) rest.push_back(hold(*path));
   }
   for (const std::string& path : chosen) {
-    keep_only(*make_file_device(open_overlay_file(path, HostFile::Access::read_write)),
+    keep_only(*make_storage_device(open_overlay_file(path, HostFile::Access::read_write)),
               graph.chosen());
   }
   for (const Held& one : rest) keep_only(*one.image, others);

@@ -58,7 +58,7 @@ Inner open_partition(const Member& member, const GptTable& table, std::size_t in
                      const PartRange& range, std::optional<std::size_t> overlap) {
   const GptTable::Partition& partition = table.partitions.at(index);
   const std::string number = std::to_string(partition.number);
-  Findings findings;
+  Troubles troubles;
   Inner inner;
   inner.kind = "part";
   inner.name = member.stem + "p" + number;
@@ -67,17 +67,17 @@ Inner open_partition(const Member& member, const GptTable& table, std::size_t in
   inner.partlabel = partition.entry.name;
   inner.parttype = partition.entry.type_guid;
   inner.device = make_part_device(member.device, range, table.sector_size,
-                                  "partition " + number + " of " + member.stem, findings);
+                                  "partition " + number + " of " + member.stem, troubles);
   if (range.count != 0 && (range.start < table.header.first_usable_lba ||
                            partition.entry.ending_lba > table.header.last_usable_lba)) {
-    findings.damage(
+    troubles.damage(
         Error(Fault::damaged, "the partition leaves the blocks that the GPT calls usable")
             .found(lba_range(range))
             .expected("LBA " + std::to_string(table.header.first_usable_lba) + " to " +
                       std::to_string(table.header.last_usable_lba)));
   }
   if (overlap) {
-    findings.damage(Error(Fault::damaged, "the partition overlaps partition " +
+    troubles.damage(Error(Fault::damaged, "the partition overlaps partition " +
                                               std::to_string(table.partitions.at(*overlap).number))
                         .found(lba_range(range))
                         .expected("blocks that no other partition has"));
@@ -85,7 +85,7 @@ Inner open_partition(const Member& member, const GptTable& table, std::size_t in
   // One that begins where the disk does has the table in it again: looking inside would not end.
   inner.peel = inner.device->size() != 0 && range.start != 0 &&
                range.start < member.device->size() / table.sector_size;
-  inner.trouble = findings.trouble();
+  inner.trouble = troubles.summary();
   return inner;
 }
 
@@ -130,18 +130,18 @@ Opened gpt_open(const OpenInput& input) {
   const auto* state = static_cast<const GptState*>(member.claim->state.get());
   Opened opened;
   const GptTable& table = state->table;
-  Findings findings = table.findings;
+  Troubles troubles = table.troubles;
   if (!state->protective) {
-    findings.note(
+    troubles.note(
         "no protective MBR guards the GPT: Linux sees these partitions only with its boot "
         "option \"gpt\"");
   } else if (state->protects_from != 1) {
-    findings.note("the MBR entry of type 0xEE starts at LBA " +
+    troubles.note("the MBR entry of type 0xEE starts at LBA " +
                   std::to_string(state->protects_from) + ", not at 1: Linux ignores such a GPT");
   }
   // An array leaves room behind its end for its own metadata.
   if (table.backup_lba != 0 && !state->raid_member) {
-    findings.note("the backup GPT header is at LBA " + std::to_string(table.backup_lba) +
+    troubles.note("the backup GPT header is at LBA " + std::to_string(table.backup_lba) +
                   ", not at the last LBA " +
                   std::to_string(member.device->size() / table.sector_size - 1) +
                   ": the disk has grown since it was partitioned");
@@ -158,8 +158,8 @@ Opened gpt_open(const OpenInput& input) {
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     opened.devices.push_back(open_partition(member, table, i, ranges[i], overlaps[i]));
   }
-  if (opened.devices.empty()) findings.note("the partition table is empty");
-  opened.trouble = findings.trouble();
+  if (opened.devices.empty()) troubles.note("the partition table is empty");
+  opened.trouble = troubles.summary();
   return opened;
 }
 

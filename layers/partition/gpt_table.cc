@@ -179,9 +179,9 @@ class Finder {
               .advice("the image is truncated: look for a whole copy of it");
       // With nothing but the backup header cut off, all partitions are still there.
       if (header.last_usable_lba > last_lba) {
-        table.findings.damage(error);
+        table.troubles.damage(error);
       } else {
-        table.findings.note(error.what());
+        table.troubles.note(error.what());
       }
       return table;
     }
@@ -193,7 +193,7 @@ class Finder {
       backup = try_copy(sector_size, last_lba, backup_);
     }
     if (!backup) {
-      table.findings.note("the backup GPT is damaged, the primary is used: " +
+      table.troubles.note("the backup GPT is damaged, the primary is used: " +
                           std::string(backup_.error->what()));
       return table;
     }
@@ -201,7 +201,7 @@ class Finder {
     if (backup->header.my_lba != last_lba) table.backup_lba = backup->header.my_lba;
     if (backup->header.entry_array_crc32 != header.entry_array_crc32 ||
         backup->header.disk_guid != header.disk_guid) {
-      table.findings.note("primary and backup GPT are both valid but differ; the primary is used");
+      table.troubles.note("primary and backup GPT are both valid but differ; the primary is used");
     }
     return table;
   }
@@ -213,7 +213,7 @@ class Finder {
         if (!copy) continue;
         GptTable table = decode(std::move(copy->header), copy->array, size);
         table.from_backup = true;
-        table.findings.note("the primary GPT is damaged, the backup at LBA " + std::to_string(lba) +
+        table.troubles.note("the primary GPT is damaged, the backup at LBA " + std::to_string(lba) +
                             " is used: " + primary_.error->what());
         return table;
       }
@@ -264,7 +264,7 @@ class Finder {
     table.sector_size = sector_size;
     table.header = std::move(header);
     if (table.header.revision != GptHeader::kRevision) {
-      table.findings.note("the GPT has revision " + hex(table.header.revision) + ", not " +
+      table.troubles.note("the GPT has revision " + hex(table.header.revision) + ", not " +
                           hex(GptHeader::kRevision));
     }
     const std::size_t step = table.header.entry_size;

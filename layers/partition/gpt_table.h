@@ -25,7 +25,7 @@ struct GptTable {
   std::uint64_t backup_lba = 0;     ///< of a backup that is not at the last LBA; 0: it is
   GptHeader header;
   std::vector<Partition> partitions;  ///< the used entries, by number
-  Findings findings;                  ///< of the table as a whole
+  Troubles troubles;                  ///< of the table as a whole
 };
 
 struct GptSearch {

@@ -67,7 +67,7 @@ PartRange shown_range(const MbrPartition& partition, std::uint32_t sector_size) 
 Inner open_partition(const Member& member, const MbrTable& table, const MbrPartition& partition) {
   const std::string number = std::to_string(partition.number);
   const PartRange range = shown_range(partition, table.sector_size);
-  Findings findings = partition.findings;
+  Troubles troubles = partition.troubles;
   Inner inner;
   inner.kind = "part";
   inner.name = member.stem + "p" + number;
@@ -81,12 +81,12 @@ Inner open_partition(const Member& member, const MbrTable& table, const MbrParti
     inner.partuuid = text.data();
   }
   inner.device = make_part_device(member.device, range, table.sector_size,
-                                  "partition " + number + " of " + member.stem, findings);
+                                  "partition " + number + " of " + member.stem, troubles);
   // There is nothing to see in an extended partition but its boot record. And in one that begins
   // where its own table does that table stands again: looking inside would not end.
   inner.peel = !partition.extended && !partition.begins_with_table &&
                range.start < member.device->size() / table.sector_size;
-  inner.trouble = findings.trouble();
+  inner.trouble = troubles.summary();
   return inner;
 }
 
@@ -99,7 +99,7 @@ void note_overlaps(MbrTable& table) {
   const std::vector<std::optional<std::size_t>> overlaps = find_overlaps(ranges);
   for (std::size_t i = 0; i < overlaps.size(); ++i) {
     if (!overlaps[i]) continue;
-    table.partitions[i].findings.damage(
+    table.partitions[i].troubles.damage(
         Error(Fault::damaged, "the partition overlaps partition " +
                                   std::to_string(table.partitions[*overlaps[i]].number))
             .found(lba_range(ranges[i]))
@@ -109,7 +109,7 @@ void note_overlaps(MbrTable& table) {
 
 Trouble protective_trouble(const BlockDevice& device) {
   const GptSearch search = find_gpt(device);
-  if (search.table) return {"note", "a protective MBR; the partitions are in the GPT"};
+  if (search.table) return {Trouble::note, "a protective MBR; the partitions are in the GPT"};
   return trouble_from(Error(Fault::damaged, "protective MBR, but neither GPT header is valid: " +
                                                 std::string(search.primary->what()) + "; " +
                                                 search.backup->what())
@@ -156,14 +156,33 @@ Opened mbr_open(const OpenInput& input) {
   for (const MbrPartition& partition : table.partitions) {
     opened.devices.push_back(open_partition(member, table, partition));
   }
-  if (opened.devices.empty()) table.findings.note("the partition table is empty");
+  if (opened.devices.empty()) table.troubles.note("the partition table is empty");
   if (find_gpt(*member.device).table) {
-    table.findings.note(
+    table.troubles.note(
         "a GPT is on the disk too, but the MBR has partitions and no entry of type "
         "0xEE, so the GPT is stale: Linux ignores it as well");
   }
-  opened.trouble = table.findings.trouble();
+  opened.trouble = table.troubles.summary();
   return opened;
+}
+
+std::string_view mbr_recognise(const BlockDevice& file) {
+  constexpr std::uint64_t sector = 512;
+  const Buffer bytes = read_up_to(file, 0, sector);
+  const ByteReader reader(bytes, "boot sector");
+  if (!reader.has(510, "\x55\xaa")) return {};
+  bool has_entry = false;
+  for (std::size_t at = 446; at < 510; at += 16) {
+    const std::uint8_t status = reader.u8(at);
+    const std::uint8_t type = reader.u8(at + 4);
+    const std::uint64_t start = reader.le32(at + 8);
+    const std::uint64_t count = reader.le32(at + 12);
+    if (status != 0x00 && status != 0x80) return {};
+    if (type == 0) continue;
+    if (start == 0 || count == 0 || (start + count) * sector > file.size()) return {};
+    has_entry = true;
+  }
+  return has_entry ? "dos" : std::string_view();
 }
 
 }  // namespace peelfs

@@ -57,7 +57,7 @@ class Chain {
 
  private:
   void end_with(const std::string& what, const std::string& found, const std::string& expected) {
-    table_.findings.damage(Error(Fault::damaged, what + "; logical partitions behind it are lost")
+    table_.troubles.damage(Error(Fault::damaged, what + "; logical partitions behind it are lost")
                                .found(found)
                                .expected(expected)
                                .advice("repair the table on a copy of the image (testdisk)"));
@@ -78,7 +78,7 @@ class Chain {
                hex(sector.signature), hex(MbrSector::kSignature));
     } catch (const Error& error) {
       // One record that cannot be read must not cost the partitions that were found before it.
-      table_.findings.damage("the extended boot record at LBA " + std::to_string(lba) +
+      table_.troubles.damage("the extended boot record at LBA " + std::to_string(lba) +
                              " cannot be read: " + error.what());
     }
     return std::nullopt;
@@ -99,7 +99,7 @@ class Chain {
     logical.begins_with_table = entry.starting_lba == 0;
     logical.range = range;
     if (!inside_extended) {
-      logical.findings.damage(
+      logical.troubles.damage(
           Error(Fault::damaged, "the logical partition leaves its extended partition")
               .found(lba_range(range))
               .expected("a place within " + lba_range(extended_)));
@@ -113,13 +113,13 @@ class Chain {
     for (const MbrEntry& entry : sector.entries) {
       if (entry.size_in_lba == 0 || !entry.extended()) continue;
       if (entry.starting_lba == 0) {
-        table_.findings.note("the extended boot record at LBA " + std::to_string(record.start) +
+        table_.troubles.note("the extended boot record at LBA " + std::to_string(record.start) +
                              " links to the first one; that link is ignored");
         continue;
       }
       const PartRange next{extended_.start + entry.starting_lba, entry.size_in_lba};
       if (next.start >= extended_.start + extended_.count) {
-        table_.findings.note("the extended boot record at LBA " + std::to_string(next.start) +
+        table_.troubles.note("the extended boot record at LBA " + std::to_string(next.start) +
                              " lies outside of its extended partition, " + lba_range(extended_));
       }
       return next;
@@ -150,7 +150,7 @@ MbrTable read_mbr(const BlockDevice& device, const MbrSector& mbr) {
     primary.begins_with_table = entry.starting_lba == 0;
     primary.range = {entry.starting_lba, entry.size_in_lba};
     if (entry.os_type == 0) {
-      primary.findings.note(
+      primary.troubles.note(
           "the entry has the type of an unused one, 0, and yet a size: Linux shows it");
     }
     table.partitions.push_back(std::move(primary));

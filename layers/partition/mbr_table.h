@@ -16,20 +16,20 @@ struct MbrPartition {
   bool extended = false;
   bool begins_with_table = false;  ///< its first block is the record that describes it
   PartRange range;                 ///< in logical blocks, absolute
-  Findings findings;
+  Troubles troubles;
 };
 
 struct MbrTable {
   std::uint32_t sector_size = 512;  ///< bytes of the logical block that the table counts in
   std::uint32_t disk_signature = 0;
   std::vector<MbrPartition> partitions;  ///< primaries by number, then logicals
-  Findings findings;                     ///< of the chains
+  Troubles troubles;                     ///< of the chains
 };
 
 /// The numbering, and which entries count, are those of Linux (block/partitions/msdos.c): an entry
 /// of size 0 is unused; logicals of several extended partitions are numbered on; in an extended
 /// boot record the third and fourth entries count only if they lie inside. A chain that loops,
-/// leaves the disk, loses its signature or cannot be read ends there, and `findings` says so: what
+/// leaves the disk, loses its signature or cannot be read ends there, and `troubles` says so: what
 /// was found before it stays. Reads at most a few thousand sectors. Thread-safe.
 MbrTable read_mbr(const BlockDevice& device, const MbrSector& mbr);
 

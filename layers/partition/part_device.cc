@@ -15,20 +15,13 @@ constexpr std::uint64_t kMostBytes = 0x7FFF'FFFF'FFFF'FFFFULL;
 
 }  // namespace
 
-std::optional<Trouble> Findings::trouble() const {
-  if (texts_.empty()) return std::nullopt;
-  std::string reason;
-  for (const std::string& text : texts_) reason += (reason.empty() ? "" : "; ") + text;
-  return Trouble{damaged_ ? "damaged" : "note", std::move(reason)};
-}
-
 std::string lba_range(const PartRange& range) {
   if (range.count == 0) return "no block at LBA " + figure(range.start, 512);
   return "LBA " + figure(range.start, 512) + " to " + figure(range.start + (range.count - 1), 512);
 }
 
 DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::uint32_t sector_size,
-                           const std::string& description, Findings& findings) {
+                           const std::string& description, Troubles& troubles) {
   const std::uint64_t most_blocks = kMostBytes / sector_size;
   if (range.count == 0 || range.start > most_blocks || range.count > most_blocks - range.start) {
     Error error =
@@ -37,7 +30,7 @@ DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::u
                    " blocks of " + std::to_string(sector_size) + " bytes")
             .expected("an end behind the start and within 2^63 bytes")
             .advice("repair the partition table on a copy of the image");
-    findings.damage(error);
+    troubles.damage(error);
     return make_unreadable(0, std::move(error), description);
   }
   const std::uint64_t start = range.start * sector_size;  // both bounded by kMostBytes above
@@ -58,7 +51,7 @@ DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::u
                              : "the image is truncated: only the first " + std::to_string(there) +
                                    " bytes of the partition can be read")
           .with_errno(EIO);
-  findings.damage(error);
+  troubles.damage(error);
   if (there == 0) return make_unreadable(length, std::move(error), description);
   return make_concat({{disk, start, there}, {nullptr, 0, length - there}}, std::move(error),
                      description, sector_size);

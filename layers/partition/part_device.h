@@ -10,27 +10,9 @@
 
 #include "peelfs/block_device.h"
 #include "peelfs/layer.h"
+#include "peelfs/trouble.h"
 
 namespace peelfs {
-
-/// What is wrong with, or worth saying of, a partition or a table. Damage outranks remarks.
-class Findings {
- public:
-  void damage(std::string text) {
-    damaged_ = true;
-    texts_.push_back(std::move(text));
-  }
-  void damage(const Error& error) { damage(error.what()); }
-  void note(std::string text) { texts_.push_back(std::move(text)); }
-  bool empty() const noexcept { return texts_.empty(); }
-  bool damaged() const noexcept { return damaged_; }
-  /// "damaged" or "note", all texts joined by "; "; nullopt when there is nothing to say.
-  std::optional<Trouble> trouble() const;
-
- private:
-  bool damaged_ = false;
-  std::vector<std::string> texts_;
-};
 
 /// A partition as its table describes it, in logical blocks.
 struct PartRange {
@@ -39,11 +21,11 @@ struct PartRange {
 };
 
 /// The device of a partition with the size that the table gives it, whatever the disk has: what
-/// lies beyond the end of a truncated disk cannot be read (EIO), and `findings` says so.
+/// lies beyond the end of a truncated disk cannot be read (EIO), and `troubles` says so.
 /// @param sector_size bytes of the logical block that the table counts in; the device keeps it
 /// @param description "partition 2 of os43"
 DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::uint32_t sector_size,
-                           const std::string& description, Findings& findings);
+                           const std::string& description, Troubles& troubles);
 
 /// For every range the index of another one that overlaps it and begins no later, or nullopt. Empty
 /// ranges overlap nothing. In n log n steps.

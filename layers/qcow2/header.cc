@@ -39,7 +39,7 @@ void check_basics(const DiskHeader& disk) {
   if (disk.version >= 3 && (disk.header_length < DiskHeader::version3_length ||
                             disk.header_length > cluster_size || disk.header_length % 8 != 0)) {
     throw damaged("header_length is wrong")
-        .found(std::to_string(disk.header_length))
+        .found(count_figure(disk.header_length, cluster_size))
         .expected("a multiple of 8 from 104 to the cluster size, " + std::to_string(cluster_size));
   }
   if (disk.refcount_order > 6) {

@@ -34,11 +34,8 @@ struct Image {
   std::shared_ptr<const void> relied_on;  ///< of a backing file: see uses.h
   std::shared_ptr<const void> relies_on;  ///< on a raw one: see BlockDevice::rely_on()
 
-  /// What is missing, worst first: the reason why some bytes cannot be read ("degraded"), then
-  /// notes.
-  std::vector<std::string> degraded;
-  bool denied = false;  ///< a file that it names was refused: the state is that, not "degraded"
-  std::vector<std::string> notes;
+  /// `degraded` where some bytes cannot be read, `denied` where a file that it names was refused.
+  Troubles troubles;
   std::vector<HostPart> host_parts;  ///< of this image and of those that it is based on
 
   /// LUKS counts initialization vectors in sectors of the host, old AES in sectors of the guest.

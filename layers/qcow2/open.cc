@@ -74,9 +74,7 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
                                                     {std::move(file_name), stem}},
                                                    surroundings, chain);
   const std::string prefix = "backing file " + printable(found.name) + ": ";
-  for (const std::string& reason : backing->degraded) image.degraded.push_back(prefix + reason);
-  image.denied = image.denied || backing->denied;
-  for (const std::string& note : backing->notes) image.notes.push_back(prefix + note);
+  image.troubles.add(backing->troubles, prefix);
   image.host_parts.insert(image.host_parts.end(), backing->host_parts.begin(),
                           backing->host_parts.end());
   const std::uint64_t size = backing->header.size();
@@ -89,8 +87,7 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
 DevicePtr stand_in(Image& image, const std::string& what, const Error& error) {
   // A read says the same as the listing, so that it is known to be the same.
   const std::string why = what + " cannot be used: " + error.what();
-  image.degraded.push_back(why);
-  image.denied = image.denied || error.fault() == Fault::denied;
+  image.troubles.add(error.fault() == Fault::denied ? Trouble::denied : Trouble::degraded, why);
   return make_unreadable(unknown_size, Error(error.fault(), why).with_errno(EIO), "");
 }
 
@@ -129,7 +126,7 @@ std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings&
   // All but the first are backing files; whoever opened the chain keeps all of its images.
   if (!chain.places.empty()) image->relied_on = rely_on(place, chain.first);
   chain.places.push_back(place);
-  image->notes = image->header.notes;
+  for (const std::string& note : image->header.notes) image->troubles.note(note);
   image->caches = &surroundings.caches;
   image->cache_owner = BlockCache::new_owner();
   image->data = image->file;
@@ -175,7 +172,7 @@ std::shared_ptr<const Image> open_image(const Candidate& candidate,
     make_writable(*image, Leaks::keep, &chain.places.front());
   } catch (const Error& error) {
     image->read_only_reason = error.what();
-    image->notes.push_back("it can only be read: " + image->read_only_reason);
+    image->troubles.note("it can only be read: " + image->read_only_reason);
   }
   return image;
 }

@@ -32,7 +32,7 @@ struct Candidate {
 };
 
 /// Opens an image. A backing or data file that cannot be had does not fail it: what needs that file
-/// throws when it is read, and Image::degraded says why.
+/// throws when it is read, and Image::troubles say why.
 /// @throws Error: locked (the image's own keys, or a backing file's), damaged, unsupported
 std::shared_ptr<const Image> open_image(const Candidate& candidate,
                                         const Surroundings& surroundings);

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "engine/image_disk.h"
 #include "peelfs/devices.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
@@ -19,21 +20,6 @@ constexpr std::uint64_t max_disk_size = 1ULL << 61U;
 
 using qcow2::Image;
 using qcow2::Snapshot;
-
-std::string joined(const std::vector<std::string>& reasons) {
-  std::string text;
-  for (const std::string& reason : reasons) text += (text.empty() ? "" : "; ") + reason;
-  return text;
-}
-
-/// What keeps bytes from being read dims the disk; mere notes do not.
-std::optional<Trouble> trouble_of(std::vector<std::string> degraded, const Image& image) {
-  const std::vector<std::string>& notes = image.notes;
-  const bool dimmed = !degraded.empty();
-  degraded.insert(degraded.end(), notes.begin(), notes.end());
-  if (degraded.empty()) return std::nullopt;
-  return Trouble{image.denied ? "denied" : dimmed ? "degraded" : "note", joined(degraded)};
-}
 
 /// Names of snapshots as people see them, no two alike.
 class SnapshotNames {
@@ -81,29 +67,30 @@ std::pair<DevicePtr, std::optional<Trouble>> open_snapshot(
                           .found(figure(snapshot.size) + " bytes")
                           .expected("what an L1 table can describe"));
   }
-  std::vector<std::string> degraded = image->degraded;
+  Troubles troubles = image->troubles;
   if (snapshot.has_size && snapshot.l1.entries < needed) {
-    degraded.push_back("the L1 table of " + whose + " has " + std::to_string(snapshot.l1.entries) +
-                       " entries where its disk needs " + std::to_string(needed) +
-                       ": what lies behind cannot be read");
+    troubles.add(Trouble::degraded, "the L1 table of " + whose + " has " +
+                                        std::to_string(snapshot.l1.entries) +
+                                        " entries where its disk needs " + std::to_string(needed) +
+                                        ": what lies behind cannot be read");
   }
   return {qcow2::make_disk(image, snapshot.size, snapshot.l1, !snapshot.has_size, description),
-          trouble_of(std::move(degraded), *image)};
+          troubles.summary()};
 }
 
 void add_snapshots(const std::shared_ptr<const Image>& image, const Inner& disk,
-                   const Limits& limits, std::vector<std::string>& degraded,
-                   std::vector<Inner>& devices) {
+                   const Limits& limits, Troubles& troubles, std::vector<Inner>& devices) {
   const qcow2::SnapshotTable table = qcow2::read_snapshots(*image->file, image->header);
   if (table.damage) {
-    degraded.push_back("not all snapshots can be shown: " + std::string(table.damage->what()));
+    troubles.add(Trouble::degraded,
+                 "not all snapshots can be shown: " + std::string(table.damage->what()));
   }
   SnapshotNames names;
   for (std::size_t i = 0; i < table.snapshots.size(); ++i) {
     if (devices.size() >= limits.devices) {
-      degraded.push_back("only the first " + std::to_string(i) + " of " +
-                         std::to_string(table.snapshots.size()) +
-                         " snapshots are shown: the limit on devices is reached");
+      troubles.add(Trouble::degraded, "only the first " + std::to_string(i) + " of " +
+                                          std::to_string(table.snapshots.size()) +
+                                          " snapshots are shown: the limit on devices is reached");
       return;
     }
     const std::string name = names.name_of(table.snapshots[i], i);
@@ -142,14 +129,7 @@ std::vector<std::string> qcow2_parts(const BlockDevice& file) {
 
 Opened qcow2_open(const OpenInput& input) {
   const Member& member = input.members[0];
-  Inner disk;
-  disk.kind = "disk";
-  disk.name = member.unpacks_to_stem ? member.stem : member.stem + "_qcow2";
-  disk.stem = disk.name;
-  if (!member.unpacks_to_stem) {
-    disk.path = {"qcow2"};
-    if (!member.tail.empty()) disk.tail = member.tail + "_qcow2";
-  }
+  Inner disk = begin_image_disk(member, "qcow2");
 
   const qcow2::Surroundings surroundings{input.keys, input.limits, qcow2::process_caches(),
                                          input.budget};
@@ -160,12 +140,12 @@ Opened qcow2_open(const OpenInput& input) {
   disk.host_parts = image->host_parts;
 
   Opened opened;
-  std::vector<std::string> degraded = image->degraded;
+  Troubles troubles = image->troubles;
   opened.devices.push_back(std::move(disk));
   // The first device is found again by its index: adding others moves it.
   const Inner named = opened.devices.front();
-  add_snapshots(image, named, input.limits, degraded, opened.devices);
-  opened.devices.front().trouble = trouble_of(std::move(degraded), *image);
+  add_snapshots(image, named, input.limits, troubles, opened.devices);
+  opened.devices.front().trouble = troubles.summary();
   return opened;
 }
 

@@ -27,7 +27,7 @@ void unlock_aes(Image& image, const std::vector<std::shared_ptr<const Secret>>& 
   std::fill(bytes.begin(), bytes.end(), std::byte{0});
   std::copy_n(password.begin(), std::min(password.size(), aes_key_size), bytes.begin());
   image.cipher = SectorCipher::create("aes-cbc-plain64", key.bytes(), sector_size);
-  image.notes.emplace_back(
+  image.troubles.note(
       "old AES encryption cannot tell whether the password is right: a wrong one shows garbage");
 }
 
@@ -58,7 +58,7 @@ void unlock_luks_image(Image& image, std::vector<std::string> names,
                   {&surroundings.keys, surroundings.budget});
   image.cipher = SectorCipher::create(volume.cipher, volume.key.bytes(), sector_size);
   image.iv_offset = volume.iv_offset;
-  if (!volume.note.empty()) image.notes.push_back(volume.note);
+  image.troubles.note(volume.note);
 }
 
 }  // namespace

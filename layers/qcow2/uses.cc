@@ -4,8 +4,8 @@
 #include <mutex>
 
 #include "peelfs/error.h"
-#include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "peelfs/storage.h"
 #include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
@@ -38,11 +38,10 @@ void drop_unused(std::map<Place, Uses>& uses) {
 
 Place place_of(const BlockDevice& file) {
   const Resolved first = resolve(file, 0, 1);
-  if (first.extent.kind == ExtentKind::host_file) {
-    return {first.extent.file->device_number(), first.extent.file->inode(), nullptr,
-            first.extent.offset};
+  if (first.extent.kind == ExtentKind::storage) {
+    return {first.extent.storage->identity(), nullptr, first.extent.offset};
   }
-  return {0, 0, first.device, first.offset};
+  return {{}, first.device, first.offset};
 }
 
 std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {

@@ -2,13 +2,12 @@
 // it keeps tables of it in memory, so both at once would read bytes that have moved.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "peelfs/block_device.h"
+#include "peelfs/storage.h"
 
 namespace peelfs::qcow2 {
 
@@ -17,8 +16,7 @@ class Writer;
 /// Where the first byte of an image lies in the end: the same for two images only if they are one,
 /// whatever their names and however they are opened.
 struct Place {
-  dev_t host_device = 0;
-  ino_t inode = 0;
+  StorageId storage = {};
   const BlockDevice* device = nullptr;
   std::uint64_t offset = 0;
   auto operator<=>(const Place&) const = default;

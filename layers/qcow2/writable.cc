@@ -52,8 +52,9 @@ void check_files(const Image& image) {
                 why.empty() ? "the external data file was not opened for writing" : why)
         .with_errno(EROFS);
   }
-  if (!image.degraded.empty()) {
-    throw Error(Fault::missing, "not all of the image can be read: " + image.degraded.front());
+  if (image.troubles.reach(Trouble::degraded)) {
+    throw Error(Fault::missing,
+                "not all of the image can be read: " + image.troubles.summary()->reason);
   }
 }
 

@@ -8,13 +8,6 @@ namespace peelfs {
 
 namespace {
 
-int gravity(const std::string& state) {
-  static constexpr std::array<std::string_view, 8> order{
-      "note", "missing", "degraded", "unsupported", "denied", "io", "damaged", "locked"};
-  const auto at = std::find(order.begin(), order.end(), state);
-  return static_cast<int>(at - order.begin());
-}
-
 std::string lineage(const Node& node) {
   std::string key;
   for (const std::uint64_t parent : node.parents) key += std::to_string(parent) + ",";
@@ -25,7 +18,7 @@ std::string lineage(const Node& node) {
 
 void Item::reset_trouble() {
   node.trouble = inherited;
-  if (ambiguous) add_trouble(node.trouble, *ambiguous);
+  if (ambiguous) join(node.trouble, *ambiguous);
 }
 
 Item& Graph::add(Item item) {
@@ -99,47 +92,6 @@ std::shared_ptr<const Tree> Graph::publish() const {
     if (item.node.parents.empty()) tree->roots.push_back(id);
   }
   return tree;
-}
-
-namespace {
-
-/// Whether what went wrong is one of the things that are known, with more context. Advice, which
-/// comes behind the first semicolon, may be the same for many things.
-bool is_known(std::string_view known, std::string_view more) {
-  constexpr std::string_view separator = "; ";
-  constexpr std::size_t telling = 20;  // a shorter clause may be in many a sentence
-  const std::string_view statement = more.substr(0, more.find(separator));
-  while (!known.empty()) {
-    const std::size_t end = std::min(known.find(separator), known.size());
-    const std::string_view clause = known.substr(0, end);
-    // Of an image in a chain its layer says whose backing file it is; a read does not.
-    const std::size_t context = clause.find(": ");
-    const std::string_view inner =
-        context == std::string_view::npos ? std::string_view() : clause.substr(context + 2);
-    if (clause.size() >= telling && statement.find(clause) != std::string_view::npos) return true;
-    if (inner.size() >= 2 * telling && statement.find(inner) != std::string_view::npos) return true;
-    known.remove_prefix(std::min(end + separator.size(), known.size()));
-  }
-  return false;
-}
-
-}  // namespace
-
-void add_trouble(std::optional<Trouble>& known, const Trouble& more) {
-  if (!known) {
-    known = more;
-    return;
-  }
-  const bool said = known->reason.find(more.reason) != std::string::npos;
-  // What a read of the device meets is often what its layer said of it already, with more context.
-  const bool says_again =
-      more.reason.find(known->reason) != std::string::npos || is_known(known->reason, more.reason);
-  if (!said && !says_again) {
-    known->reason = gravity(more.state) > gravity(known->state)
-                        ? more.reason + "; " + known->reason
-                        : known->reason + "; " + more.reason;
-  }
-  if (gravity(more.state) > gravity(known->state)) known->state = more.state;
 }
 
 }  // namespace peelfs

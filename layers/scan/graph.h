@@ -24,6 +24,7 @@ struct Item {
   bool image_file = false;
   bool probe_formats = true;     ///< false: raw, the first layer is no image format
   bool unpacks_to_stem = false;  ///< see Member
+  bool is_identified = false;    ///< it was found out what is on it, as far as that goes
   const Layer* layer = nullptr;  ///< the row that claimed it
   std::optional<Claim> claim;
   DevicePtr detached_header;
@@ -68,8 +69,5 @@ class Graph {
   std::map<std::uint64_t, Item> items_;
   std::map<std::string, std::uint64_t> former_ids_;
 };
-
-/// Adds a trouble to what is already known about a device: the graver state wins, reasons add up.
-void add_trouble(std::optional<Trouble>& known, const Trouble& more);
 
 }  // namespace peelfs

@@ -11,7 +11,7 @@ namespace peelfs {
 namespace {
 
 bool means_incomplete(const std::optional<Trouble>& trouble) {
-  return trouble && trouble->state != "note";
+  return trouble && trouble->state != Trouble::note;
 }
 
 /// @return in UTC; empty where the time cannot be told
@@ -157,7 +157,7 @@ void Scanner::State::say_apart(const std::vector<std::uint64_t>& members) {
   std::set<std::uint64_t> inside;
   for (const std::uint64_t id : members) {
     Node& node = graph.at(id).node;
-    add_trouble(node.trouble, {"note", "the members of its group are snapshots taken " +
+    join(node.trouble, {Trouble::note, "the members of its group are snapshots taken " +
                                            apart_text(whole) + "what lies on them is mixed"});
     inside.insert(node.children.begin(), node.children.end());
   }
@@ -165,10 +165,10 @@ void Scanner::State::say_apart(const std::vector<std::uint64_t>& members) {
     Item& item = graph.at(id);
     const TimeSpan span = span_of(item.node.parents);
     if (span.seconds() == 0) continue;
-    const Trouble note{"note",
+    const Trouble note{Trouble::note,
                        "its members are snapshots taken " + apart_text(span) + "this mixes them"};
-    add_trouble(item.node.trouble, note);
-    add_trouble(item.inherited, note);
+    join(item.node.trouble, note);
+    join(item.inherited, note);
   }
 }
 
@@ -199,7 +199,7 @@ void Scanner::State::explain_absence(const Instance& instance,
           : "members of another moment are not mixed with " + own + ": ";
   const std::string advice = instance.among_copies ? "; name only the sources of one copy" : "";
   for (const GroupMember& member : instance.members) {
-    add_trouble(graph.at(member.id).node.trouble, {"note", printable(why + text) + advice});
+    join(graph.at(member.id).node.trouble, {Trouble::note, printable(why + text) + advice});
   }
 }
 
@@ -219,8 +219,8 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
     Item& member = graph.at(ids[i]);
     std::optional<Trouble>& known = member.node.trouble;
     member.reset_trouble();  // what an earlier opening said of the group holds no longer
-    if (trouble) add_trouble(known, *trouble);
-    if (opened.trouble) add_trouble(known, *opened.trouble);
+    if (trouble) join(known, *trouble);
+    if (opened.trouble) join(known, *opened.trouble);
   }
   for (const std::size_t index : opened.adopted) adopted.insert(ids.at(index));
   std::vector<std::uint64_t> all(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(own));
@@ -239,10 +239,10 @@ void Scanner::State::mark_homeless() {
     for (const std::uint64_t id : ids) {
       Node& node = graph.at(id).node;
       if (adopted.contains(id) || means_incomplete(node.trouble)) continue;
-      add_trouble(node.trouble,
-                  {"missing",
-                   "this member holds no metadata of its group, and no other member that names it "
-                   "is here; add the sources that hold the other members"});
+      join(node.trouble,
+           {Trouble::missing,
+            "this member holds no metadata of its group, and no other member that names it "
+            "is here; add the sources that hold the other members"});
     }
   }
 }

@@ -1,33 +1,87 @@
 // Looking at one device: what is it, and what is in it?
 #include <algorithm>
-#include <tuple>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 #include "identify/identify.h"
+#include "scan/head_cache.h"
 #include "scan/signatures.h"
 #include "scan/state.h"
 
 namespace peelfs {
 
-void Scanner::State::look(std::uint64_t id) {
-  Item& item = graph.at(id);
+namespace {
+
+/// More than there are processors: most of the time is spent waiting for disks and networks.
+constexpr std::size_t kMostLookers = 8;
+
+}  // namespace
+
+void Scanner::State::look_at(Item& item) {
   if (item.node.component) return;
-  if (!identified(item)) return;
+  const auto head = std::make_shared<const HeadCache>(item.node.device);
+  item.is_identified = identified(item, *head);
+  if (!item.is_identified || header_name(item)) return;
+  const auto trouble = caught([&] { probe(item, *head); });
+  if (trouble) join(item.node.trouble, *trouble);
+}
+
+void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
+  std::vector<Item*> items;
+  for (const std::uint64_t id : wave) {
+    if (graph.items().contains(id)) items.push_back(&graph.at(id));
+  }
+  std::atomic<std::size_t> next{0};
+  std::mutex failing;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < items.size(); i = next++) {
+      try {
+        look_at(*items[i]);
+      } catch (...) {  // out of memory: it ends the scan
+        const std::lock_guard lock(failing);
+        failure = std::current_exception();
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    const std::size_t count = std::min(items.size(), kMostLookers);
+    try {
+      while (helpers.size() + 1 < count) helpers.emplace_back(work);
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): fewer do
+    }
+    work();
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+void Scanner::State::take_up(std::uint64_t id) {
+  Item& item = graph.at(id);
+  if (item.node.component || !item.is_identified) return;
   if (use_detached_header(item)) return open_single(id);
-  const auto trouble = caught([&] { probe(item); });
-  if (trouble) add_trouble(item.node.trouble, *trouble);
   // A damaged table in a raw image file is the disk's trouble, which is looked at next.
-  if (item.image_file && !(item.layer && item.layer->image_format) && unpack_raw(id)) return;
-  const bool image = item.layer != nullptr && item.layer->image_format;
+  if (item.image_file && !(item.layer && item.layer->traits.image) && unpack_raw(id)) return;
+  const bool image = item.layer != nullptr && item.layer->traits.image;
   if (!image) settle_source_name(item);
   // What libblkid finds in a file in an image format lies in it by chance.
   if (image) item.node.identity = {};
   item.ambiguous = several_signatures(item.node.identity,
                                       item.claim ? item.claim->format : item.node.identity.type);
-  if (item.ambiguous) add_trouble(item.node.trouble, *item.ambiguous);
+  if (item.ambiguous) join(item.node.trouble, *item.ambiguous);
   if (!item.claim) return;
   item.node.format = item.claim->format;
   // The identifier of a partition table is no UUID of the device: lsblk shows it as PTUUID.
   const bool table = item.claim->format == "gpt" || item.claim->format == "dos";
+  if (!table && item.node.identity.type != item.claim->format) {
+    // Another signature was taken than libblkid's first: its names are those of something else.
+    item.node.identity.type = item.claim->format;
+    item.node.identity.uuid.clear();
+    item.node.identity.label.clear();
+  }
   std::string& uuid = table ? item.node.identity.ptuuid : item.node.identity.uuid;
   if (uuid.empty()) uuid = item.claim->uuid;
   if (item.node.identity.label.empty()) item.node.identity.label = item.claim->label;
@@ -35,23 +89,23 @@ void Scanner::State::look(std::uint64_t id) {
   join_group(item);
 }
 
-bool Scanner::State::identified(Item& item) {
+bool Scanner::State::identified(Item& item, const HeadCache& head) {
   if (budget->left(Budget::Kind::identify_bytes) == 0) {
     budget->refuse(Budget::Kind::identify_bytes, item.node.stem);
-    add_trouble(item.node.trouble, {"unsupported", spent_reason(Budget::Kind::identify_bytes)});
+    join(item.node.trouble, {Trouble::denied, spent_reason(Budget::Kind::identify_bytes)});
     return false;
   }
   const bool partition = item.node.kind == "part";
   const auto trouble =
-      caught([&] { item.node.identity = identify(*item.node.device, budget.get(), partition); });
-  if (trouble) add_trouble(item.node.trouble, *trouble);
+      caught([&] { item.node.identity = identify(head, budget.get(), partition); });
+  if (trouble) join(item.node.trouble, *trouble);
   return !trouble;
 }
 
-void Scanner::State::probe(Item& item) {
-  const ProbeInput input{*item.node.device, item.node.identity, item.node.parttype};
-  for (const Layer& layer : layer_table()) {
-    if (layer.image_format && !item.probe_formats) continue;
+void Scanner::State::probe(Item& item, const HeadCache& head) {
+  const ProbeInput input{head, item.node.identity, item.node.parttype};
+  for (const Layer& layer : formats->rows()) {
+    if (layer.probe == nullptr || (layer.traits.image && !item.probe_formats)) continue;
     // Set before the probe: if it throws, the device is this layer's, and damaged.
     item.layer = &layer;
     item.node.layer = layer.name;
@@ -62,24 +116,31 @@ void Scanner::State::probe(Item& item) {
   item.node.layer.clear();
 }
 
-bool Scanner::State::use_detached_header(Item& item) {
+std::optional<std::string> Scanner::State::header_name(const Item& item) const {
+  if (formats->for_detached_header() == nullptr) return std::nullopt;
   for (const std::string& name :
        {item.node.name, item.node.stem, item.node.partuuid, item.node.source_path}) {
-    const auto header = headers.find(name);
-    if (name.empty() || header == headers.end()) continue;
-    const auto table = layer_table();
-    const auto luks = std::find_if(table.begin(), table.end(),
-                                   [](const Layer& layer) { return layer.name == "luks"; });
-    if (luks == table.end()) return false;
-    used_headers.insert(name);
-    item.layer = &*luks;
-    item.node.layer = luks->name;
-    item.node.format = "crypto_LUKS";
-    item.detached_header = header->second;
-    settle_source_name(item);
-    return true;
+    if (!name.empty() && headers.contains(name)) return name;
   }
-  return false;
+  return std::nullopt;
+}
+
+bool Scanner::State::use_detached_header(Item& item) {
+  const auto name = header_name(item);
+  if (!name) return false;
+  const Layer* const layer = formats->for_detached_header();
+  used_headers.insert(*name);
+  item.layer = layer;
+  item.node.layer = layer->name;
+  item.node.format = layer->signatures.empty() ? layer->name : layer->signatures.front().format;
+  // What stands on the device itself is not what is taken.
+  item.ambiguous = several_signatures(item.node.identity, item.node.format);
+  if (item.ambiguous) join(item.node.trouble, *item.ambiguous);
+  item.node.identity = {};
+  item.node.identity.type = item.node.format;
+  item.detached_header = headers.at(*name);
+  settle_source_name(item);
+  return true;
 }
 
 void Scanner::State::settle_source_name(Item& item) {
@@ -116,17 +177,22 @@ void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
   Item& item = graph.at(id);
   const Member member = member_of(item);
   Opened opened;
-  const OpenInput input{
-      {&member, 1},         ring, limits, item.detached_header, item.node.image_depth, budget.get(),
-      &memories[item.layer]};
+  const OpenInput input{{&member, 1},
+                        ring,
+                        limits,
+                        item.detached_header,
+                        item.node.image_depth,
+                        budget.get(),
+                        &memories[item.layer],
+                        formats};
   const auto trouble = caught([&] { opened = item.layer->open(input); });
-  if (trouble) add_trouble(item.node.trouble, *trouble);
-  if (opened.trouble) add_trouble(item.node.trouble, *opened.trouble);
-  if (item.layer->image_format && item.node.parents.empty() && !opened.devices.empty()) {
+  if (trouble) join(item.node.trouble, *trouble);
+  if (opened.trouble) join(item.node.trouble, *opened.trouble);
+  if (item.layer->traits.image && item.node.parents.empty() && !opened.devices.empty()) {
     // The disk takes its file's place, and its troubles.
     item.node.hidden = true;
     if (item.stand_in) opened.devices.front().device = item.stand_in;
-    if (item.node.trouble) add_trouble(opened.devices.front().trouble, *item.node.trouble);
+    if (item.node.trouble) join(opened.devices.front().trouble, *item.node.trouble);
   }
   for (Inner& inner : opened.devices) add_inner(std::move(inner), {id});
 }

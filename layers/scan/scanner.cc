@@ -10,9 +10,12 @@ namespace peelfs {
 void Scanner::State::settle() {
   for (;;) {
     while (!queue.empty()) {
-      const std::uint64_t id = queue.front();
-      queue.pop_front();
-      if (graph.items().contains(id)) look(id);
+      const std::vector<std::uint64_t> wave(queue.begin(), queue.end());
+      queue.clear();
+      look_at_all(wave);
+      for (const std::uint64_t id : wave) {
+        if (graph.items().contains(id)) take_up(id);
+      }
     }
     const auto dirty = std::find_if(groups.begin(), groups.end(),
                                     [](const auto& entry) { return entry.second.dirty; });
@@ -41,11 +44,11 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   }
   if (nesting > limits.nesting || graph.size() >= limits.devices) {
     const bool deep = nesting > limits.nesting;
-    add_trouble(
-        first.node.trouble,
-        {"unsupported", deep ? "layers are nested deeper than " + std::to_string(limits.nesting)
-                             : "the tree has more than " + std::to_string(limits.devices) +
-                                   " devices; the rest is left out"});
+    join(first.node.trouble,
+         {Trouble::unsupported,
+          deep ? "layers are nested deeper than " + std::to_string(limits.nesting)
+               : "the tree has more than " + std::to_string(limits.devices) +
+                     " devices; the rest is left out"});
     return nullptr;
   }
   Item item;
@@ -100,7 +103,7 @@ bool Scanner::State::retry(std::uint64_t id, const KeyRing& ring) {
   open_single(id, ring);
   settle();
   const auto& trouble = graph.at(id).node.trouble;
-  return !trouble || trouble->state != "locked";
+  return !trouble || trouble->state != Trouble::locked;
 }
 
 void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
@@ -111,7 +114,7 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
     forget(id);
     Item& item = graph.at(id);
     // A guest that writes the header of an image format to its disk must not make us follow it.
-    const bool image = item.layer != nullptr && item.layer->image_format;
+    const bool image = item.layer != nullptr && item.layer->traits.image;
     if (item.node.parents.empty() && !image) item.probe_formats = false;
     item.layer = nullptr;
     item.claim.reset();
@@ -127,9 +130,10 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
   settle();
 }
 
-Scanner::Scanner(Limits limits, std::shared_ptr<const KeyRing> keys,
+Scanner::Scanner(const Formats& formats, Limits limits, std::shared_ptr<const KeyRing> keys,
                  std::map<std::string, DevicePtr> headers)
     : state_(std::make_unique<State>()) {
+  state_->formats = &formats;
   state_->limits = limits;
   state_->budget = std::make_unique<Budget>(limits);
   state_->keys = std::move(keys);
@@ -149,7 +153,7 @@ void Scanner::add(const Source& source) {
   node.path = {source.stem};
   // What is in an overlay never makes an image format of a source that is none.
   const bool covered = source.overlay != nullptr && !source.overlay_unpacked;
-  node.device = covered ? source.overlay : make_file_device(source.file);
+  node.device = covered ? source.overlay : make_storage_device(source.file);
   if (source.overlay_unpacked) item.stand_in = source.overlay;
   node.source_path = source.path;
   item.references = source.references;

@@ -54,8 +54,9 @@ struct Tree {
 /// Not thread-safe but for tree(); the caller serialises the rest.
 class Scanner {
  public:
+  /// @param formats the table of layers; must outlive the scanner
   /// @param headers detached LUKS headers by the name (or stem) of the device they belong to
-  Scanner(Limits limits, std::shared_ptr<const KeyRing> keys,
+  Scanner(const Formats& formats, Limits limits, std::shared_ptr<const KeyRing> keys,
           std::map<std::string, DevicePtr> headers);
   ~Scanner();
 

@@ -86,7 +86,7 @@ std::optional<Trouble> several_signatures(const Identity& identity, std::string_
     const bool last = i + 1 == others.size();
     text += (last && i != 0 ? " and " : last ? ", and " : ", ") + others[i];
   }
-  return Trouble{"note", text};
+  return Trouble{Trouble::note, text};
 }
 
 }  // namespace peelfs

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "peelfs/budget.h"
+#include "peelfs/formats.h"
 #include "scan/graph.h"
 #include "scan/scanner.h"
 
@@ -40,16 +41,20 @@ std::optional<Trouble> caught(Function&& function) {
     throw;
   } catch (const std::system_error& error) {
     return Trouble{
-        "denied", std::string("this host refused what is needed to look into it: ") + error.what()};
+        Trouble::denied,
+        std::string("this host refused what is needed to look into it: ") + error.what()};
   } catch (const std::exception& error) {
-    return Trouble{"unsupported",
+    return Trouble{Trouble::unsupported,
                    std::string("peelfs failed on it, please report that: ") + error.what()};
   }
 }
 
+class HeadCache;
+
 struct Scanner::State {
   using GroupKey = std::pair<const Layer*, std::string>;
 
+  const Formats* formats = nullptr;
   Limits limits;
   std::shared_ptr<const KeyRing> keys;
   std::map<std::string, DevicePtr> headers;
@@ -70,12 +75,18 @@ struct Scanner::State {
 
   void settle();
 
-  // look.cc: one device
-  void look(std::uint64_t id);
+  // look.cc: a wave of devices
+  /// Finds out what is on each of them, on several threads. Nothing but the items changes.
+  void look_at_all(const std::vector<std::uint64_t>& wave);
+  void look_at(Item& item);
   /// @return whether it could be found out what is on it; if not, it says why
-  bool identified(Item& item);
-  void probe(Item& item);
+  bool identified(Item& item, const HeadCache& head);
+  void probe(Item& item, const HeadCache& head);
+  /// The name by which the person gave a detached header for it; nullopt: none was given.
+  std::optional<std::string> header_name(const Item& item) const;
   bool use_detached_header(Item& item);
+  /// Opens what was found on one of them, or puts it into its group.
+  void take_up(std::uint64_t id);
   /// A source that is no image format is a disk, and called as one.
   static void settle_source_name(Item& item);
   /// A raw image file in a filesystem unpacks to a disk of the same bytes, so that its partitions

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/image_disk.h"
 #include "peelfs/devices.h"
 #include "peelfs/io.h"
 #include "vhd/footer.h"
@@ -33,26 +34,24 @@ std::optional<Claim> vhd_probe(const ProbeInput& input) {
 
 Opened vhd_open(const OpenInput& input) {
   const Member& member = input.members.front();
-  Inner disk;
-  disk.kind = "disk";
-  disk.name = member.unpacks_to_stem ? member.stem : member.stem + "_vhd";
-  disk.stem = disk.name;
-  if (!member.unpacks_to_stem) {
-    disk.path = {"vhd"};
-    if (!member.tail.empty()) disk.tail = member.tail + "_vhd";
-  }
+  Inner disk = begin_image_disk(member, "vhd");
   disk.device =
       make_slice(member.device, 0, member.device->size() - VhdFooter::kSize, "VHD " + member.stem);
   const auto* footer =
       member.claim ? static_cast<const VhdFooter*>(member.claim->state.get()) : nullptr;
   if (footer != nullptr && !footer->intact) {
-    disk.trouble = {"note", "the footer of a fixed VHD with a wrong checksum stands at the end (" +
-                                std::to_string(VhdFooter::kSize) +
-                                " bytes, left out; raw:PATH shows them)"};
+    disk.trouble = {Trouble::note,
+                    "the footer of a fixed VHD with a wrong checksum stands at the end (" +
+                        std::to_string(VhdFooter::kSize) +
+                        " bytes, left out; raw:PATH shows them)"};
   }
   Opened opened;
   opened.devices.push_back(std::move(disk));
   return opened;
+}
+
+std::string_view vhd_recognise(const BlockDevice& file) {
+  return vhd_probe({file, {}}) ? "vhd" : std::string_view();
 }
 
 }  // namespace peelfs

@@ -1,5 +1,5 @@
 // Copying devices that are partly unreadable, and the record of it.
-#include "cli/copy.h"
+#include "peel/copy.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <random>
 
-#include "cli/map_file.h"
+#include "peel/map_file.h"
 #include "peelfs/error.h"
 #include "support/support.h"
 

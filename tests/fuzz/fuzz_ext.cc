@@ -6,6 +6,7 @@
 
 #include "ext/ext.h"
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 #include "support/support.h"
 
 namespace {
@@ -39,7 +40,8 @@ void look_into(Buffer bytes) {
     limits.search_files = 300;
     const KeyRing keys;
     const Member member{device, &*claim, "disk", "disk", false, nullptr};
-    const Opened opened = ext_open({{&member, 1}, keys, limits, nullptr, 0});
+    const Opened opened =
+        ext_open({{&member, 1}, keys, limits, nullptr, 0, nullptr, nullptr, &standard_formats()});
     for (std::size_t i = 0; i < std::min<std::size_t>(opened.devices.size(), 8); ++i) {
       look_at(*opened.devices[i].device);
       for (const char* name : {"base", "link", "../dir/loop", "/dir/a.img"}) {

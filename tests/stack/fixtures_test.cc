@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "peeling.h"
+#include "peel/peeling.h"
 #include "support/fixture_trees.h"
 #include "support/support.h"
 
@@ -34,7 +34,7 @@ class Fixture : public ::testing::TestWithParam<FixtureTree> {
 };
 
 void check_state(const ExpectedDevice& expected, const Node& node) {
-  const std::string state = node.trouble ? node.trouble->state : "";
+  const std::string state = node.trouble ? std::string(state_name(node.trouble->state)) : "";
   const std::string reason = node.trouble ? node.trouble->reason : "";
   if (expected.state != "any") {
     EXPECT_EQ(state, expected.state) << expected.name << ": " << reason;
@@ -98,7 +98,7 @@ TEST_P(Fixture, EveryDeviceKeepsTheContract) {
   for (const Catalog::Entry& entry : peeling->catalog()->devices()) {
     SCOPED_TRACE(entry.name);
     // The contract is about devices that can be read; the large ones are covered by their parts.
-    const bool readable = !entry.node->trouble || entry.node->trouble->state == "note";
+    const bool readable = !entry.node->trouble || entry.node->trouble->state == Trouble::note;
     if (readable && entry.node->device->size() <= 64U << 20U) check_contract(*entry.node->device);
   }
 }

@@ -9,11 +9,12 @@
 #include <set>
 
 #include "host/source.h"
+#include "peel/catalog.h"
+#include "peelfs/formats.h"
 #include "scan/scanner.h"
 #include "support/fixtures.h"
 #include "support/paths.h"
 #include "support/support.h"
-#include "tree/catalog.h"
 
 namespace peelfs::test {
 namespace {
@@ -81,8 +82,9 @@ class InstancesOfAGroup : public ::testing::Test {
   std::shared_ptr<const Tree> scan(const std::vector<std::string>& paths) const {
     std::vector<SourceSpec> specs;
     for (const std::string& path : paths) specs.push_back({path, "", false});
-    Scanner scanner(Limits{}, std::make_shared<KeyRing>(), {});
-    for (const Source& source : open_sources(specs, {}).sources) scanner.add(source);
+    Scanner scanner(standard_formats(), Limits{}, std::make_shared<KeyRing>(), {});
+    for (const Source& source : open_sources(specs, {}, standard_formats()).sources)
+      scanner.add(source);
     scanner.settle();
     return scanner.tree();
   }
@@ -125,12 +127,12 @@ class InstancesOfAGroup : public ::testing::Test {
       } catch (const Error&) {
         one.digest = "unreadable";
       }
-      if (node->trouble) one.state = node->trouble->state;
+      if (node->trouble) one.state = state_name(node->trouble->state);
       for (const std::uint64_t parent : node->parents) {
         const Node& member = tree.at(parent);
         one.parents.insert(member.stem);
         if (member.trouble) {
-          one.state = member.trouble->state;
+          one.state = state_name(member.trouble->state);
           one.reasons += member.trouble->reason + "\n";
         }
       }

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "peeling.h"
+#include "peel/peeling.h"
 #include "support/support.h"
 
 namespace peelfs::test {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "host/source.h"
+#include "peelfs/formats.h"
 #include "scan/scanner.h"
 #include "support/support.h"
 
@@ -37,7 +38,7 @@ class NestedBacking : public ::testing::Test {
 
   const TemporaryDirectory folder_;
   const std::string image_ = folder_ / "image.img";
-  Scanner scanner_{Limits{}, std::make_shared<KeyRing>(), {}};
+  Scanner scanner_{standard_formats(), Limits{}, std::make_shared<KeyRing>(), {}};
 };
 
 TEST_F(NestedBacking, IsReadOnlyWithWhatLiesInIt) {

@@ -107,11 +107,11 @@ Buffer read_file(const std::string& path) {
 }
 
 DevicePtr file_device(const std::string& path) {
-  return make_file_device(HostFile::open(path));
+  return make_storage_device(HostFile::open(path));
 }
 
 DevicePtr writable_file_device(const std::string& path) {
-  return make_file_device(HostFile::open(path, HostFile::Access::read_write));
+  return make_storage_device(HostFile::open(path, HostFile::Access::read_write));
 }
 
 namespace {

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "crypto/sector_cipher.h"
-#include "lvm/mirror_device.h"
 #include "peelfs/io.h"
 #include "peelfs/partial_write.h"
 #include "qcow2/overlay.h"
+#include "raid/mirror_device.h"
 #include "support/scarce.h"
 #include "writing/dice.h"
 #include "writing/model.h"
@@ -113,7 +113,7 @@ std::vector<ScarceStack> scarce_stacks() {
                       scarce.storages.push_back(storage_of(disk_size));
                       legs.push_back({device_on(scarce.storages.back()), 0, disk_size});
                     }
-                    scarce.device = lvm::make_mirror(std::move(legs), {}, "mirror");
+                    scarce.device = raid::make_mirror(std::move(legs), {}, "mirror");
                     scarce.look = [storages = scarce.storages](const Model& model) {
                       for (const auto& storage : storages) {
                         EXPECT_EQ(model.difference(0, storage->bytes()), "");

@@ -1,6 +1,7 @@
 #include "writing/stack.h"
 
 #include <gtest/gtest.h>
+#include "peelfs/formats.h"
 
 #include <filesystem>
 
@@ -34,7 +35,7 @@ class Beside : public References {
       : directory_(std::move(directory)), access_(access) {}
   Found open(std::string_view name) const override {
     const std::filesystem::path path = directory_ / name;
-    return {make_file_device(HostFile::open(path.string(), access_)),
+    return {make_storage_device(HostFile::open(path.string(), access_)),
             std::make_shared<Beside>(path.parent_path(), access_), path.string()};
   }
 
@@ -48,7 +49,7 @@ Source source_of(const std::string& path, bool writing) {
   const auto access = writing ? HostFile::Access::read_write : HostFile::Access::read_only;
   Source source;
   source.name = std::filesystem::path(path).filename().string();
-  source.stem = strip_image_suffix(source.name);
+  source.stem = standard_formats().strip_image_suffix(source.name);
   source.path = path;
   source.file = HostFile::open(path, access);
   source.references = std::make_shared<Beside>(std::filesystem::path(path).parent_path(), access);
@@ -92,8 +93,8 @@ OpenDisk::OpenDisk(const Disk& disk, bool writing) : session_(std::make_unique<S
     device_ = disk.open();
   } else {
     session_->keys->add_for_all(Secret(as_bytes(disk.passphrase)));
-    session_->scanner =
-        std::make_unique<Scanner>(Limits{}, session_->keys, std::map<std::string, DevicePtr>{});
+    session_->scanner = std::make_unique<Scanner>(standard_formats(), Limits{}, session_->keys,
+                                                  std::map<std::string, DevicePtr>{});
     for (const Source& source : sources_of(disk, writing)) session_->scanner->add(source);
     session_->scanner->settle();
     device_ = find_device(*session_->scanner->tree(), disk.device);

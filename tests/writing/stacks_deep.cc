@@ -24,7 +24,7 @@ Disk overlay_over(const std::string& folder, const std::string& base, const std:
   const std::string path = folder + "/overlay.qcow2";
   const Qcow2Options like{.size = backing()->size()};
   {
-    const DevicePtr file = make_file_device(HostFile::create(path));
+    const DevicePtr file = make_storage_device(HostFile::create(path));
     const DevicePtr growable = file->growable();
     qcow2::create_image(*growable, {.size = like.size,
                                     .cluster_bits = 16,
@@ -42,7 +42,7 @@ Disk overlay_over(const std::string& folder, const std::string& base, const std:
           .untouched = {folder + "/" + base},
           .open = [path, backing] {
             return qcow2::open_overlay(
-                make_file_device(HostFile::open(path, HostFile::Access::read_write)), backing(),
+                make_storage_device(HostFile::open(path, HostFile::Access::read_write)), backing(),
                 "overlay");
           }};
 }

@@ -25,7 +25,7 @@ Disk raw_file(const std::string& folder) {
           .unit = 4096,
           .bounds = {{path, (6U << 20U) + 1536}},
           .open = [path] {
-            return make_file_device(HostFile::open(path, HostFile::Access::read_write));
+            return make_storage_device(HostFile::open(path, HostFile::Access::read_write));
           }};
 }
 

@@ -142,7 +142,7 @@ void Trial::change_snapshots(Dice& dice) {
   const std::string image = " " + shell_word(disk_.snapshots);
   const bool ours = dice.chance(50);
   const DevicePtr file =
-      make_file_device(HostFile::open(disk_.snapshots, HostFile::Access::read_write));
+      make_storage_device(HostFile::open(disk_.snapshots, HostFile::Access::read_write));
   const std::string who = ours ? "our " : "qemu's ";
   if (snapshots_.size() < 3 && dice.chance(50)) {
     const std::string tag = "s" + std::to_string(snapshots_made_++);

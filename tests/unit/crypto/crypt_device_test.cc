@@ -4,6 +4,7 @@
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
 #include "support/support.h"
+#include "support/test_storage.h"
 
 namespace peelfs::test {
 namespace {
@@ -51,6 +52,23 @@ TEST(CryptDevice, KeepsTheLargerSectorOfTheLowerDevice) {
   const auto cipher = SectorCipher::create("aes-xts-plain64", pattern(64, 1), 512);
   const DevicePtr lower = std::make_shared<MemoryDevice>(Buffer(65536), 4096);
   EXPECT_EQ(make_crypt_device(lower, 0, 65536, cipher, 0, "volume")->sector_size(), 4096U);
+}
+
+TEST(CryptDevice, AStorageThatWantsLargeRequestsGetsThem) {
+  constexpr std::size_t mib = 1U << 20U;
+  const auto cipher = SectorCipher::create("aes-xts-plain64", pattern(64, 1), 512);
+  const Buffer plain = pattern(8 * mib, 3);
+  Buffer encrypted = plain;
+  cipher->encrypt(encrypted, 0);
+  const auto storage = std::make_shared<TestStorage>(std::move(encrypted));
+  const DevicePtr device =
+      make_crypt_device(make_storage_device(storage), 0, 8 * mib, cipher, 0, "volume");
+  EXPECT_EQ(read_bytes(*device, 0, 8 * mib), plain);
+  EXPECT_EQ(storage->take_requests().size(), 64U) << "128 KiB each, by several threads";
+  storage->set_best_read(4 * mib);
+  EXPECT_EQ(read_bytes(*device, 0, 8 * mib), plain);
+  const std::vector<TestStorage::Request> expected{{0, 4 * mib}, {4 * mib, 4 * mib}};
+  EXPECT_EQ(storage->take_requests(), expected);
 }
 
 // What lies above a hole is noise, and must never be called a hole.

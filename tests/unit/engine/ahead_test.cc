@@ -358,7 +358,7 @@ TEST_F(ReadingAhead, PiecesBeginWhereUnitsDo) {
 TEST_F(ReadingAhead, WhatLiesInAFileIsLentAndNotReadAhead) {
   const TemporaryDirectory folder;
   write_file(folder / "file", content_);
-  const DevicePtr file = make_file_device(HostFile::open(folder / "file"));
+  const DevicePtr file = make_storage_device(HostFile::open(folder / "file"));
   Ahead ahead(file);
   read_through(ahead, 0, 512 * kib, size_);
   EXPECT_EQ(ahead.hits(), 0U);
@@ -368,7 +368,7 @@ TEST_F(ReadingAhead, PartsThatNeedNoComputingAreInBetween) {
   const TemporaryDirectory folder;
   write_file(folder / "hole", {});
   ASSERT_EQ(::truncate((folder / "hole").c_str(), 2 * mib + 512), 0);
-  const DevicePtr hole = make_file_device(HostFile::open(folder / "hole"));
+  const DevicePtr hole = make_storage_device(HostFile::open(folder / "hole"));
   const DevicePtr memory = device_;
   const DevicePtr mixed = make_concat({{memory, 0, 3 * mib},
                                        {hole, 0, 2 * mib + 512},

@@ -18,7 +18,7 @@ TEST(Error, SaysWhatWhereFoundExpectedAndNext) {
                "os43.qcow2: LV vg/lv: GPT header checksum is wrong (found 0x1, expected 0x2); the "
                "backup header is tried next");
   EXPECT_EQ(error.error_number(), EIO);
-  EXPECT_EQ(trouble_from(error).state, "damaged");
+  EXPECT_EQ(trouble_from(error).state, Trouble::damaged);
 }
 
 TEST(Error, TheSameContextIsSaidOnce) {

@@ -116,7 +116,7 @@ TEST_F(Damage, NotesOfTheSuperBlock) {
   put32(bytes(), 1024 + 0x60, get32(bytes(), 1024 + 0x60) | ext::incompat_recover);
   SeenImage seen = see();
   EXPECT_SAYS(seen.trouble(), "note: journal needs recovery", "e2fsck");
-  EXPECT_EQ(seen.at("many.img").trouble->state, "note");
+  EXPECT_EQ(seen.at("many.img").trouble->state, Trouble::note);
   EXPECT_SAYS(seen.at("many.img").trouble->reason, "journal needs recovery");
   Limits no_search;
   no_search.search_depth = 0;
@@ -169,7 +169,7 @@ TEST_F(Damage, InodeChecksum) {
   put32(bytes(), inode_at("/many.img") + 0x08, 1);  // i_atime
   const SeenImage seen = see();
   const Inner& inner = seen.at("many.img");
-  EXPECT_EQ(inner.trouble->state, "damaged");
+  EXPECT_EQ(inner.trouble->state, Trouble::damaged);
   EXPECT_SAYS(inner.trouble->reason, " cannot be read", "checksum");
   EXPECT_SAYS(seen.trouble(), "/many.img: ");
   EXPECT_EQ(failure("dir/plain.img"), "") << "the others are not affected";
@@ -213,7 +213,7 @@ TEST_F(Damage, FilesThatTheFilesystemTransforms) {
   const std::size_t flags = inode_at("/many.img") + 0x20;
   const std::uint32_t before = get32(bytes(), flags);
   put32(bytes(), flags, before | ext::flag_encrypted);
-  EXPECT_EQ(see().at("many.img").trouble->state, "unsupported");
+  EXPECT_EQ(see().at("many.img").trouble->state, Trouble::unsupported);
   EXPECT_SAYS(see().at("many.img").trouble->reason, "fscrypt");
   EXPECT_SAYS(failure("many.img"), "unsupported: ", "encrypted");
   put32(bytes(), flags, before | ext::flag_compressed);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "peelfs/formats.h"
 
 #include <cstring>
 #include <filesystem>
@@ -16,11 +17,12 @@ SeenImage::SeenImage(DevicePtr device, const Limits& limits, const Identity& ide
   claim_ = ext_probe({*device, identity});
   if (!claim_) return;
   const Member member{std::move(device), &*claim_, "disk", "disk", false, nullptr};
-  opened_ = ext_open({{&member, 1}, keys_, limits, nullptr, image_depth});
+  opened_ = ext_open(
+      {{&member, 1}, keys_, limits, nullptr, image_depth, nullptr, nullptr, &standard_formats()});
 }
 
 std::string SeenImage::trouble() const {
-  return opened_.trouble ? opened_.trouble->state + ": " + opened_.trouble->reason : "";
+  return opened_.trouble ? text_of(*opened_.trouble) : "";
 }
 
 const Inner* SeenImage::find(const std::string& path) const {

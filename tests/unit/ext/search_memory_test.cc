@@ -5,6 +5,7 @@
 #include "ext_support.h"
 #include "peelfs/budget.h"
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 
 namespace peelfs::test {
 namespace {
@@ -33,7 +34,7 @@ class SearchMemory : public ::testing::Test {
     member.device = device;
     member.claim = &*claim;
     const std::vector<Member> members{member};
-    return ext_open({members, keys_, limits_, nullptr, 0, &budget_, &memory_});
+    return ext_open({members, keys_, limits_, nullptr, 0, &budget_, &memory_, &standard_formats()});
   }
   static std::string shown(const Opened& opened) {
     std::string text;
@@ -122,9 +123,10 @@ TEST_F(SearchMemory, TheRunsBudgetEndsTheSearchAndSaysSoOnce) {
     member.device = device;
     member.claim = &*claim;
     const std::vector<Member> members{member};
-    const Opened opened = ext_open({members, keys_, limits_, nullptr, 0, &small, &memory_});
+    const Opened opened =
+        ext_open({members, keys_, limits_, nullptr, 0, &small, &memory_, &standard_formats()});
     ASSERT_TRUE(opened.trouble);
-    EXPECT_EQ(opened.trouble->state, "note");
+    EXPECT_EQ(opened.trouble->state, Trouble::note);
     EXPECT_NE(opened.trouble->reason.find("not searched further"), std::string::npos);
   }
   ASSERT_EQ(small.endings().size(), 1U);

@@ -372,7 +372,7 @@ TEST(Vhd, AWrongChecksumIsSaid) {
   ASSERT_EQ(opened.devices.size(), 1U);
   EXPECT_EQ(opened.devices.front().device->size(), kSize - 512);
   ASSERT_TRUE(opened.devices.front().trouble);
-  EXPECT_EQ(opened.devices.front().trouble->state, "note");
+  EXPECT_EQ(opened.devices.front().trouble->state, Trouble::note);
   EXPECT_NE(opened.devices.front().trouble->reason.find("wrong checksum"), std::string::npos);
 }
 

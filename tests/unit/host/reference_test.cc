@@ -18,6 +18,7 @@
 #include "host/consent.h"
 #include "host/image_lock.h"
 #include "host/source.h"
+#include "peelfs/formats.h"
 #include "support/support.h"
 
 namespace peelfs {
@@ -40,7 +41,7 @@ class HostReferences : public ::testing::Test {
     return path;
   }
   References::Found find(const std::string& name, const std::vector<std::string>& allowed = {}) {
-    return make_host_references(directory_ / "images", allowed)->open(name);
+    return make_host_references(directory_ / "images", allowed, standard_formats())->open(name);
   }
   /// Expects a refusal. @return its message
   std::string refusal(const std::string& name, Fault fault = Fault::denied,
@@ -79,7 +80,7 @@ TEST_F(HostReferences, AbsoluteNamesOfTheSameFile) {
   EXPECT_NO_THROW(find(directory_ / "images/base.img"));
   EXPECT_NO_THROW(find("//" + (directory_ / "images/base.img")));
   fs::create_directory_symlink(directory_ / "images", directory_ / "way");
-  const auto references = make_host_references(directory_ / "way", {});
+  const auto references = make_host_references(directory_ / "way", {}, standard_formats());
   EXPECT_NO_THROW((void)references->open(directory_ / "way/base.img"))
       << "the folder as the person named it";
   EXPECT_NO_THROW((void)references->open(directory_ / "images/base.img"));
@@ -194,9 +195,12 @@ TEST_F(HostReferences, MagicLinks) {
   fs::create_directory_symlink("/proc/self", directory_ / "images/self");
   refusal("self/fd/0");
   refusal("/proc/self/fd/0");
-  EXPECT_THROW((void)make_host_references("/proc/self", {})->open("fd/0"), Error);
-  EXPECT_THROW((void)make_host_references("/proc/self/fd", {})->open("0"), Error);
-  EXPECT_THROW((void)make_host_references("/proc/self", {})->open("cwd/x.img"), Error);
+  EXPECT_THROW((void)make_host_references("/proc/self", {}, standard_formats())->open("fd/0"),
+               Error);
+  EXPECT_THROW((void)make_host_references("/proc/self/fd", {}, standard_formats())->open("0"),
+               Error);
+  EXPECT_THROW((void)make_host_references("/proc/self", {}, standard_formats())->open("cwd/x.img"),
+               Error);
 }
 
 TEST_F(HostReferences, MountCrossing) {
@@ -327,7 +331,7 @@ TEST_F(HostReferences, NothingIsOpenedBeforeItIsChecked) {
 TEST_F(HostReferences, DISABLED_OpensNames) {
   const char* const images = std::getenv("PEELFS_NAMES_IN");
   ASSERT_NE(images, nullptr);
-  const auto references = make_host_references(images, {});
+  const auto references = make_host_references(images, {}, standard_formats());
   for (const std::string name :
        {"fifo.img", "link.img", "link.img/x", "/etc/shadow", "/dev/loop-control", "/proc/self/fd/0",
         "../outside/x.img", "../outside/../images/x.img", "/automount/x.img"}) {
@@ -358,7 +362,8 @@ TEST_F(HostReferences, AllowedByName) {
 
 TEST_F(HostReferences, WhatWasAllowedIsHeld) {
   const std::string base = make("elsewhere/base");
-  const auto references = make_host_references(directory_ / "images", std::vector{base});
+  const auto references =
+      make_host_references(directory_ / "images", std::vector{base}, standard_formats());
   fs::rename(base, base + ".old");
   fs::create_symlink("/etc/passwd", base);
   EXPECT_EQ(references->open(base).device->size(), 4096U) << "the file that was there";
@@ -383,8 +388,9 @@ TEST_F(HostReferences, ABlockDeviceAllowsNone) {
   const std::string base = make("images/base.img");
   const std::vector<std::string> none, one{base};
   const auto on_device = [&](const std::vector<std::string>& allowed) {
-    return make_host_references(directory_ / "images", std::make_shared<const Consent>(allowed),
-                                false, true);
+    return make_host_references(directory_ / "images",
+                                std::make_shared<const Consent>(allowed, standard_formats()), false,
+                                true);
   };
   try {
     (void)on_device(none)->open("base.img");
@@ -408,7 +414,7 @@ class Parts : public HostReferences {
       spec.writable = true;
       specs.push_back(std::move(spec));
     }
-    OpenedSources opened = open_sources(specs, allowed);
+    OpenedSources opened = open_sources(specs, allowed, standard_formats());
     EXPECT_TRUE(opened.failures.empty());
     return opened;
   }

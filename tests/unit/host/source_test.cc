@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "peelfs/formats.h"
 
 #include <atomic>
 #include <chrono>
@@ -31,12 +32,12 @@ TEST(ParseSource, Forms) {
 }
 
 TEST(ImageSuffix, KnownOnesGo) {
-  EXPECT_EQ(strip_image_suffix("os43.qcow2"), "os43");
-  EXPECT_EQ(strip_image_suffix("OS.IMG"), "OS");
-  EXPECT_EQ(strip_image_suffix("archive.tar"), "archive.tar");
-  EXPECT_EQ(strip_image_suffix(".img"), ".img") << "a name must remain";
-  EXPECT_TRUE(has_image_suffix("a.vmdk"));
-  EXPECT_FALSE(has_image_suffix("img"));
+  EXPECT_EQ(standard_formats().strip_image_suffix("os43.qcow2"), "os43");
+  EXPECT_EQ(standard_formats().strip_image_suffix("OS.IMG"), "OS");
+  EXPECT_EQ(standard_formats().strip_image_suffix("archive.tar"), "archive.tar");
+  EXPECT_EQ(standard_formats().strip_image_suffix(".img"), ".img") << "a name must remain";
+  EXPECT_TRUE(standard_formats().has_image_suffix("a.vmdk"));
+  EXPECT_FALSE(standard_formats().has_image_suffix("img"));
 }
 
 class Sources : public ::testing::Test {
@@ -48,7 +49,7 @@ class Sources : public ::testing::Test {
     return path;
   }
   static OpenedSources open(const std::vector<SourceSpec>& specs) {
-    return open_sources(specs, {});
+    return open_sources(specs, {}, standard_formats());
   }
   test::TemporaryDirectory directory_;
 };

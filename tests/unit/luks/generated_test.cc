@@ -225,7 +225,7 @@ TEST_F(Generated, AnOddEndIsLeftOutAndSaid) {
   ASSERT_EQ(opened.devices.size(), 1U) << reason_of(opened);
   EXPECT_EQ(opened.devices[0].device->size(), (2000300U - (1U << 20U)) / 512 * 512);
   ASSERT_TRUE(opened.devices[0].trouble);
-  EXPECT_EQ(opened.devices[0].trouble->state, "note");
+  EXPECT_EQ(opened.devices[0].trouble->state, Trouble::note);
   EXPECT_TRUE(
       contains(opened.devices[0].trouble->reason,
                std::to_string((2000300U - (1U << 20U)) % 512) + " bytes at the end are less"));

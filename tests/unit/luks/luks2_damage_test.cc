@@ -208,7 +208,7 @@ TEST_F(Luks2Damage, ASegmentLargerThanTheDevice) {
   EXPECT_EQ(inner.device->size(), 4194304U);
   EXPECT_EQ(inner.device->sector_size(), 512U);
   ASSERT_TRUE(inner.trouble);
-  EXPECT_EQ(inner.trouble->state, "damaged");
+  EXPECT_EQ(inner.trouble->state, Trouble::damaged);
   EXPECT_TRUE(contains(inner.trouble->reason, "(found 3145728 bytes, expected at least 5242880)"));
   EXPECT_NO_THROW(read_bytes(*inner.device, 0, 2U << 20U));
   EXPECT_TRUE(contains(error_of([&] { read_bytes(*inner.device, (2U << 20U) - 512, 1024); }),

@@ -59,7 +59,7 @@ std::string error_of(Call call) {
 }
 
 inline std::string reason_of(const Opened& opened) {
-  return opened.trouble ? opened.trouble->state + ": " + opened.trouble->reason : "(no trouble)";
+  return opened.trouble ? text_of(*opened.trouble) : "(no trouble)";
 }
 
 inline testing::AssertionResult contains(const std::string& text, const std::string& part) {

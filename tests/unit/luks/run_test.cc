@@ -55,7 +55,7 @@ TEST_F(Run, WithoutTimeLeftNoKeyIsTried) {
   budget.take(Budget::Kind::kdf_milliseconds, UINT64_MAX);
   const Opened opened = open_with(keys.ring, &budget);
   ASSERT_TRUE(opened.trouble);
-  EXPECT_EQ(opened.trouble->state, "locked");
+  EXPECT_EQ(opened.trouble->state, Trouble::locked);
   EXPECT_NE(opened.trouble->reason.find("--kdf-seconds"), std::string::npos);
   EXPECT_EQ(budget.endings().size(), 1U);
   EXPECT_FALSE(keys.ring.uses().front().failed);
@@ -78,7 +78,7 @@ TEST_F(Run, WithoutDescriptorsTheHostIsToBlame) {
     std::string state, text;
     try {
       const Opened opened = open_with(keys.ring, nullptr);
-      if (opened.trouble) state = opened.trouble->state;
+      if (opened.trouble) state = state_name(opened.trouble->state);
     } catch (const Error& error) {
       state = fault_name(error.fault());
       text = error.what();

@@ -146,7 +146,7 @@ TEST(LvmAssembly, MembersMarkedAsMissingAreReadAndSaid) {
   EXPECT_EQ(group.state(), "degraded");
   EXPECT_TRUE(holds(group.reason(), "is marked as missing"));
   EXPECT_FALSE(group.at("vgs-a").trouble);
-  EXPECT_EQ(group.at("vgs-b").trouble->state, "degraded");
+  EXPECT_EQ(group.at("vgs-b").trouble->state, Trouble::degraded);
   EXPECT_EQ(word_at(*group.at("vgs-b").device, 0), StampedDisk::stamp(1, kStart + 5 * kExtent));
 }
 

@@ -60,7 +60,7 @@ void check(const std::string& name, const std::map<std::string, std::string>& un
       EXPECT_EQ(inner.device->sector_size(), oracle.at("logical_sector").get<unsigned>());
     } else {
       ASSERT_TRUE(inner.trouble) << inner.name;
-      EXPECT_EQ(inner.trouble->state, "unsupported") << inner.name;
+      EXPECT_EQ(inner.trouble->state, Trouble::unsupported) << inner.name;
       EXPECT_NE(inner.trouble->reason.find(type->second), std::string::npos)
           << inner.trouble->reason;
       EXPECT_THROW(read_bytes(*inner.device, 0, 512), Error);
@@ -130,14 +130,14 @@ TEST(LvmFixtures, RaidAndMirrorsWithoutTheFirstDisk) {
     const Inner& inner = group.at(name);
     EXPECT_EQ(sha256(*inner.device), oracle.at(name).at("sha256").get<std::string>()) << name;
     ASSERT_TRUE(inner.trouble);
-    EXPECT_EQ(inner.trouble->state, "degraded");
+    EXPECT_EQ(inner.trouble->state, Trouble::degraded);
     EXPECT_NE(inner.trouble->reason.find("last seen as /dev/sd"), std::string::npos)
         << inner.trouble->reason;
   }
   // Nothing says so of a log in memory; the leg itself can be had.
   const Inner& core = group.at("vgraid-mircore");
   ASSERT_TRUE(core.trouble);
-  EXPECT_EQ(core.trouble->state, "missing");
+  EXPECT_EQ(core.trouble->state, Trouble::missing);
   EXPECT_NE(core.trouble->reason.find("in memory"), std::string::npos) << core.trouble->reason;
   EXPECT_THROW(read_bytes(*core.device, 0, 512), Error);
   EXPECT_EQ(sha256(*group.at("vgraid-mircore_mimage_1").device),
@@ -152,7 +152,7 @@ TEST(LvmFixtures, ThinPool) {
   const OpenGroup group = open_lvm(disks("lvmthin"));
   EXPECT_FALSE(group.at("vgthin-pool_tmeta").peel);
   EXPECT_FALSE(group.at("vgthin-pool_tdata").trouble);
-  EXPECT_EQ(group.at("vgthin-pool").trouble->state, "unsupported");
+  EXPECT_EQ(group.at("vgthin-pool").trouble->state, Trouble::unsupported);
 }
 
 TEST(LvmFixtures, Snapshots) {
@@ -192,7 +192,7 @@ TEST(LvmFixtures, MissingPhysicalVolume) {
 
   const Inner& split = group.at("vgpart-split");
   ASSERT_TRUE(split.trouble);
-  EXPECT_EQ(split.trouble->state, "degraded");
+  EXPECT_EQ(split.trouble->state, Trouble::degraded);
   const Buffer first = read_bytes(*split.device, 0, 10485760);
   EXPECT_EQ(sha256(first), "92beb09b4b34c9630e8d5d53cc801e59d06930020d20c3ea65842410cce33ec0");
   try {
@@ -204,7 +204,7 @@ TEST(LvmFixtures, MissingPhysicalVolume) {
     EXPECT_NE(std::string(error.what()).find("(last seen as /dev/"), std::string::npos)
         << error.what();
   }
-  EXPECT_EQ(group.at("vgpart-r1").trouble->state, "degraded");
+  EXPECT_EQ(group.at("vgpart-r1").trouble->state, Trouble::degraded);
 }
 
 TEST(LvmFixtures, ClaimNamesWhatBlkidNames) {

@@ -21,7 +21,9 @@ struct OpenGroup {
   /// Fails the running test when there is none.
   const Inner& at(const std::string& name) const;
   std::string reason() const { return opened.trouble ? opened.trouble->reason : ""; }
-  std::string state() const { return opened.trouble ? opened.trouble->state : ""; }
+  std::string state() const {
+    return opened.trouble ? std::string(state_name(opened.trouble->state)) : "";
+  }
 };
 
 std::optional<Claim> probe_lvm(const BlockDevice& device, const std::string& identity = "");

@@ -54,7 +54,7 @@ std::string damaged_volume(const std::string& volume) {
   EXPECT_EQ(word_at(*good.device, 8), StampedDisk::stamp(1, (1U << 20U) + 8));
   const Inner& bad = group.at("vgs-bad");
   if (!bad.trouble) return "no trouble";
-  EXPECT_EQ(bad.trouble->state, "damaged");
+  EXPECT_EQ(bad.trouble->state, Trouble::damaged);
   if (bad.device->size() != 0) {
     EXPECT_THROW(read_bytes(*bad.device, 0, 1), Error);
   }
@@ -228,7 +228,7 @@ TEST(LvmMetadata, SizesThatCannotBe) {
   const OpenGroup group = open_lvm({disk});
   for (const char* name : {"vgs-far", "vgs-zero", "vgs-wide"}) {
     ASSERT_TRUE(group.at(name).trouble) << name;
-    EXPECT_EQ(group.at(name).trouble->state, "damaged") << name;
+    EXPECT_EQ(group.at(name).trouble->state, Trouble::damaged) << name;
   }
   EXPECT_TRUE(holds(group.at("vgs-zero").trouble->reason, "64-bit"));
   EXPECT_TRUE(holds(group.at("vgs-wide").trouble->reason, "larger than can be"));
@@ -269,7 +269,7 @@ TEST(LvmMetadata, VolumesThatShareExtentsAreAccused) {
   EXPECT_TRUE(holds(group.at("vgs-a").trouble->reason, "extent 9 of physical volume"));
   EXPECT_TRUE(holds(group.at("vgs-a").trouble->reason, "belongs to b, too"));
   EXPECT_TRUE(holds(group.at("vgs-b").trouble->reason, "belongs to a, too"));
-  EXPECT_EQ(group.at("vgs-b").trouble->state, "damaged");
+  EXPECT_EQ(group.at("vgs-b").trouble->state, Trouble::damaged);
   EXPECT_EQ(word_at(*group.at("vgs-b").device, 0), StampedDisk::stamp(0, (1U << 20U) + 9 * 65536));
   EXPECT_FALSE(group.at("vgs-c").trouble);
   EXPECT_FALSE(group.at("vgs-d").trouble);
@@ -283,7 +283,7 @@ TEST(LvmMetadata, VolumesMadeOfThemselves) {
   const OpenGroup group = open_lvm(as_devices(make_group(spec)));
   for (const char* name : {"vgs-self", "vgs-a", "vgs-b", "vgs-user"}) {
     ASSERT_TRUE(group.at(name).trouble) << name;
-    EXPECT_EQ(group.at(name).trouble->state, "damaged");
+    EXPECT_EQ(group.at(name).trouble->state, Trouble::damaged);
     EXPECT_TRUE(holds(group.at(name).trouble->reason, "made of itself")) << name;
     EXPECT_EQ(group.at(name).device->size(), 65536U);
   }
@@ -306,7 +306,7 @@ TEST(LvmMetadata, ChainsOfVolumesAreBounded) {
     EXPECT_FALSE(group.at("vgs-v32").trouble);
     EXPECT_EQ(word_at(*group.at("vgs-v32").device, 0), StampedDisk::stamp(0, 1U << 20U));
     EXPECT_TRUE(holds(group.at("vgs-v33").trouble->reason, "nested too deeply"));
-    EXPECT_EQ(group.at("vgs-v1000").trouble->state, "damaged");
+    EXPECT_EQ(group.at("vgs-v1000").trouble->state, Trouble::damaged);
   }
 }
 

@@ -2,9 +2,10 @@
 // dm-raid.c.
 #include <gtest/gtest.h>
 
-#include "lvm/legs.h"
 #include "lvm_open.h"
 #include "maker.h"
+#include "raid/dm_metadata.h"
+#include "raid/legs.h"
 
 namespace peelfs::test {
 
@@ -91,7 +92,7 @@ std::string reason_of(const Inner& inner) {
   return inner.trouble ? inner.trouble->reason : "";
 }
 std::string state_of(const Inner& inner) {
-  return inner.trouble ? inner.trouble->state : "";
+  return inner.trouble ? std::string(state_name(inner.trouble->state)) : "";
 }
 
 }  // namespace
@@ -127,15 +128,15 @@ TEST(LvmRaid1, FailedLegsAreNotRead) {
 }
 
 TEST(LvmRaid1, FailedPositionsBeyondTheFirstWord) {
-  std::vector<lvm::RaidSuperblock> legs(2);
-  for (lvm::RaidSuperblock& leg : legs) {
-    leg.state = lvm::RaidSuperblock::State::valid;
+  std::vector<raid::DmSuperblock> legs(2);
+  for (raid::DmSuperblock& leg : legs) {
+    leg.state = raid::DmSuperblock::State::valid;
     leg.disk_recovery_offset = kAll;
     leg.failed_devices = {0, 2, 0, 0};
   }
   legs[0].array_position = 65;
   legs[1].array_position = 3'000'000'000U;
-  const std::vector<lvm::RaidSync> sync = lvm::judge_raid_legs(legs);
+  const std::vector<raid::RaidSync> sync = raid::judge_raid_legs(legs);
   EXPECT_EQ(sync[0].in_sync, 0U);
   EXPECT_EQ(sync[1].in_sync, kAll);
 }
@@ -367,12 +368,12 @@ TEST(LvmMirror, ALogThatIsDamagedProvesNothing) {
 
 TEST(LvmMirror, RegionSizesAreBounded) {
   const MemoryDevice log(mirror_log(0xff));
-  EXPECT_THROW(lvm::read_mirror_log(log, 0, 1U << 20U), Error);
-  EXPECT_THROW(lvm::read_mirror_log(log, 512, 1ULL << 50U), Error);
+  EXPECT_THROW(raid::read_mirror_log(log, 0, 1U << 20U), Error);
+  EXPECT_THROW(raid::read_mirror_log(log, 512, 1ULL << 50U), Error);
   // More regions than the log has room for.
   const MemoryDevice short_log(mirror_log(0xff, 2, 1U << 20U));
-  EXPECT_THROW(lvm::read_mirror_log(short_log, 512, 1U << 29U), Error);
-  EXPECT_EQ(lvm::read_mirror_log(log, 512, 3 * 512 + 1), (lvm::Ranges{{0, 3 * 512 + 1}}));
+  EXPECT_THROW(raid::read_mirror_log(short_log, 512, 1U << 29U), Error);
+  EXPECT_EQ(raid::read_mirror_log(log, 512, 3 * 512 + 1), (raid::Ranges{{0, 3 * 512 + 1}}));
 }
 
 TEST(LvmMirror, WithoutALogOnDiskNothingStandsInForTheFirstLeg) {

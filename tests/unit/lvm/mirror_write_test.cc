@@ -1,11 +1,11 @@
 // Mirrors that are written to: every leg has every byte, and a crash in between is noticed.
 #include <gtest/gtest.h>
 
-#include "lvm/mirror_marks.h"
 #include "lvm_open.h"
 #include "maker.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
+#include "raid/dm_marks.h"
 #include "support/fixtures.h"
 
 namespace peelfs::test {
@@ -155,8 +155,8 @@ TEST(LvmMirrorWrite, AWriteThatReachedOneLegOnlyStopsEverything) {
   {
     const DevicePtr bad = std::make_shared<Failing>(writable_memory(Buffer(4096)), 1U);
     const DevicePtr mirror =
-        lvm::make_mirror({{good, 0, 4096}, {bad, 0, 4096}},
-                         {{log, 0, Buffer(1, std::byte{1}), Buffer(1, std::byte{2})}}, "mirror");
+        raid::make_mirror({{good, 0, 4096}, {bad, 0, 4096}},
+                          {{log, 0, Buffer(1, std::byte{1}), Buffer(1, std::byte{2})}}, "mirror");
     write(*mirror, 0, pattern(512, 1));
     EXPECT_THROW(write(*mirror, 0, pattern(512, 2)), Error);
     EXPECT_THROW(write(*mirror, 0, pattern(512, 2)), Error);
@@ -169,7 +169,7 @@ TEST(LvmMirrorWrite, AWriteThatReachedOneLegOnlyStopsEverything) {
 TEST(LvmMirrorWrite, LegsThatCannotBeZeroedAreWritten) {
   const auto first = writable_memory(pattern(4096, 1)), second = writable_memory(pattern(4096, 1));
   const DevicePtr clumsy = std::make_shared<Failing>(second, 1000U);  // no store_zeroes
-  const DevicePtr mirror = lvm::make_mirror({{first, 0, 4096}, {clumsy, 0, 4096}}, {}, "mirror");
+  const DevicePtr mirror = raid::make_mirror({{first, 0, 4096}, {clumsy, 0, 4096}}, {}, "mirror");
   zero(*mirror, 100, 3000, WriteKind::discard);
   EXPECT_EQ(first->bytes(), second->bytes());
   EXPECT_EQ(read_bytes(*mirror, 100, 3000), Buffer(3000));

@@ -114,12 +114,12 @@ class RealLvm : public testing::Test {
   void expect_at(const BlockDevice& device, std::uint64_t at, std::uint64_t length,
                  const std::string& loop, std::uint64_t offset) {
     const Resolved resolved = resolve(device, at, length);
-    ASSERT_EQ(resolved.extent.kind, ExtentKind::host_file);
+    ASSERT_EQ(resolved.extent.kind, ExtentKind::storage);
     EXPECT_EQ(resolved.extent.offset, offset);
     EXPECT_EQ(resolved.extent.length, length);
     const auto place = std::find(loops_.begin(), loops_.end(), loop);
     ASSERT_NE(place, loops_.end()) << loop;
-    EXPECT_EQ(resolved.extent.file->path(),
+    EXPECT_EQ(resolved.extent.storage->name(),
               files_[static_cast<std::size_t>(place - loops_.begin())]);
   }
 
@@ -187,7 +187,7 @@ TEST_F(RealLvm, TypesMembersAndLeavers) {
       create("-n lin -L 8m vgt " + d[0]));
   OpenGroup group = open();
   EXPECT_FALSE(group.at("vgt-z").trouble);
-  EXPECT_EQ(group.at("vgt-e").trouble->state, "io");
+  EXPECT_EQ(group.at("vgt-e").trouble->state, Trouble::io);
   EXPECT_EQ(probe_lvm(*file_device(files_[2]))->group->substr(0, 3), "pv:");  // in no group
   EXPECT_FALSE(group.opened.trouble) << group.reason();
   EXPECT_EQ(compare("vgt"), 3U);

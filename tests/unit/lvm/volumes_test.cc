@@ -164,7 +164,7 @@ TEST(LvmVolumes, ZeroAndError) {
   EXPECT_FALSE(block_status(*z.device, 0, z.device->size()).data);
   EXPECT_EQ(z.device->allocated_bytes(), 0U);
   const Inner& m = group.at("vgs-m");
-  EXPECT_EQ(m.trouble->state, "degraded");
+  EXPECT_EQ(m.trouble->state, Trouble::degraded);
   EXPECT_TRUE(
       holds(m.trouble->reason, "up to 65536 of 327680 bytes cannot be read, from byte 131072"));
   EXPECT_TRUE(lies(*m.device, 2 * kExtent - 8, 0, kStart + 2 * kExtent - 8));
@@ -188,7 +188,7 @@ TEST(LvmVolumes, TypesThatComeLater) {
     const OpenGroup group = open_group(spec);
     const Inner& v = group.at("vgs-v");
     ASSERT_TRUE(v.trouble) << type;
-    EXPECT_EQ(v.trouble->state, "unsupported");
+    EXPECT_EQ(v.trouble->state, Trouble::unsupported);
     EXPECT_TRUE(holds(v.trouble->reason, "segment type " + std::string(type) + " "));
     EXPECT_EQ(v.device->size(), 3 * kExtent);
     EXPECT_TRUE(holds(read_failure(*v.device, 3 * kExtent - 1), type));
@@ -221,11 +221,11 @@ TEST(LvmVolumes, WhatIsWrongWithAPartIsSaidOfTheWhole) {
                  volume_text("part2", {segment_text(0, 2, linear_on("pv0", 0)),
                                        segment_text(2, 2, "type = \"thin\"")});
   const OpenGroup group = open_group(spec);
-  EXPECT_EQ(group.at("vgs-top").trouble->state, "damaged");
+  EXPECT_EQ(group.at("vgs-top").trouble->state, Trouble::damaged);
   EXPECT_TRUE(holds(group.at("vgs-top").trouble->reason, "pv9"));
   // The half that cannot be read is not the half that is used.
   EXPECT_FALSE(group.at("vgs-top2").trouble);
-  EXPECT_EQ(group.at("vgs-part2").trouble->state, "unsupported");
+  EXPECT_EQ(group.at("vgs-part2").trouble->state, Trouble::unsupported);
 }
 
 TEST(LvmVolumes, SnapshotsAreNotTheirStores) {
@@ -237,7 +237,7 @@ TEST(LvmVolumes, SnapshotsAreNotTheirStores) {
   EXPECT_FALSE(group.at("vgs-o").trouble);
   const Inner& s = group.at("vgs-s");
   EXPECT_EQ(s.device->size(), 9 * kExtent);
-  EXPECT_EQ(s.trouble->state, "unsupported");
+  EXPECT_EQ(s.trouble->state, Trouble::unsupported);
   EXPECT_TRUE(holds(s.trouble->reason, "snapshot of o"));
   EXPECT_TRUE(holds(read_failure(*s.device, 0), "segment type snapshot"));
   EXPECT_EQ(group.at("vgs-s-cow").device->size(), 2 * kExtent);
@@ -250,7 +250,7 @@ TEST(LvmVolumes, ASnapshotWithoutAStoreIsNotLost) {
   spec.volumes = volume_text("snapshot0", {segment_text(0, 9,
                                                         "type = \"snapshot\"\norigin = \"o\"\n"
                                                         "cow_store = \"nobody\"")});
-  EXPECT_EQ(open_group(spec).at("vgs-snapshot0").trouble->state, "unsupported");
+  EXPECT_EQ(open_group(spec).at("vgs-snapshot0").trouble->state, Trouble::unsupported);
 }
 
 TEST(LvmVolumes, OriginsThatSnapshotsAreMergedIntoAreNotTheirStores) {
@@ -260,7 +260,7 @@ TEST(LvmVolumes, OriginsThatSnapshotsAreMergedIntoAreNotTheirStores) {
   spec.volumes = linear_volume("o", "pv0", 0, 9) + hidden_volume("s", "pv1", 0, 2) +
                  volume_text("snapshot0", {segment_text(0, 9, link)});
   const OpenGroup group = open_group(spec);
-  EXPECT_EQ(group.at("vgs-o").trouble->state, "unsupported");
+  EXPECT_EQ(group.at("vgs-o").trouble->state, Trouble::unsupported);
   EXPECT_TRUE(holds(group.at("vgs-o").trouble->reason, "snapshot s is being merged into it"));
   EXPECT_EQ(group.at("vgs-o").device->size(), 9 * kExtent);
   EXPECT_THROW(read_bytes(*group.at("vgs-o").device, 0, 1), Error);
@@ -282,17 +282,17 @@ TEST(LvmVolumes, MissingMembers) {
   EXPECT_TRUE(holds(group.reason(), "1 of 3 physical volumes of volume group vgs missing: " +
                                         hyphenated(pv_uuid(1)) + " (last seen as /dev/sdb)"));
   EXPECT_FALSE(group.at("vgs-whole").trouble);
-  EXPECT_EQ(group.at("vgs-gone").trouble->state, "missing");
+  EXPECT_EQ(group.at("vgs-gone").trouble->state, Trouble::missing);
   EXPECT_EQ(group.at("vgs-gone").device->size(), 4 * kExtent);
   const Inner& half = group.at("vgs-half");
-  EXPECT_EQ(half.trouble->state, "degraded");
+  EXPECT_EQ(half.trouble->state, Trouble::degraded);
   EXPECT_EQ(half.members, (std::vector<std::size_t>{0, 1}));
   EXPECT_TRUE(lies(*half.device, 2 * kExtent - 8, 0, kStart + 22 * kExtent - 8));
   EXPECT_TRUE(lies(*half.device, 4 * kExtent, 2, kStart + 20 * kExtent));
   EXPECT_TRUE(holds(read_failure(*half.device, 2 * kExtent), hyphenated(pv_uuid(1))));
   EXPECT_TRUE(holds(read_failure(*half.device, 4 * kExtent - 1), "name the disk that holds it"));
   const Inner& striped = group.at("vgs-striped");
-  EXPECT_EQ(striped.trouble->state, "missing");  // nothing larger than a chunk is there
+  EXPECT_EQ(striped.trouble->state, Trouble::missing);  // nothing larger than a chunk is there
   EXPECT_TRUE(lies(*striped.device, 16384, 0, kStart + 40 * kExtent + 8192));
   EXPECT_TRUE(holds(read_failure(*striped.device, 8192), "is missing"));
 }
@@ -311,11 +311,11 @@ TEST(LvmVolumes, TruncatedMembers) {
   EXPECT_TRUE(holds(group.reason(), "is too small: found " + std::to_string(size) + " bytes"));
   EXPECT_FALSE(group.at("vgs-a").trouble);
   const Inner& b = group.at("vgs-b");
-  EXPECT_EQ(b.trouble->state, "degraded");
+  EXPECT_EQ(b.trouble->state, Trouble::degraded);
   EXPECT_TRUE(holds(b.trouble->reason, "is cut off (found " + std::to_string(size)));
   EXPECT_TRUE(lies(*b.device, 5 * kExtent + 992, 0, size - 8));
   EXPECT_TRUE(holds(read_failure(*b.device, 5 * kExtent + 1000), "is cut off before this byte"));
-  EXPECT_EQ(group.at("vgs-c").trouble->state, "missing");
+  EXPECT_EQ(group.at("vgs-c").trouble->state, Trouble::missing);
 }
 
 TEST(LvmVolumes, SectorsAreThoseOfTheCoarsestMember) {

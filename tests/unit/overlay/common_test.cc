@@ -1,5 +1,6 @@
 // Which sources are written as one.
 #include "overlay/common.h"
+#include "peelfs/formats.h"
 
 #include <array>
 #include <filesystem>
@@ -18,7 +19,7 @@ class Common : public OverlayTest {
  protected:
   static Groups groups_of(const std::vector<std::string>& paths) {
     const std::vector<Source> sources = open(paths);
-    Scanner scanner({}, std::make_shared<KeyRing>(), {});
+    Scanner scanner(standard_formats(), {}, std::make_shared<KeyRing>(), {});
     for (const Source& source : sources) scanner.add(source);
     scanner.settle();
     return common_sources(*scanner.tree());

@@ -26,7 +26,7 @@ class Foreign : public OverlayTest {
   }
   /// What 'savevm' leaves: an entry that says how long the machine's state is.
   void say_vm_state(const std::string& image, std::uint64_t bytes) const {
-    const DevicePtr file = make_file_device(HostFile::open(image, HostFile::Access::read_write));
+    const DevicePtr file = make_storage_device(HostFile::open(image, HostFile::Access::read_write));
     const std::uint64_t table = qcow2::read_header(*file).disk.snapshots_offset;
     Buffer field(8);
     put_be(field, 0, bytes);

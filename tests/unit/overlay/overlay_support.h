@@ -9,6 +9,7 @@
 #include "host/source.h"
 #include "overlay/commit.h"
 #include "overlay/cover.h"
+#include "peelfs/formats.h"
 #include "support/support.h"
 
 namespace peelfs::overlay {
@@ -33,7 +34,7 @@ class OverlayTest : public ::testing::Test {
       specs.push_back(parse_source(argument));
       specs.back().relied_on = true;
     }
-    OpenedSources opened = open_sources(specs, {});
+    OpenedSources opened = open_sources(specs, {}, standard_formats());
     for (const SourceFailure& failure : opened.failures) ADD_FAILURE() << failure.error.what();
     return std::move(opened.sources);
   }

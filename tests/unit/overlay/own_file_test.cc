@@ -1,5 +1,6 @@
 // Whose an overlay is, and what is behind its name.
 #include "overlay/own_file.h"
+#include "peelfs/formats.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -99,7 +100,7 @@ TEST_F(OwnFile, AnOverlayIsNeitherMadeNorContinuedThere) {
     SourceSpec spec;
     spec.path = disk;
     spec.relied_on = true;
-    std::vector<Source> sources = open_sources({{spec}}, {}).sources;
+    std::vector<Source> sources = open_sources({{spec}}, {}, standard_formats()).sources;
     cover(sources, request);
   };
   EXPECT_THROW(covering(), Error);

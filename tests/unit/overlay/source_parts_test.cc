@@ -96,7 +96,7 @@ TEST_F(SourceParts, AnOlderOverlayLearnsOfThem) {
   mark(source_);
   {
     const auto file = HostFile::open(overlay("vm"), HostFile::Access::read_write);
-    const DevicePtr image = make_file_device(file);
+    const DevicePtr image = make_storage_device(file);
     Fingerprint old = required_fingerprint(*image, overlay("vm"));
     old.parts.reset();
     qcow2::write_extension(*image, {fingerprint_extension, encode(old)});

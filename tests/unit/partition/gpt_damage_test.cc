@@ -170,7 +170,7 @@ TEST_F(GptDamage, OverlapIsSaidAndBothAppear) {
   ASSERT_EQ(peeled.list().size(), 2U);
   EXPECT_FALSE(peeled.at(1).trouble);
   ASSERT_TRUE(peeled.at(4).trouble);
-  EXPECT_EQ(peeled.at(4).trouble->state, "damaged");
+  EXPECT_EQ(peeled.at(4).trouble->state, Trouble::damaged);
   EXPECT_NE(peeled.at(4).trouble->reason.find("overlaps partition 1"), std::string::npos)
       << peeled.at(4).trouble->reason;
   EXPECT_EQ(peeled.at(4).device->size(), (8191 - 4000 + 1) * kSector);
@@ -215,10 +215,10 @@ TEST_F(GptDamage, ImpossibleEntries) {
     const Inner& inner = peeled.at(1);
     EXPECT_EQ(inner.device->size(), c.size) << c.start;
     ASSERT_TRUE(inner.trouble) << c.start;
-    EXPECT_EQ(inner.trouble->state, "damaged");
+    EXPECT_EQ(inner.trouble->state, Trouble::damaged);
     EXPECT_NE(inner.trouble->reason.find(c.reason), std::string::npos) << inner.trouble->reason;
     EXPECT_FALSE(inner.peel);
-    EXPECT_FALSE(peeled.at(4).trouble && peeled.at(4).trouble->state == "damaged" &&
+    EXPECT_FALSE(peeled.at(4).trouble && peeled.at(4).trouble->state == Trouble::damaged &&
                  c.start > 8191);
   }
 }
@@ -238,7 +238,7 @@ TEST_F(GptDamage, TruncatedImageShowsTrueSizes) {
   const Inner& cut = peeled.at(4);
   EXPECT_EQ(cut.device->size(), 4096 * kSector);
   ASSERT_TRUE(cut.trouble);
-  EXPECT_EQ(cut.trouble->state, "damaged");
+  EXPECT_EQ(cut.trouble->state, Trouble::damaged);
   EXPECT_NE(cut.trouble->reason.find("truncated"), std::string::npos) << cut.trouble->reason;
   EXPECT_TRUE(cut.peel);
   // The part that is there reads; the first byte beyond is EIO, never zero.

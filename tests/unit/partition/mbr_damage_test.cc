@@ -156,7 +156,7 @@ TEST(MbrDamage, TypeZeroWithASizeIsShownAsLinuxDoes) {
   const Peeled peeled = peel(disk_of(disk));
   ASSERT_EQ(peeled.list().size(), 2U);
   ASSERT_TRUE(peeled.at(2).trouble);
-  EXPECT_EQ(peeled.at(2).trouble->state, "note");
+  EXPECT_EQ(peeled.at(2).trouble->state, Trouble::note);
   // Alone it makes no table.
   put_mbr(disk, 0, {{0x00, 200, 10}, {}, {}, {}}, 0);
   EXPECT_EQ(peel(disk_of(disk)).row, "");
@@ -200,7 +200,7 @@ TEST(MbrDamage, TruncatedImageShowsTrueSizes) {
   const Inner& cut = peeled.at(1);
   EXPECT_EQ(cut.device->size(), 1000 * kSector);
   ASSERT_TRUE(cut.trouble);
-  EXPECT_EQ(cut.trouble->state, "damaged");
+  EXPECT_EQ(cut.trouble->state, Trouble::damaged);
   EXPECT_NE(cut.trouble->reason.find("only the first 98304 bytes"), std::string::npos)
       << cut.trouble->reason;
   EXPECT_EQ(read_bytes(*cut.device, 0, 192 * kSector), content);

@@ -32,7 +32,9 @@ struct Peeled {
   const Inner& at(unsigned number) const;
   bool has(unsigned number) const;
   std::string reason() const { return opened.trouble ? opened.trouble->reason : ""; }
-  std::string state() const { return opened.trouble ? opened.trouble->state : ""; }
+  std::string state() const {
+    return opened.trouble ? std::string(state_name(opened.trouble->state)) : "";
+  }
 };
 
 /// Asks the rows in the order of the table: gpt, then mbr.

@@ -57,7 +57,7 @@ class HeaderTest : public Test {
     spoil(spoiled);
     const OpenedImage opened = open_qcow2(spoiled.device(), nullptr);
     ASSERT_TRUE(opened.opened.devices.at(0).trouble);
-    EXPECT_EQ(opened.opened.devices[0].trouble->state, state);
+    EXPECT_EQ(state_name(opened.opened.devices[0].trouble->state), state);
     EXPECT_TRUE(contains(opened.opened.devices[0].trouble->reason, part))
         << opened.opened.devices[0].trouble->reason;
     EXPECT_EQ(read_bytes(opened.disk(), 0, 512), Buffer(512, std::byte{5}));

@@ -151,7 +151,7 @@ void ImageMaker::check(const std::string& name, const std::string& encryption) {
   const OpenedImage image = open_qcow2(path(name), keys);
   const std::optional<Trouble> trouble = image.opened.devices.at(0).trouble;
   if (trouble) {
-    EXPECT_EQ(trouble->state, "note") << trouble->reason;
+    EXPECT_EQ(trouble->state, Trouble::note) << trouble->reason;
     if (encryption != "aes") ADD_FAILURE() << trouble->reason;
   }
   EXPECT_EQ(difference(image.disk(), path(name + ".raw")), "");

@@ -36,7 +36,7 @@ class ReferenceTest : public ::testing::Test {
                               const char* state = "degraded") {
     const Inner& disk = image.opened.devices.at(0);
     ASSERT_TRUE(disk.trouble);
-    EXPECT_EQ(disk.trouble->state, state);
+    EXPECT_EQ(state_name(disk.trouble->state), state);
     EXPECT_EQ(read_bytes(*disk.device, 0, 65536), Buffer(65536, std::byte{7}));
     EXPECT_EQ(read_bytes(*disk.device, 65536, 65536), Buffer(65536));
     const std::string message = read_error(*disk.device, 131072);
@@ -210,7 +210,7 @@ TEST_F(ReferenceTest, TroublesOfTheChainAreSaid) {
   make_overlay("top.qcow2", "base.qcow2", "qcow2");
   const OpenedImage image = open_qcow2(path("top.qcow2"));
   ASSERT_TRUE(image.opened.devices.at(0).trouble);
-  EXPECT_EQ(image.opened.devices[0].trouble->state, "note");
+  EXPECT_EQ(image.opened.devices[0].trouble->state, Trouble::note);
   EXPECT_TRUE(contains(image.opened.devices[0].trouble->reason,
                        "backing file base.qcow2: the image is marked dirty"));
 }
@@ -220,7 +220,7 @@ TEST_F(ReferenceTest, MissingDataFile) {
      "-c 'write -z 64k 64k' top.qcow2 && rm data");
   const OpenedImage image = open_qcow2(path("top.qcow2"));
   ASSERT_TRUE(image.opened.devices.at(0).trouble);
-  EXPECT_EQ(image.opened.devices[0].trouble->state, "degraded");
+  EXPECT_EQ(image.opened.devices[0].trouble->state, Trouble::degraded);
   EXPECT_TRUE(contains(image.opened.devices[0].trouble->reason, "data file 'data'"));
   EXPECT_TRUE(contains(read_error(image.disk(), 0), "data file 'data'"));
   EXPECT_EQ(read_bytes(image.disk(), 65536, 512), Buffer(512));

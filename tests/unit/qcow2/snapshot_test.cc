@@ -53,7 +53,7 @@ class SnapshotTest : public ::testing::Test {
     return std::to_integer<unsigned>(read_bytes(device, 100, 1).at(0));
   }
   static std::string reason(const Inner& inner) {
-    return inner.trouble ? inner.trouble->state + ": " + inner.trouble->reason : "";
+    return inner.trouble ? text_of(*inner.trouble) : "";
   }
 };
 

@@ -61,7 +61,7 @@ TEST_F(UnlockTest, OneOfSeveralKeysFits) {
 TEST_F(UnlockTest, OldAesSaysThatItCannotTell) {
   const OpenedImage image = open_qcow2(maker()->path("aes"), {key});
   ASSERT_TRUE(image.opened.devices.at(0).trouble);
-  EXPECT_EQ(image.opened.devices[0].trouble->state, "note");
+  EXPECT_EQ(image.opened.devices[0].trouble->state, Trouble::note);
   EXPECT_TRUE(contains(image.opened.devices[0].trouble->reason, "cannot tell whether"));
 }
 

@@ -25,7 +25,7 @@ class Audit : public ::testing::Test {
     test::write_file(path_, image.bytes());
     const std::string before = test::sha256(image.bytes());
     const OpenedImage opened = test::open_qcow2(
-        make_file_device(HostFile::open(path_, HostFile::Access::read_write)), nullptr);
+        make_storage_device(HostFile::open(path_, HostFile::Access::read_write)), nullptr);
     EXPECT_FALSE(opened.disk().writable());
     EXPECT_NE(opened.disk().read_only_reason().find(reason), std::string::npos)
         << opened.disk().read_only_reason();
@@ -117,7 +117,7 @@ TEST_F(Audit, WhatAKillHasLeakedInAnOverlayIsFreed) {
   test::write_file(path_, image.bytes());
   ASSERT_EQ(test::run("qemu-img check " + path_).exit_code, 3);
   const DevicePtr disk = qcow2::open_overlay(
-      make_file_device(HostFile::open(path_, HostFile::Access::read_write)), nullptr, "overlay");
+      make_storage_device(HostFile::open(path_, HostFile::Access::read_write)), nullptr, "overlay");
   disk->flush();
   EXPECT_TRUE(test::read_file(path_) == image.bytes()) << "nothing was written to it";
   write(*disk, 5, Buffer(1));
@@ -130,7 +130,7 @@ TEST_F(Audit, AnImageIsNotWrittenWhileAnotherIsBasedOnIt) {
            "qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2");
   const auto open_rw = [&](const std::string& name) {
     return test::open_qcow2(
-        make_file_device(HostFile::open(folder_ / name, HostFile::Access::read_write)),
+        make_storage_device(HostFile::open(folder_ / name, HostFile::Access::read_write)),
         test::references_beneath(folder_.path()));
   };
   {

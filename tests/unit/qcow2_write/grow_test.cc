@@ -88,13 +88,14 @@ TEST_P(Grow, QemuSeesTheOldBytesAndZeroes) {
   const Kind& kind = GetParam();
   const Buffer snapshot = kind.snapshot ? bytes_of(image_, "-l snapshot.name=one") : Buffer();
   {
-    const DevicePtr file = make_file_device(HostFile::open(image_, HostFile::Access::read_write));
+    const DevicePtr file =
+        make_storage_device(HostFile::open(image_, HostFile::Access::read_write));
     EXPECT_FALSE(cannot_grow(*file, kind.grown).has_value());
     grow_image(file, kind.grown);
   }
   const auto check = test::run("qemu-img check " + image_);
   EXPECT_EQ(check.exit_code, 0) << "neither damage nor leaks: " << check.output;
-  EXPECT_EQ(read_header(*make_file_device(HostFile::open(image_))).size(), kind.grown);
+  EXPECT_EQ(read_header(*make_storage_device(HostFile::open(image_))).size(), kind.grown);
   EXPECT_TRUE(right(image_));
   if (kind.snapshot) {
     // qemu shows a snapshot with the image's size.
@@ -108,7 +109,7 @@ TEST_P(Grow, QemuSeesTheOldBytesAndZeroes) {
   EXPECT_EQ(test::run("qemu-img check " + image_).exit_code, 0);
 
   const std::string digest = test::sha256(test::read_file(image_));
-  grow_image(make_file_device(HostFile::open(image_, HostFile::Access::read_write)), kind.size);
+  grow_image(make_storage_device(HostFile::open(image_, HostFile::Access::read_write)), kind.size);
   EXPECT_EQ(test::sha256(test::read_file(image_)), digest) << "it never shrinks";
 }
 
@@ -130,9 +131,10 @@ TEST_P(Grow, APowerCutLeavesTheOldSizeOrTheNew) {
       const auto check = test::run("qemu-img check " + path);
       ASSERT_TRUE(check.exit_code == 0 || check.exit_code == 3) << at << "\n" << check.output;
       ASSERT_TRUE(right(path)) << at;
-      sizes.insert(read_header(*make_file_device(HostFile::open(path))).size());
+      sizes.insert(read_header(*make_storage_device(HostFile::open(path))).size());
       // What is left can be made larger again.
-      grow_image(make_file_device(HostFile::open(path, HostFile::Access::read_write)), kind.grown);
+      grow_image(make_storage_device(HostFile::open(path, HostFile::Access::read_write)),
+                 kind.grown);
       const auto again = test::run("qemu-img check " + path);
       ASSERT_TRUE(again.exit_code == 0 || again.exit_code == 3) << at << "\n" << again.output;
       ASSERT_TRUE(right(path)) << at;
@@ -157,7 +159,7 @@ class GrowRefuses : public ::testing::Test {
              create + " image.qcow2 4M");
     if (!prepare.empty()) must_run("I=" + image + "; " + prepare);
     const std::string digest = test::sha256(test::read_file(image));
-    const DevicePtr file = make_file_device(HostFile::open(image, HostFile::Access::read_write));
+    const DevicePtr file = make_storage_device(HostFile::open(image, HostFile::Access::read_write));
     const auto problem = cannot_grow(*file, size);
     ASSERT_TRUE(problem.has_value()) << reason;
     EXPECT_NE(std::string(problem->what()).find(reason), std::string::npos) << problem->what();

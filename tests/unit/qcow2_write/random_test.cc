@@ -5,6 +5,7 @@
 #include <random>
 
 #include "host/source.h"
+#include "peelfs/formats.h"
 #include "peelfs/host_file.h"
 #include "peelfs/layer.h"
 #include "qcow2/overlay.h"
@@ -75,11 +76,11 @@ OpenImage open(const std::string& path, HostFile::Access access, const std::stri
   static const Limits limits;
   Claim claim;
   Member member;
-  member.device = make_file_device(HostFile::open(path, access));
+  member.device = make_storage_device(HostFile::open(path, access));
   member.claim = &claim;
   member.stem = "image";
   member.unpacks_to_stem = true;
-  member.references = make_host_references(directory, {});
+  member.references = make_host_references(directory, {}, standard_formats());
   const peelfs::Opened opened = qcow2_open({{&member, 1}, keys, limits, nullptr, 0});
   OpenImage result;
   for (const Inner& inner : opened.devices) {
@@ -96,7 +97,7 @@ class Taken {
  public:
   /// Takes one, goes back to one, or deletes one.
   void change(const std::string& image, Buffer& model, std::mt19937_64& random) {
-    const DevicePtr file = make_file_device(HostFile::open(image, HostFile::Access::read_write));
+    const DevicePtr file = make_storage_device(HostFile::open(image, HostFile::Access::read_write));
     const std::uint64_t choice = random() % 3;
     if (disks_.empty() || choice == 0) {
       const std::string name = "taken" + std::to_string(next_++);

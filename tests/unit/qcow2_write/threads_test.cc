@@ -76,7 +76,7 @@ TEST_P(ManyThreads, LoseNoByte) {
   const TemporaryDirectory folder;
   const std::string path = folder / "image.qcow2";
   must_run("qemu-img create -q -f qcow2 " + GetParam() + " " + path + " 16M");
-  const DevicePtr file = make_file_device(HostFile::open(path, HostFile::Access::read_write));
+  const DevicePtr file = make_storage_device(HostFile::open(path, HostFile::Access::read_write));
   const DevicePtr disk = qcow2::open_overlay(file, nullptr, "image");
   Slots slots(disk);
   std::atomic<bool> done = false;

@@ -1,5 +1,6 @@
 // The scanner with layers made for the purpose: this program defines the table of layers itself.
 #include "scan/scanner.h"
+#include "peelfs/formats.h"
 
 #include <gtest/gtest.h>
 
@@ -65,7 +66,7 @@ Opened open_split(const OpenInput& input) {
     opened.devices.push_back(inner("part", member.stem + "p" + std::to_string(i + 1),
                                    make_slice(member.device, 512 + i * half, half, "half")));
     if (words_of(*member.device)[1] == "cut") {
-      opened.devices.back().trouble = Trouble{"damaged", "the partition is cut off"};
+      opened.devices.back().trouble = Trouble{Trouble::damaged, "the partition is cut off"};
     }
   }
   return opened;
@@ -76,7 +77,7 @@ Opened open_image(const OpenInput& input) {
   Opened opened;
   opened.devices.push_back(inner(
       "disk", member.unpacks_to_stem ? member.stem : member.stem + "_image", rest_of(member)));
-  opened.trouble = Trouble{"note", "the image was not closed cleanly"};
+  opened.trouble = Trouble{Trouble::note, "the image was not closed cleanly"};
   return opened;
 }
 
@@ -89,7 +90,7 @@ Opened open_lock(const OpenInput& input) {
     opened.devices.push_back(inner("crypt", member.tail + "_crypt", rest_of(member)));
     return opened;
   }
-  return {{}, Trouble{"locked", "no key fits"}};
+  return {{}, Trouble{Trouble::locked, "no key fits"}};
 }
 
 Opened open_files(const OpenInput& input) {
@@ -136,7 +137,8 @@ Opened open_group(const OpenInput& input) {
   for (std::size_t i = 0; i < input.members.size(); ++i) {
     if (input.members[i].claim->group->empty()) opened.adopted.push_back(i);
   }
-  if (input.members.size() < wanted) opened.trouble = Trouble{"degraded", "a member is missing"};
+  if (input.members.size() < wanted)
+    opened.trouble = Trouble{Trouble::degraded, "a member is missing"};
   return opened;
 }
 
@@ -167,24 +169,26 @@ std::optional<Claim> probe_throw(const ProbeInput& input) {
   return std::nullopt;
 }
 
-}  // namespace
-
-std::span<const Layer> layer_table() {
-  static const std::array<Layer, 9> table{{
-      {"shots", &probe_magic<shots_magic>, &open_shots, true},
-      {"image", &probe_magic<image_magic>, &open_image, true},
-      {"throw", &probe_throw, &open_refuse, false},
-      {"luks", &probe_magic<lock_magic>, &open_lock, false},
-      {"group", &probe_group, &open_group, false},
-      {"split", &probe_magic<split_magic>, &open_split, false},
-      {"files", &probe_magic<files_magic>, &open_files, false},
-      {"bomb", &probe_magic<bomb_magic>, &open_bomb, false},
-      {"refuse", &probe_magic<refuse_magic>, &open_refuse, false},
-  }};
-  return table;
+const Formats& table() {
+  static constexpr std::array<std::string_view, 1> suffixes{".qcow2"};
+  static constexpr std::array rows{
+      Layer{"shots", &probe_magic<shots_magic>, &open_shots, {.image = true}},
+      Layer{.name = "image",
+            .probe = &probe_magic<image_magic>,
+            .open = &open_image,
+            .traits = {.image = true},
+            .suffixes = suffixes},
+      Layer{"throw", &probe_throw, &open_refuse},
+      Layer{"luks", &probe_magic<lock_magic>, &open_lock, {.detached_header = true}},
+      Layer{"group", &probe_group, &open_group},
+      Layer{"split", &probe_magic<split_magic>, &open_split},
+      Layer{"files", &probe_magic<files_magic>, &open_files},
+      Layer{"bomb", &probe_magic<bomb_magic>, &open_bomb},
+      Layer{"refuse", &probe_magic<refuse_magic>, &open_refuse},
+  };
+  static constexpr Formats formats{rows};
+  return formats;
 }
-
-namespace {
 
 class ScannerTest : public ::testing::Test {
  protected:
@@ -213,7 +217,7 @@ class ScannerTest : public ::testing::Test {
     const std::string path = directory_ / name;
     test::write_file(path, bytes);
     const SourceSpec spec{path, "", raw};
-    OpenedSources opened = open_sources({&spec, 1}, {});
+    OpenedSources opened = open_sources({&spec, 1}, {}, table());
     ASSERT_TRUE(opened.failures.empty());
     scanner_.add(opened.sources.front());
   }
@@ -247,7 +251,7 @@ class ScannerTest : public ::testing::Test {
   test::TemporaryDirectory directory_;
   Limits limits_;
   std::shared_ptr<KeyRing> keys_ = std::make_shared<KeyRing>();
-  Scanner scanner_{limits_, keys_, {}};
+  Scanner scanner_{table(), limits_, keys_, {}};
   std::shared_ptr<const Node> kept_;
 };
 
@@ -312,10 +316,10 @@ TEST_F(ScannerTest, DamageInAnImageFileIsTheDisks) {
 
 TEST_F(ScannerTest, BombsAreCapped) {
   limits_.devices = 2000;
-  Scanner scanner(limits_, keys_, {});
+  Scanner scanner(table(), limits_, keys_, {});
   test::write_file(directory_ / "a.img", block("BOMB", plain()));
   const SourceSpec spec{directory_ / "a.img", "", false};
-  scanner.add(open_sources({&spec, 1}, {}).sources.front());
+  scanner.add(open_sources({&spec, 1}, {}, table()).sources.front());
   scanner.settle();
   EXPECT_EQ(scanner.tree()->nodes.size(), limits_.devices);
   bool said = false;
@@ -465,12 +469,12 @@ TEST_F(ScannerTest, AHomelessMemberAloneSaysSo) {
 TEST_F(ScannerTest, DetachedHeaders) {
   const Buffer header = block("LOCK k", {});
   keys_->add_for_all(Secret(as_bytes("k")));
-  Scanner scanner(limits_, keys_,
+  Scanner scanner(table(), limits_, keys_,
                   {{"data", std::make_shared<test::MemoryDevice>(header)},
                    {"nobody", std::make_shared<test::MemoryDevice>(header)}});
   test::write_file(directory_ / "data.img", block("LOCK k", plain()));
   const SourceSpec spec{directory_ / "data.img", "", false};
-  scanner.add(open_sources({&spec, 1}, {}).sources.front());
+  scanner.add(open_sources({&spec, 1}, {}, table()).sources.front());
   scanner.settle();
   EXPECT_EQ(scanner.tree()->nodes.size(), 2U);
   EXPECT_EQ(scanner.unused_headers(), std::vector<std::string>{"nobody"});
@@ -515,13 +519,13 @@ TEST_F(ScannerTest, SnapshotsTakenOneAfterTheOtherAreJoinedAndSaidToBe) {
     const bool joined = tree->at(node->parents.front()).name == "a@s";
     EXPECT_EQ(node->trouble.has_value(), joined);
     if (!joined || !node->trouble) continue;
-    EXPECT_EQ(node->trouble->state, "note");
+    EXPECT_EQ(node->trouble->state, Trouble::note);
     EXPECT_EQ(node->trouble->reason, "its members are " + apart + "this mixes them");
   }
   EXPECT_EQ(volumes, 3U);
   for (const char* const name : {"a@s", "b@s"}) {
     ASSERT_TRUE(node(name).trouble) << name;
-    EXPECT_EQ(node(name).trouble->state, "note");
+    EXPECT_EQ(node(name).trouble->state, Trouble::note);
     EXPECT_EQ(node(name).trouble->reason,
               "the members of its group are " + apart + "what lies on them is mixed");
     EXPECT_FALSE(node(name).group_incomplete);
@@ -535,8 +539,8 @@ TEST_F(ScannerTest, AHomelessMemberIsNearAllOthers) {
   add("a.img", shots("s:1700000000", "GROUP vg u1 3", 20));
   add("c.img", shots("s:1700000020", "GROUP ? u3 3", 30));
   scanner_.settle();
-  EXPECT_EQ(node("b@s").trouble->state, "degraded");
-  EXPECT_EQ(node("c@s").trouble->state, "missing");
+  EXPECT_EQ(node("b@s").trouble->state, Trouble::degraded);
+  EXPECT_EQ(node("c@s").trouble->state, Trouble::missing);
   EXPECT_FALSE(node("c").trouble);
 }
 
@@ -550,8 +554,8 @@ TEST_F(ScannerTest, AHomelessMemberIsOfOneMomentToo) {
     EXPECT_EQ(node->device->size() > 512, node->parents.front() == this->node("a").id)
         << "only the live ones are together";
   }
-  EXPECT_EQ(node("a@s1").trouble->state, "degraded");
-  EXPECT_EQ(node("b@s2").trouble->state, "missing");
+  EXPECT_EQ(node("a@s1").trouble->state, Trouble::degraded);
+  EXPECT_EQ(node("b@s2").trouble->state, Trouble::missing);
 }
 
 TEST_F(ScannerTest, AHomelessMemberOfWhichThereAreTwoIsNotGuessed) {
@@ -563,11 +567,11 @@ TEST_F(ScannerTest, AHomelessMemberOfWhichThereAreTwoIsNotGuessed) {
 
 TEST_F(ScannerTest, WhatIdentificationMayReadEnds) {
   limits_.run_identify_bytes = 10'000;
-  Scanner scanner(limits_, keys_, {});
+  Scanner scanner(table(), limits_, keys_, {});
   for (const char* const name : {"a.img", "b.img", "c.img", "d.img"}) {
     test::write_file(directory_ / name, block("SPLIT", plain()));
     const SourceSpec spec{directory_ / name, "", false};
-    scanner.add(open_sources({&spec, 1}, {}).sources.front());
+    scanner.add(open_sources({&spec, 1}, {}, table()).sources.front());
   }
   scanner.settle();
   unsigned left_out = 0;
@@ -580,17 +584,6 @@ TEST_F(ScannerTest, WhatIdentificationMayReadEnds) {
 }
 
 // --- troubles ---
-
-TEST(AddTrouble, TheGraverStateWinsAndReasonsAddUp) {
-  std::optional<Trouble> trouble;
-  add_trouble(trouble, {"note", "dirty"});
-  add_trouble(trouble, {"damaged", "bad checksum"});
-  add_trouble(trouble, {"note", "dirty"});
-  EXPECT_EQ(trouble->state, "damaged");
-  EXPECT_EQ(trouble->reason, "bad checksum; dirty");
-  add_trouble(trouble, {"damaged", "os43: bad checksum; dirty"});
-  EXPECT_EQ(trouble->reason, "bad checksum; dirty");
-}
 
 }  // namespace
 }  // namespace peelfs

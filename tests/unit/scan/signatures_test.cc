@@ -18,7 +18,7 @@ Identity identity_of(std::vector<Identity::Signature> signatures, const char* pt
 std::string note(const Identity& identity, std::string_view taken) {
   const auto trouble = several_signatures(identity, taken);
   if (!trouble) return "";
-  EXPECT_EQ(trouble->state, "note");
+  EXPECT_EQ(trouble->state, Trouble::note);
   return trouble->reason;
 }
 

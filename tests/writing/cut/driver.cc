@@ -56,7 +56,7 @@ void work(const BlockDevice& device, std::uint64_t unit, std::uint64_t seed,
 void snapshots(const std::string& path) {
   // Opened anew each time: a device is as large as its file was when it was opened.
   const auto file = [&path] {
-    return make_file_device(HostFile::open(path, HostFile::Access::read_write));
+    return make_storage_device(HostFile::open(path, HostFile::Access::read_write));
   };
   qcow2::create_snapshot(file(), "two");
   qcow2::revert_to_snapshot(file(), "one");

@@ -9,7 +9,7 @@
 
 #include "mount/mounted.h"
 #include "overlay/set.h"
-#include "peeling.h"
+#include "peel/peeling.h"
 #include "support/array_member.h"
 #include "writing/cut/explore.h"
 #include "writing/cut/recorded_mount.h"

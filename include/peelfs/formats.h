@@ -1,0 +1,48 @@
+// The rows of a table of layers, asked from outside of a layer: which file is a disk image, by its
+// name and by its bytes. No other place knows a suffix or a magic number.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "peelfs/layer.h"
+
+namespace peelfs {
+
+/// A table of layers. Immutable, so safe from any thread; the rows must outlive it.
+class Formats {
+ public:
+  explicit constexpr Formats(std::span<const Layer> rows) noexcept : rows_(rows) {}
+
+  std::span<const Layer> rows() const noexcept { return rows_; }
+
+  /// The row that takes detached headers; null: none does.
+  const Layer* for_detached_header() const noexcept;
+
+  /// Whether a file name ends in a suffix of a row, or in one that raw images use (.img, .raw,
+  /// ...). Case does not matter, a suffix
+  /// alone is no name, and one of an archive may stand behind it (disk.img.gz).
+  bool has_image_suffix(std::string_view file_name) const;
+
+  /// "os43.qcow2" -> "os43"; names without such a suffix stay as they are.
+  std::string strip_image_suffix(std::string_view file_name) const;
+
+  /// Which format of images, archives or encryption the bytes of a file are: what nobody takes for
+  /// the raw bytes of a disk. Reads a few sectors.
+  /// @return empty: none @throws Error when it cannot be read
+  std::string_view wrapped_format(const BlockDevice& file) const;
+
+  /// Which format a file is that looks like a disk image: one of wrapped_format(), or a disk of at
+  /// least 1 MiB, in whole sectors, with a partition table, a volume or a filesystem at its start.
+  /// @return empty: it does not look like one @throws Error when it cannot be read
+  std::string_view image_format(const BlockDevice& file) const;
+
+ private:
+  std::span<const Layer> rows_;
+};
+
+/// peelfs' own table (layers/table.cc).
+const Formats& standard_formats();
+
+}  // namespace peelfs

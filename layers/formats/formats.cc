@@ -1,0 +1,103 @@
+#include "peelfs/formats.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "peelfs/io.h"
+
+namespace peelfs {
+
+namespace {
+
+// Of images without a format, which are no layer's.
+constexpr std::array<std::string_view, 6> raw_suffixes{".img", ".image", ".raw",
+                                                       ".dd",  ".disk",  ".iso"};
+
+// "disk.img.gz": a disk image that has to be unpacked first. A row says so of its bytes.
+constexpr std::array<std::string_view, 7> archive_suffixes{".gz",  ".xz",  ".zst", ".bz2",
+                                                           ".lz4", ".zip", ".7z"};
+
+constexpr std::size_t head_size = 8192;  // all signatures lie below
+constexpr std::uint64_t least_raw_disk = std::uint64_t{1} << 20U;
+constexpr std::uint64_t sector = 512;
+
+bool ends_in(std::string_view name, std::string_view suffix) {
+  if (name.size() <= suffix.size()) return false;
+  const std::string_view end = name.substr(name.size() - suffix.size());
+  return std::equal(end.begin(), end.end(), suffix.begin(), [](char a, char b) {
+    return std::tolower(static_cast<unsigned char>(a)) == b;
+  });
+}
+
+bool is_wrapper(const Layer& row) {
+  return row.traits.image || row.traits.encryption;
+}
+
+std::string_view by_signature(const Layer& row, const ByteReader& head) {
+  for (const Signature& signature : row.signatures) {
+    if (head.has(signature.offset, signature.magic)) return signature.format;
+  }
+  return {};
+}
+
+}  // namespace
+
+const Layer* Formats::for_detached_header() const noexcept {
+  const auto row =
+      std::ranges::find_if(rows_, [](const Layer& layer) { return layer.traits.detached_header; });
+  return row == rows_.end() ? nullptr : &*row;
+}
+
+std::string Formats::strip_image_suffix(std::string_view file_name) const {
+  std::size_t length = 0;
+  const auto try_all = [&](std::span<const std::string_view> suffixes) {
+    for (const std::string_view suffix : suffixes) {
+      if (length == 0 && ends_in(file_name, suffix)) length = suffix.size();
+    }
+  };
+  try_all(raw_suffixes);
+  for (const Layer& row : rows_) try_all(row.suffixes);
+  return std::string(file_name.substr(0, file_name.size() - length));
+}
+
+bool Formats::has_image_suffix(std::string_view file_name) const {
+  for (const std::string_view suffix : archive_suffixes) {
+    if (!ends_in(file_name, suffix)) continue;
+    file_name.remove_suffix(suffix.size());
+    break;
+  }
+  return strip_image_suffix(file_name).size() != file_name.size();
+}
+
+std::string_view Formats::wrapped_format(const BlockDevice& file) const {
+  const Buffer bytes = read_up_to(file, 0, head_size);
+  const ByteReader head(bytes, "beginning of a file");
+  for (const Layer& row : rows_) {
+    if (!is_wrapper(row)) continue;
+    if (const auto format = by_signature(row, head); !format.empty()) return format;
+  }
+  for (const Layer& row : rows_) {
+    if (!is_wrapper(row) || row.recognise == nullptr) continue;
+    if (const auto format = row.recognise(file); !format.empty()) return format;
+  }
+  return {};
+}
+
+std::string_view Formats::image_format(const BlockDevice& file) const {
+  if (const auto format = wrapped_format(file); !format.empty()) return format;
+  if (file.size() < least_raw_disk || file.size() % sector != 0) return {};
+  const Buffer bytes = read_up_to(file, 0, head_size);
+  const ByteReader head(bytes, "beginning of a file");
+  for (const Layer& row : rows_) {
+    if (is_wrapper(row)) continue;
+    if (const auto format = by_signature(row, head); !format.empty()) return format;
+  }
+  for (const Layer& row : rows_) {
+    if (is_wrapper(row) || row.recognise == nullptr) continue;
+    if (const auto format = row.recognise(file); !format.empty()) return format;
+  }
+  return {};
+}
+
+}  // namespace peelfs

@@ -1,0 +1,113 @@
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "peel/catalog.h"
+#include "peel/writability.h"
+
+namespace peelfs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json text_or_null(const std::string& text) {
+  return text.empty() ? Json(nullptr) : Json(text);
+}
+
+class Writer {
+ public:
+  Writer(const Catalog& catalog, const WritePolicy& policy) : catalog_(catalog), policy_(policy) {}
+
+  Json list(const std::vector<std::uint64_t>& ids) {
+    Json result = Json::array();
+    for (const std::uint64_t id : ids) {
+      const Node& node = catalog_.tree().at(id);
+      if (!node.hidden) {
+        result.push_back(object(node));
+        continue;
+      }
+      for (Json& disk : list(node.children)) {
+        disk["source"] = node.source_path;
+        disk["format"] = text_or_null(node.format);
+        result.push_back(std::move(disk));
+      }
+    }
+    return result;
+  }
+
+ private:
+  bool read_only(const Node& node) const {
+    return why_read_only(catalog_, {catalog_.name_of(node.id), catalog_.tree().nodes.at(node.id)},
+                         policy_)
+        .has_value();
+  }
+
+  /// What the bytes come from besides the source.
+  static Json host_files(const Node& node) {
+    Json result = Json::array();
+    for (const HostPart& part : node.host_parts) {
+      Json file;
+      file["path"] = part.path;
+      file["type"] = part.role;
+      file["size"] = part.file->size();
+      file["ro"] = !part.file->writable();
+      result.push_back(std::move(file));
+    }
+    return result;
+  }
+
+  Json object(const Node& node) {
+    Json result;
+    result["name"] = catalog_.name_of(node.id);
+    result["type"] = node.kind;
+    result["size"] = node.device->size();
+    const std::string& type = node.identity.type;
+    const bool table = node.format == "gpt" || node.format == "dos";
+    result["fstype"] =
+        text_or_null(!type.empty() || table || node.format == "raw" ? type : node.format);
+    result["label"] = text_or_null(node.identity.label);
+    result["uuid"] = text_or_null(node.identity.uuid);
+    result["ro"] = read_only(node);
+    result["pttype"] = text_or_null(table ? node.format : node.identity.pttype);
+    result["ptuuid"] = text_or_null(node.identity.ptuuid);
+    result["partuuid"] = text_or_null(node.partuuid);
+    result["partlabel"] = text_or_null(node.partlabel);
+    result["parttype"] = text_or_null(node.parttype);
+    result["log-sec"] = node.device->sector_size();
+    if (!node.source_path.empty()) result["source"] = node.source_path;
+    if (!node.host_parts.empty()) result["host-files"] = host_files(node);
+    result["state"] = node.trouble ? Json(state_name(node.trouble->state)) : Json(nullptr);
+    result["reason"] = node.trouble ? Json(node.trouble->reason) : Json(nullptr);
+    if (node.children.empty()) return result;
+    // A device on several others stands under each of them, as with lsblk; what is in it is said
+    // once, because repeating whole trees grows without bound.
+    if (written_.insert(node.id).second) {
+      result["children"] = list(node.children);
+    } else {
+      result["repeated"] = true;
+    }
+    return result;
+  }
+
+  const Catalog& catalog_;
+  const WritePolicy& policy_;
+  std::set<std::uint64_t> written_;
+};
+
+}  // namespace
+
+std::string tree_json(const Catalog& catalog) {
+  return tree_json(catalog, {});
+}
+
+std::string tree_json(const Catalog& catalog, const WritePolicy& policy) {
+  Json document;
+  document["blockdevices"] = Writer(catalog, policy).list(catalog.tree().roots);
+  Json remarks = Json::array();
+  for (const std::string& remark : catalog.remarks()) remarks.push_back(remark);
+  if (!remarks.empty()) document["remarks"] = std::move(remarks);
+  // Labels may be any bytes: what is no UTF-8 is replaced, never thrown.
+  return document.dump(3, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace peelfs

@@ -1,0 +1,236 @@
+#include "peel/peeling.h"
+
+#include <algorithm>
+#include <cerrno>
+#include "peelfs/formats.h"
+
+#include "host/output_file.h"
+#include "overlay/common.h"
+#include "overlay/disks.h"
+#include "overlay/set.h"
+#include "overlay/tables.h"
+
+namespace peelfs {
+
+namespace {
+
+/// How the sources are opened: the one place that decides whether they can be written.
+OpenedSources open_all(const PeelRequest& request) {
+  const bool covered = request.overlay.kind != overlay::Request::Kind::none;
+  if (request.writable && covered) {
+    throw Error(Fault::usage, "'rw' and an overlay exclude each other")
+        .found("both")
+        .advice("'rw' writes into the sources, an overlay keeps them as they are");
+  }
+  std::vector<SourceSpec> specs = request.sources;
+  for (SourceSpec& spec : specs) {
+    spec.writable = request.writable;
+    spec.relied_on = covered || request.relied_on;
+  }
+  OpenedSources opened = overlay::open_disks(specs, request.allow_references);
+  // Also what cannot be opened, or is not needed, is no place to write to.
+  for (const SourceSpec& source : specs) {
+    const auto hangs = [&](const SourceFailure& failure) {
+      return failure.path == source.path && failure.error.error_number() == ETIMEDOUT;
+    };
+    const auto& failures = opened.failures;
+    if (std::none_of(failures.begin(), failures.end(), hangs)) note_input(source.path);
+  }
+  for (const auto& [device, header] : request.headers) note_input(header);
+  for (const std::string& path : request.allow_references) note_input(path);
+  // Half of a volume group must not be written, nor compared.
+  if ((request.writable || covered || request.relied_on) && !opened.failures.empty()) {
+    throw Error(opened.failures.front().error);
+  }
+  return opened;
+}
+
+}  // namespace
+
+Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
+    : keys_(std::move(keys)), limits_(request.limits), headers_(request.headers) {
+  OpenedSources opened = open_all(request);
+  failed_sources_ = opened.failures.size();
+  if (opened.sources.empty()) {
+    if (opened.failures.empty()) throw Error(Fault::usage, "no source was named");
+    for (std::size_t i = 1; i < opened.failures.size(); ++i) {
+      warnings_.emplace_back(opened.failures[i].error.what());
+    }
+    throw Error(opened.failures.front().error);
+  }
+  for (const SourceFailure& failure : opened.failures) warnings_.emplace_back(failure.error.what());
+
+  sources_ = std::move(opened.sources);
+  left_out_ = std::move(opened.left_out);
+  for (std::string& remark : opened.remarks) warnings_.push_back(std::move(remark));
+  for (std::string& remark : overlay::cover(sources_, request.overlay, &overlays_)) {
+    warnings_.push_back(std::move(remark));
+  }
+  for (const Source& source : sources_) {
+    if (!source.writer.empty()) {
+      warnings_.push_back(printable(source.path) + " is being written by " + source.writer +
+                          ": what is shown may be half of a change");
+    }
+    if (!source.file->writable() && source.file->updates_atime()) {
+      warnings_.push_back("the access time of " + printable(source.path) +
+                          " may change: only its owner or root can read without that");
+    }
+  }
+  if (request.overlay.kind != overlay::Request::Kind::persistent) overlays_.clear();
+  peel();
+  for (std::string& remark : remember_tables()) warnings_.push_back(std::move(remark));
+}
+
+std::vector<std::string> Peeling::remember_tables() {
+  std::vector<std::string> remarks;
+  const std::shared_ptr<const Tree> tree = scanner_->tree();
+  for (const overlay::OpenedOverlay& one : overlays_) {
+    try {
+      overlay::remember(one, overlay::table_places(*tree, *one.device));
+    } catch (const Error& error) {
+      remarks.push_back("overlay " + one.path +
+                        " knows its source by fewer places than it could: " + error.what());
+    }
+  }
+  return remarks;
+}
+
+void Peeling::peel() {
+  std::map<std::string, DevicePtr> headers;
+  for (const auto& [name, path] : headers_) {
+    headers.emplace(name, make_storage_device(HostFile::open(path)));
+  }
+  scanner_ = std::make_unique<Scanner>(standard_formats(), limits_, keys_, std::move(headers));
+  for (const Source& source : sources_) scanner_->add(source);
+  scanner_->settle();
+  publish();
+  use_named_keys();
+  for (std::string& ending : scanner_->endings()) add_unmet(std::move(ending));
+  for (const std::string& name : scanner_->unused_headers()) {
+    add_unmet("no device is called '" + printable(name) +
+              "': the header given for it is not used; there are " + names_text(*catalog()));
+  }
+}
+
+void Peeling::add_unmet(std::string what) {
+  warnings_.push_back(what);
+  unmet_.push_back(std::move(what));
+}
+
+std::string Peeling::names_text(const Catalog& catalog) {
+  constexpr std::size_t most = 12;
+  std::string text;
+  std::size_t named = 0;
+  for (const Catalog::Entry& entry : catalog.devices()) {
+    if (named++ == most) {
+      return text + " and " + std::to_string(catalog.devices().size() - most) + " more";
+    }
+    text += (text.empty() ? "" : ", ") + entry.name;
+  }
+  return text;
+}
+
+void Peeling::use_named_keys() {
+  for (const KeyRing::Use& use : keys_->uses()) {
+    if (use.whose.empty() || use.wanted) continue;
+    const auto current = catalog();
+    const Catalog::Entry* entry = current->find(use.whose);
+    if (entry == nullptr || !entry->node->trouble ||
+        entry->node->trouble->state != Trouble::locked) {
+      continue;
+    }
+    (void)keys_->candidates({use.whose});  // from now on it counts as wanted
+    for (const auto& key : keys_->named(use.whose)) {
+      KeyRing one;
+      one.add_for_all(key->clone());
+      const bool opened = scanner_->retry(entry->node->id, one);
+      keys_->report(*key, opened);
+      if (!opened) continue;
+      const Node& node = *entry->node;
+      keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, key->clone());
+      break;
+    }
+    publish();
+  }
+}
+
+std::unique_ptr<Peeling> Peeling::uncovered() const {
+  std::unique_ptr<Peeling> result(new Peeling(keys_));
+  result->limits_ = limits_;
+  result->headers_ = headers_;
+  result->sources_ = sources_;
+  for (Source& source : result->sources_) source.overlay = source.covered;
+  result->peel();
+  return result;
+}
+
+void Peeling::couple(const Tree& tree) {
+  if (overlays_.size() < 2) return;
+  for (const std::vector<std::size_t>& sources : overlay::common_sources(tree)) {
+    if (coupled_.contains(sources)) continue;
+    std::vector<const overlay::OpenedOverlay*> together;
+    for (const std::size_t place : sources) together.push_back(&overlays_.at(place));
+    for (std::string& remark : overlay::join(together)) warnings_.push_back(std::move(remark));
+    coupled_.insert(sources);
+  }
+}
+
+void Peeling::publish() {
+  couple(*scanner_->tree());
+  const std::shared_ptr<const Catalog> previous = catalog();
+  auto fresh = std::make_shared<const Catalog>(scanner_->tree(), previous.get());
+  const std::lock_guard lock(publishing_);
+  catalog_ = std::move(fresh);
+}
+
+std::shared_ptr<const Catalog> Peeling::catalog() const {
+  const std::lock_guard lock(publishing_);
+  return catalog_;
+}
+
+void Peeling::repeel(const std::vector<std::uint64_t>& nodes) {
+  const std::lock_guard scanning(scanning_);
+  scanner_->repeel(nodes);
+  publish();
+}
+
+std::vector<Catalog::Entry> Peeling::locked() const {
+  std::vector<Catalog::Entry> result;
+  const auto current = catalog();
+  for (const Catalog::Entry& entry : current->devices()) {
+    if (entry.node->trouble && entry.node->trouble->state == Trouble::locked)
+      result.push_back(entry);
+  }
+  return result;
+}
+
+std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) {
+  const std::lock_guard scanning(scanning_);
+  const auto current = catalog();
+  const Catalog::Entry* entry = current->find(name);
+  if (entry == nullptr) {
+    throw Error(Fault::usage, "there is no device '" + name + "'")
+        .advice("'peelfs ls' and the mount's root show the names")
+        .with_errno(ENOENT);
+  }
+  const Node& node = *entry->node;
+  if (!node.trouble || node.trouble->state != Trouble::locked) {
+    throw Error(Fault::usage, entry->name + " is not locked").with_errno(EALREADY);
+  }
+  KeyRing one;
+  one.add_for_all(key.clone());
+  scanner_->renew_key_time();
+  if (!scanner_->retry(node.id, one)) {
+    const auto tree = scanner_->tree();
+    const auto& trouble = tree->at(node.id).trouble;
+    publish();
+    return trouble ? trouble->reason : "it is still locked";
+  }
+  // Clones and what is opened again later take the same key.
+  keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, std::move(key));
+  publish();
+  remember_tables();
+  return std::nullopt;
+}
+
+}  // namespace peelfs

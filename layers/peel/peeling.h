@@ -1,0 +1,104 @@
+// One run of peelfs: the sources the person named, their keys, and the tree that was found.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "host/source.h"
+#include "overlay/cover.h"
+#include "peel/catalog.h"
+#include "peelfs/keys.h"
+#include "peelfs/layer.h"
+#include "scan/scanner.h"
+
+namespace peelfs {
+
+struct PeelRequest {
+  std::vector<SourceSpec> sources;
+  std::vector<std::string> allow_references;
+  std::map<std::string, std::string> headers;  ///< --header NAME=PATH
+  Limits limits;
+  bool writable = false;  ///< open every source for writing: `-o rw`; never with an overlay
+  overlay::Request overlay;
+  /// The sources must not change meanwhile, though nothing is written: they are compared.
+  bool relied_on = false;
+};
+
+/// Thread-safe: catalog() never waits for unlock().
+class Peeling {
+ public:
+  /// Opens the sources and peels with the keys at hand.
+  /// @throws Error when not a single source could be opened, or the request makes no sense; when
+  ///   something may be written, also when only one of them could not
+  Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys);
+
+  std::shared_ptr<const Catalog> catalog() const;
+
+  /// The same sources as they are without their overlays, peeled with the keys that are known by
+  /// now. It shares files and lower devices with this one.
+  std::unique_ptr<Peeling> uncovered() const;
+
+  /// Devices that wait for a key, by flat name.
+  std::vector<Catalog::Entry> locked() const;
+
+  /// Tries a key on a locked device and peels what is inside. The key is kept for that device only.
+  /// @return nullopt when it is open now, otherwise why not
+  /// @throws Error(Fault::usage) when there is no such device, or it is not locked
+  std::optional<std::string> unlock(const std::string& name, Secret key);
+
+  /// Looks afresh at devices that were written: what lies on them is made anew.
+  void repeel(const std::vector<std::uint64_t>& nodes);
+
+  /// Sources that could not be opened and things the person should know.
+  const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+  /// What lies in directories that the person named, and is no source.
+  const std::vector<LeftOutEntry>& left_out() const noexcept { return left_out_; }
+  std::size_t failed_sources() const noexcept { return failed_sources_; }
+
+  /// What the person asked for and what was not done: a key that opens nothing, a name that no
+  /// device has, a search that ended with the run's budget. It becomes a warning, and a reason not
+  /// to end with success.
+  void add_unmet(std::string what);
+  const std::vector<std::string>& unmet() const noexcept { return unmet_; }
+  /// Whether every source was opened, and all that was asked for was done.
+  bool complete() const noexcept { return failed_sources_ == 0 && unmet_.empty(); }
+  /// The names of devices, the first dozen of them, for a message.
+  static std::string names_text(const Catalog& catalog);
+  const std::vector<Source>& sources() const noexcept { return sources_; }
+
+  const std::shared_ptr<KeyRing>& keys() const noexcept { return keys_; }
+
+ private:
+  explicit Peeling(std::shared_ptr<KeyRing> keys) : keys_(std::move(keys)) {}
+  void peel();
+  /// Binds overlays to what was found in their sources. @return what a person should know
+  std::vector<std::string> remember_tables();
+  /// Notes in the overlays which of them are written as one, before anybody can write.
+  void couple(const Tree& tree);
+  /// @throws Error when what has to be noted before cannot be
+  void publish();
+  /// Tries keys on the devices whose final names they were given for: a name that is qualified
+  /// because several devices want it is not known before all are there.
+  void use_named_keys();
+
+  std::shared_ptr<KeyRing> keys_;
+  Limits limits_;
+  std::map<std::string, std::string> headers_;
+  std::vector<Source> sources_;
+  std::vector<overlay::OpenedOverlay> overlays_;  ///< those that can be written
+  std::set<std::vector<std::size_t>> coupled_;    ///< of them, by their places: noted already
+  std::vector<std::string> warnings_;
+  std::vector<std::string> unmet_;
+  std::vector<LeftOutEntry> left_out_;
+  std::size_t failed_sources_ = 0;
+  std::mutex scanning_;
+  std::unique_ptr<Scanner> scanner_;
+  mutable std::mutex publishing_;
+  std::shared_ptr<const Catalog> catalog_;
+};
+
+}  // namespace peelfs
