@@ -5,53 +5,126 @@
 
 #include "engine/image_disk.h"
 #include "peelfs/devices.h"
+#include "peelfs/figure.h"
 #include "peelfs/io.h"
+#include "vhd/dynamic_disk.h"
 #include "vhd/footer.h"
 
 namespace peelfs {
 
+namespace {
+
+std::optional<VhdFooter> footer_at(const BlockDevice& file, std::uint64_t offset) {
+  if (file.size() < VhdFooter::kSize || offset > file.size() - VhdFooter::kSize) {
+    return std::nullopt;
+  }
+  try {
+    return VhdFooter::decode(read_bytes(file, offset, VhdFooter::kSize));
+  } catch (const Error&) {
+    return std::nullopt;  // one bad sector makes no disk a VHD, and leaves one that is
+  }
+}
+
+std::optional<VhdFooter> footer_at_end(const BlockDevice& file) {
+  if (file.size() < VhdFooter::kSize) return std::nullopt;
+  return footer_at(file, file.size() - VhdFooter::kSize);
+}
+
 // The last sector of any disk may hold whatever a guest wrote there. A footer that names the size
 // of just this file is believed, and a wrong checksum is said; all that a mistake costs is the
 // sector itself.
-std::optional<Claim> vhd_probe(const ProbeInput& input) {
-  const std::uint64_t size = input.device.size();
-  if (size <= VhdFooter::kSize) return std::nullopt;
-  const std::uint64_t disk = size - VhdFooter::kSize;
-  std::optional<VhdFooter> footer;
-  try {
-    footer = VhdFooter::decode(read_bytes(input.device, disk, VhdFooter::kSize));
-  } catch (const Error&) {
-    return std::nullopt;  // one bad sector at the end makes no disk a VHD
+bool is_fixed(const BlockDevice& file, const VhdFooter& footer) {
+  return file.size() > VhdFooter::kSize && footer.disk_type == VhdFooter::kFixed &&
+         footer.current_size == file.size() - VhdFooter::kSize;
+}
+
+/// What the footer and its copy say of a dynamic image; the footer at the end counts for more.
+struct Dynamic {
+  VhdFooter footer;
+  std::string note;
+};
+std::optional<Dynamic> find_dynamic(const BlockDevice& file) {
+  // A guest may write a footer into the last sector of its raw disk: one at the start is needed.
+  const auto copy = footer_at(file, 0);
+  if (!copy) return std::nullopt;
+  const auto footer = footer_at_end(file);
+  if (footer && footer->intact && footer->disk_type == VhdFooter::kDynamic) {
+    return Dynamic{*footer, copy->intact ? "" : "the copy of the footer has a wrong checksum"};
   }
-  if (!footer || footer->disk_type != VhdFooter::kFixed || footer->current_size != disk) {
+  if (copy->disk_type != VhdFooter::kDynamic) return std::nullopt;
+  std::string note = copy->intact
+                         ? "there is no whole footer at the end; its copy at the start is used"
+                         : "neither the footer nor its copy has a right checksum";
+  return Dynamic{*copy, std::move(note)};
+}
+
+void open_dynamic(const Member& member, const Dynamic& image, Inner& disk) {
+  const std::string description = "VHD " + member.stem;
+  const VhdFooter& footer = image.footer;
+  const BlockDevice& file = *member.device;
+  if (footer.data_offset > file.size() ||
+      file.size() - footer.data_offset < VhdDynamicHeader::kSize) {
+    throw Error(Fault::damaged, "the dynamic disk header of the VHD image lies outside of the file")
+        .found("Data Offset " + figure(footer.data_offset))
+        .expected("at most " + std::to_string(file.size()) + " less 1024 bytes");
+  }
+  const auto header =
+      VhdDynamicHeader::decode(read_bytes(file, footer.data_offset, VhdDynamicHeader::kSize));
+  if (!header) {
+    throw Error(Fault::damaged, "there is no dynamic disk header in the VHD image")
+        .found("no 'cxsparse' at byte " + std::to_string(footer.data_offset))
+        .expected("the header that the footer names");
+  }
+  Troubles troubles;
+  troubles.note(image.note);
+  if (!header->intact) troubles.note("the dynamic disk header has a wrong checksum");
+  if (footer.disk_size() != footer.current_size) {
+    troubles.note("the size is that of the geometry (" + std::to_string(footer.disk_size()) +
+                  " bytes), as Virtual PC and qemu mean it; Current Size says " +
+                  figure(footer.current_size));
+  }
+  disk.device = make_vhd_dynamic_disk(member.device, *header, footer.disk_size(), description);
+  disk.trouble = troubles.summary();
+}
+
+}  // namespace
+
+std::optional<Claim> vhd_probe(const ProbeInput& input) {
+  const auto footer = footer_at_end(input.device);
+  if (!(footer && is_fixed(input.device, *footer)) && !find_dynamic(input.device)) {
     return std::nullopt;
   }
   Claim claim;
   claim.format = "vhd";
-  claim.state = std::make_shared<const VhdFooter>(*footer);
   return claim;
+}
+
+std::string_view vhd_recognise(const BlockDevice& file) {
+  const auto footer = footer_at_end(file);
+  return footer && is_fixed(file, *footer) ? "vhd" : std::string_view();
 }
 
 Opened vhd_open(const OpenInput& input) {
   const Member& member = input.members.front();
   Inner disk = begin_image_disk(member, "vhd");
-  disk.device =
-      make_slice(member.device, 0, member.device->size() - VhdFooter::kSize, "VHD " + member.stem);
-  const auto* footer =
-      member.claim ? static_cast<const VhdFooter*>(member.claim->state.get()) : nullptr;
-  if (footer != nullptr && !footer->intact) {
-    disk.trouble = {Trouble::note,
-                    "the footer of a fixed VHD with a wrong checksum stands at the end (" +
-                        std::to_string(VhdFooter::kSize) +
-                        " bytes, left out; raw:PATH shows them)"};
+  const auto footer = footer_at_end(*member.device);
+  if (footer && is_fixed(*member.device, *footer)) {
+    disk.device = make_slice(member.device, 0, member.device->size() - VhdFooter::kSize,
+                             "VHD " + member.stem);
+    if (!footer->intact) {
+      disk.trouble = {Trouble::note,
+                      "the footer of a fixed VHD with a wrong checksum stands at the end (" +
+                          std::to_string(VhdFooter::kSize) +
+                          " bytes, left out; raw:PATH shows them)"};
+    }
+  } else if (const auto image = find_dynamic(*member.device)) {
+    open_dynamic(member, *image, disk);
+  } else {
+    throw Error(Fault::io, "the footer of the VHD image cannot be read any more");
   }
   Opened opened;
   opened.devices.push_back(std::move(disk));
   return opened;
-}
-
-std::string_view vhd_recognise(const BlockDevice& file) {
-  return vhd_probe({file, {}}) ? "vhd" : std::string_view();
 }
 
 }  // namespace peelfs

@@ -1,5 +1,5 @@
-// VHD images of fixed size: a raw disk, and a footer of 512 bytes behind it. Other VHD images are a
-// row of layers/foreign.
+// VHD images: a raw disk with a footer of 512 bytes behind it (fixed), or blocks that a table finds
+// (dynamic). Those that build on another image (differencing) are a row of layers/foreign.
 #pragma once
 
 #include <array>
@@ -8,17 +8,21 @@
 
 namespace peelfs {
 
+/// Claims fixed images by a footer at the end that names the size of just this file, and dynamic
+/// ones by the copy of the footer at the start.
 std::optional<Claim> vhd_probe(const ProbeInput& input);
 Opened vhd_open(const OpenInput& input);
 
-/// The footer of a disk of just this size.
+/// Fixed images: what no signature at the start tells.
 std::string_view vhd_recognise(const BlockDevice& file);
 
+inline constexpr std::array kVhdSignatures{Signature{0, "conectix", "vhd"}};
 inline constexpr std::array<std::string_view, 2> kVhdSuffixes{".vhd", ".vpc"};
 inline constexpr Layer kVhdLayer{.name = "vhd",
                                  .probe = &vhd_probe,
                                  .open = &vhd_open,
                                  .traits = {.image = true},
+                                 .signatures = kVhdSignatures,
                                  .suffixes = kVhdSuffixes,
                                  .recognise = &vhd_recognise};
 

@@ -57,7 +57,6 @@ TEST_F(Unopened, ImagesOfOtherPrograms) {
       {"-O vmdk -o subformat=streamOptimized", "s.vmdk", "vmdk|unsupported: a VMDK image" + qemu},
       {"-O vmdk -o subformat=monolithicFlat", "f.vmdk",
        "vmdk|unsupported: the descriptor of a VMDK image" + qemu + " with the files that it names"},
-      {"-O vpc", "a.vhd", "vhd|unsupported: a dynamic VHD image" + qemu},
       {"-O vhdx", "a.vhdx", "vhdx|unsupported: a VHDX image" + qemu},
       {"-O vdi", "a.vdi", "vdi|unsupported: a VDI image" + qemu},
       {"-O qed", "a.qed", "qed|unsupported: a QED image" + qemu},
@@ -93,6 +92,15 @@ TEST_F(Unopened, AnOverlayCoversNoSuchImage) {
 TEST_F(Unopened, AFixedVhdIsTheDiskInIt) {
   const Lines plain = ls(disk_);
   convert("-O vpc -o subformat=fixed,force_size=on", "disk.vhd");
+  EXPECT_EQ(ls(folder_ / "disk.vhd"), plain);
+  EXPECT_EQ(must_run(std::string(PEELFS_PROGRAM) + " cat " + (folder_ / "disk.vhd") +
+                     " disk | sha256sum"),
+            must_run("sha256sum < " + disk_));
+}
+
+TEST_F(Unopened, ADynamicVhdIsTheDiskInIt) {
+  const Lines plain = ls(disk_);
+  convert("-O vpc -o subformat=dynamic,force_size=on", "disk.vhd");
   EXPECT_EQ(ls(folder_ / "disk.vhd"), plain);
   EXPECT_EQ(must_run(std::string(PEELFS_PROGRAM) + " cat " + (folder_ / "disk.vhd") +
                      " disk | sha256sum"),

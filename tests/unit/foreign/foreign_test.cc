@@ -100,7 +100,10 @@ INSTANTIATE_TEST_SUITE_P(
              {{0, le(0xCAFEBABE, 8) + le(0x200000001, 8)}},
              "vmdk: a part of a VMDK image; qemu-img convert opens it by its descriptor, the small "
              ".vmdk file"},
-        Case{"vhd", {{0, "conectix"}}, "vhd: a dynamic VHD image; qemu-img convert opens it"},
+        Case{"vhd",
+             {{0, "conectix"}},
+             "vhd: a VHD image of an unknown type; look for a whole copy of it: its footer and "
+             "the copy of that are damaged"},
         Case{"vhdx", {{0, "vhdxfile"}}, "vhdx: a VHDX image; qemu-img convert opens it"},
         Case{"vdi", {{64, le(0xBEDA107F, 4)}}, "vdi: a VDI image; qemu-img convert opens it"},
         Case{"qed", {{0, "QED\0"s}}, "qed: a QED image; qemu-img convert opens it"},
