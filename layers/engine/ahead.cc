@@ -14,12 +14,13 @@ namespace peelfs {
 
 namespace {
 
-/// So many requests in a row make a reader that goes through.
+/// After so many requests in a row the reader counts as one that reads from end to end.
 constexpr unsigned enough_in_order = 2;
-/// What was read ahead in vain makes it harder: a bad place, or a reader who comes too late.
+/// Chunks that were read ahead in vain (the place is bad, or the reader came too late) raise the
+/// number of requests that are needed before reading ahead begins again.
 constexpr unsigned harder = 8, hardest = 1024;
-/// For the request that is being answered and for what comes next, neither of which need begin
-/// where a chunk does.
+/// Enough chunks for the request that is being answered and for the next ones; neither need begin
+/// at the start of a chunk.
 constexpr std::size_t chunk_count = 2 * Ahead::reach / Ahead::chunk_size + 2;
 constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
 
@@ -56,7 +57,7 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
   struct Chunk final : Background {
     enum class State : std::uint8_t { wanted, ready, needless, failed };
     void run() noexcept override {
-      const std::shared_ptr<Window> window = std::move(owner);  // perhaps nobody else has it
+      const std::shared_ptr<Window> window = std::move(owner);  // it may be the last reference
       window->fill(*this);
     }
     std::uint64_t end() const noexcept { return offset + bytes.size(); }
@@ -66,7 +67,7 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
     unsigned requests = 0;  ///< that it is handed out to
     std::uint64_t offset = 0;
     MutableBytes bytes;
-    std::size_t left = 0;  ///< bytes that nobody has taken
+    std::size_t left = 0;  ///< bytes that no request has taken
     Clock::time_point begun;
   };
   class Part;
@@ -118,7 +119,8 @@ class Ahead::Window::Part {
     if (at_the_end) window_.give_back_memory();
   }
 
-  /// The lock must be held. It stays empty unless all of the request is there, or on its way.
+  /// The caller holds the lock. The part stays empty unless all of the request has been read, or is
+  /// being read.
   void pin(std::uint64_t offset, std::size_t length) {
     if (window_.first_ == window_.end_ || offset < window_.place(window_.first_) ||
         offset + length > window_.chunk(window_.end_ - 1).end()) {
@@ -133,7 +135,7 @@ class Ahead::Window::Part {
 
   bool empty() const noexcept { return begin_ == end_; }
 
-  /// Reads what nobody has begun to, and waits for the rest.
+  /// Reads the chunks that no thread has begun to read, and waits for the others.
   Came get() {
     std::unique_lock lock(window_.mutex_);
     for (std::uint64_t number = begin_; number < end_; ++number) {
@@ -170,7 +172,7 @@ class Ahead::Window::Part {
   }
 
  private:
-  /// What of the chunk belongs to the request.
+  /// The part of the chunk that belongs to the request.
   MutableBytes of(const Chunk& chunk) const {
     const std::uint64_t begin = std::max(offset_, chunk.offset);
     return chunk.bytes.subspan(begin - chunk.offset,
@@ -262,8 +264,8 @@ void Ahead::Window::start_over() {
   give_back_memory();
 }
 
-/// Gives back the oldest chunks, as far as nobody is at them: those that are used up, and those
-/// that end below `keep_from`.
+/// Gives back the oldest chunks, up to the first that a thread still uses: those that are used up,
+/// and those that end below `keep_from`.
 void Ahead::Window::release(std::uint64_t keep_from) {
   for (std::uint64_t number = first_; keep_from == everything && number != end_; ++number) {
     if (chunk(number).requests == 0) withdraw(chunk(number));
@@ -310,7 +312,7 @@ void Ahead::Window::fill(Chunk& chunk) noexcept {
       state = Chunk::State::needless;  // it is shown where it lies
     }
   } catch (...) {
-    state = Chunk::State::failed;  // whoever needs it reads it again, and meets the error
+    state = Chunk::State::failed;  // the request that needs it reads it again, and meets the error
   }
   const std::lock_guard lock(mutex_);
   chunk.state = state;

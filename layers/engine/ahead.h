@@ -1,6 +1,7 @@
-// Reading ahead of somebody who reads a device from one end to the other, where bytes have to be
-// computed: the next ones are decrypted or decompressed while the last ones are on their way to the
-// reader. What lies in a file as it is needs none of this: the host's kernel reads ahead there.
+// Reading ahead for a reader that reads a device from one end to the other, where bytes have to be
+// computed: the next bytes are decrypted or decompressed while the last ones are on their way to
+// the reader. Bytes that lie in a file as they are read need none of this: the host's kernel reads
+// ahead there.
 #pragma once
 
 #include <chrono>
@@ -13,9 +14,9 @@
 
 namespace peelfs {
 
-/// One reader (an open file) of a device that nobody in this process writes to, neither directly
-/// nor through another device: what was read ahead is handed out later. Thread-safe; several
-/// requests may be under way, and arrive in another order than the reader made them.
+/// One reader (an open file) of a device that this process does not write to, neither directly nor
+/// through another device: a request may get bytes that were read some time before it. Thread-safe;
+/// several requests may be under way, and arrive in another order than the reader made them.
 class Ahead {
  public:
   using Clock = std::chrono::steady_clock;
@@ -24,7 +25,7 @@ class Ahead {
   static constexpr std::size_t chunk_size = 128U << 10U;
   /// Bytes that are read ahead of a request, which is also the longest request that profits.
   static constexpr std::size_t reach = 1U << 20U;
-  /// Bytes; smaller requests pay more for the waiting than they win.
+  /// Bytes; for smaller requests the waiting costs more than reading ahead gains.
   static constexpr std::size_t least_request = 64U << 10U;
 
   /// @param longest how long bytes may wait for the reader, since others may change a source

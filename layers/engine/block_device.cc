@@ -1,4 +1,4 @@
-// What a device answers that does not say otherwise.
+// The default answers of a block device.
 #include "peelfs/block_device.h"
 
 #include "peelfs/error.h"

@@ -15,7 +15,7 @@ struct ByteRange {
 struct NamedRange {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
-  std::string what;  ///< raw text, as on the disk; empty: nobody's
+  std::string what;  ///< raw text, as on the disk; empty: they belong to nothing
 };
 
 /// Adds a run behind the others; one that touches the last and has its name makes that longer.

@@ -17,8 +17,8 @@ RangeLocks::Held lock_store(const BlockDevice& device, std::uint64_t offset, std
           RangeLocks::Mode::exclusive};
 }
 
-/// compute() on whatever part of a granule the reader wants: whole granules go straight to `out`,
-/// the ends through a buffer.
+/// Calls compute() for any range: whole granules go straight to `out`, parts of a granule at the
+/// ends go through a buffer.
 void compute_range(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
   const std::uint64_t granule = device.granule();
   while (!out.empty()) {
@@ -43,7 +43,8 @@ void compute_range(const BlockDevice& device, std::uint64_t offset, MutableBytes
   }
 }
 
-/// The bytes of a range whose lock is held: for what shares a granule with what is written.
+/// Reads bytes of a range that the caller has locked: those that share a granule with the bytes to
+/// be written.
 void read_held(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
   while (!out.empty()) {
     const Extent extent = device.map(offset, out.size());

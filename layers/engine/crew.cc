@@ -15,7 +15,8 @@ namespace {
 /// Set while this thread works on a part.
 thread_local bool inside = false;
 
-/// On the stack of who asked. The crew's lock guards what is not atomic.
+/// Lies on the stack of the thread that called share_out(). The crew's lock guards the members that
+/// are not atomic.
 struct Job {
   Job(std::size_t parts, const std::function<void(std::size_t)>& what) : count(parts), part(what) {}
 
@@ -92,7 +93,7 @@ class Crew {
 
  private:
   Crew() {
-    // Signals are for the threads that wait for them.
+    // Blocks all signals here: other threads of the process wait for them.
     sigset_t all;
     sigset_t before;
     sigfillset(&all);

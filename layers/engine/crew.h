@@ -1,5 +1,5 @@
 // Threads that help with large requests: decryption and decompression are work for several
-// processors, and whoever reads a megabyte at a time waits for all of it.
+// processors, and a reader that asks for a megabyte waits until all of it is done.
 #pragma once
 
 #include <cstddef>
@@ -7,16 +7,16 @@
 
 namespace peelfs {
 
-/// Calls part(0) to part(count - 1), each once, on this thread and on whatever other threads are
-/// idle, and returns when all have returned. Waiting for the others costs more than 100 KiB of
+/// Calls part(0) to part(count - 1), each once, on this thread and on the threads of the crew that
+/// are idle, and returns when all have returned. Waiting for the others costs more than 100 KiB of
 /// AES, so a part should be at least as long. From within a part everything runs on its own thread.
 /// Allocates nothing once the threads are there; std::cref(part) keeps the caller from it, too.
 /// Thread-safe.
 /// @throws what one of the parts has thrown; those that had not begun are left out then
 void share_out(std::size_t count, const std::function<void(std::size_t)>& part);
 
-/// Something that is done on one of these threads when none is wanted for share_out(). One of them
-/// never does, if there are several: background work may hang with a disk.
+/// Work for one of these threads while share_out() does not need it. If there are several threads,
+/// one of them never takes such work: it may hang with a disk.
 class Background {
  public:
   Background() = default;
@@ -32,7 +32,7 @@ class Background {
 
 /// Queues it; it must not be queued already. Without threads it is never run. Thread-safe.
 void begin_in_background(Background& work);
-/// @return true: nobody has begun it, and nobody will; false: it runs, or has run, or is about to
+/// @return true: no thread has begun it, and none will; false: it runs, or has run, or is about to.
 /// Thread-safe.
 bool take_back(Background& work);
 

@@ -1,8 +1,8 @@
-// Epochs: when has everybody finished who could have been told of a place that is given up?
+// Epochs tell when all requests have ended that may know of a place that is given up.
 //
-// An extent stays true until the request that asked for it has finished. Whoever takes a place out
-// of use (a discarded cluster) therefore waits until every request that was under way has ended
-// before the place is punched or given to somebody else.
+// An extent stays true until the request that asked for it has finished. A writer that takes a
+// place out of use (a discarded cluster) therefore waits until every request that was under way has
+// ended; only then it punches the place or uses it for other data.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ class Epochs {
     std::atomic<std::int64_t>* counter_ = nullptr;
   };
 
-  /// To be asked after the place was taken out of every table: what passed() wants to know.
+  /// Call it after the place was taken out of every table. @return the number to give to passed()
   std::uint64_t now() const noexcept { return epoch_.load(std::memory_order_seq_cst); }
 
   /// Whether every request that was under way at `epoch` has ended. Never waits.

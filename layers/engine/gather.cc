@@ -13,8 +13,8 @@ void Gather::transfer(Run& run) const {
   run.count = 0;
 }
 
-// Runs go to and fro between storages, so that one that is written may hold what comes behind a
-// part of another: that one must have its space by then.
+// Runs alternate between storages, so this run may hold bytes that lie behind a part of another
+// run. The other runs must have their space before this one is written.
 void Gather::claim_others(const Run& run) const {
   if (direction_ == Direction::read) return;
   for (std::size_t i = 0; i < used_; ++i) {

@@ -1,5 +1,5 @@
-// Collects what the loops want from storages, so that what lies together in one is read or written
-// by one request wherever it is in memory.
+// Collects the pieces that the loops read from or write to storages, so that neighbours in one
+// storage are read or written by one request, wherever they are in memory.
 #pragma once
 
 #include <sys/uio.h>

@@ -25,7 +25,8 @@ class Lent {
 
   std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
 
-  /// Bytes that had to be computed, and the largest compute_unit() of who computed them.
+  /// Bytes that had to be computed, and the largest compute_unit() of the devices that computed
+  /// them.
   std::uint64_t computed_bytes() const noexcept { return computed_; }
   std::uint32_t compute_unit() const noexcept { return unit_; }
 

@@ -1,7 +1,7 @@
 // What is known to be gone: the part of a partition behind the end of a truncated image, an extent
 // on a physical volume that is not there, what a table of an image described that cannot be read or
-// followed. Reading says so piece by piece; whoever walks a whole device (map, export) wants it in
-// one answer, for such a range may have any size.
+// followed. A read says so for one piece at a time. Commands that go through a whole device (map,
+// export) need one answer for the whole range, because it may have any size.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,7 @@ namespace peelfs {
 
 bool RangeLocks::must_wait(const Held& wanted) const {
   for (const Held* other : asked_) {
-    if (other == &wanted) return false;  // whoever comes later waits for this one
+    if (other == &wanted) return false;  // later requests wait for this one
     const bool overlap = wanted.begin_ < other->end_ && other->begin_ < wanted.end_;
     if (overlap && (wanted.mode_ == Mode::exclusive || other->mode_ == Mode::exclusive)) {
       return true;

@@ -13,8 +13,8 @@ namespace peelfs {
 
 namespace {
 
-/// The read loop. @param to takes what was found, in order: in_storage(storage, offset, length),
-/// zeroes(length), computed(device, offset, length)
+/// The read loop. @param to takes the pieces that were found, in order: in_storage(storage, offset,
+/// length), zeroes(length), computed(device, offset, length)
 template <typename Taker>
 void take_all(const BlockDevice& device, std::uint64_t offset, std::uint64_t length, Taker& to) {
   check_range(device, offset, length);
@@ -78,7 +78,7 @@ void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
 
 Lending lend(const BlockDevice& device, std::uint64_t offset, MutableBytes scratch,
              const std::function<void(std::span<const iovec>)>& hand_over) {
-  // Until the kernel has its copy, no place may be given to somebody else.
+  // No place that is lent here may be used for other data before the kernel has copied it.
   const Epochs::Request request;
   Lent lent(scratch);
   take_all(device, offset, scratch.size(), lent);

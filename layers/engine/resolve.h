@@ -1,5 +1,4 @@
-// Following map() and map_write() down to where bytes are. Nothing that a layer answers is
-// believed.
+// Follows map() and map_write() down to where bytes are. Every answer of a layer is checked.
 #pragma once
 
 #include <cstdint>

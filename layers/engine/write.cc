@@ -58,7 +58,8 @@ void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length,
   check_writable(device, offset, length);
   try {
     while (length != 0) {
-      // Each piece is a request of its own: what it frees need not wait for the rest.
+      // Each piece is a request of its own: places that it frees need not wait for the other
+      // pieces.
       const Epochs::Request request;
       const Resolved at =
           resolve_write(device, offset, std::min(length, most_zeroed_at_once), kind);
