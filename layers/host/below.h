@@ -30,9 +30,9 @@ std::vector<Place> places_of(const HostFile& file);
 bool overlap(const std::vector<Place>& one, const std::vector<Place>& other);
 
 /// For the constructor and the destructor of HostFile: opens the file below a loop device, only for
-/// reading, and keeps it as long as the device is open. It stays away where it cannot be opened, or
-/// where its path has come to lead to another file. Two partitions of one loop device share it, so
-/// that the locks of one are not in the way of the other.
+/// reading, and keeps it as long as the device is open. The file is left out where it cannot be
+/// opened, or where its path leads to another file by now. Two partitions of one loop device share
+/// it, so that the locks of one are not in the way of the other.
 void hold_below(const HostFile& file) noexcept;
 void release_below(const HostFile& file) noexcept;
 

@@ -61,7 +61,7 @@ std::optional<BlockNode> read_node(const fs::path& folder) {
   if (fs::exists(folder / "partition", failed)) {
     // A partition's folder lies in that of its disk.
     node.disk = fs::canonical(folder, failed).parent_path().filename().string();
-    // sysfs counts 512 bytes, whatever the sector of the disk is.
+    // sysfs counts in 512 bytes, also for disks with larger sectors.
     node.offset = 512 * number<std::uint64_t>(attribute(folder / "start")).value_or(0);
   }
   node.read_only = attribute(folder / "ro") == "1";

@@ -12,7 +12,7 @@ namespace peelfs {
 struct BlockNode {
   std::string name;  ///< in sysfs: "loop0p1", "dm-3", "md127"
   dev_t device = 0;
-  std::string disk;  ///< the name of the whole of which it is a partition; empty: it is a whole
+  std::string disk;  ///< the name of the disk of which it is a partition; empty: it is no partition
   bool read_only = false;
   std::vector<std::string> holders;  ///< names of the devices that are made of it
   std::string mapper_name;           ///< of device-mapper: "vg-root"

@@ -1,4 +1,4 @@
-// What the person named, by which images may be given more than what lies beside them.
+// The files that the person named. Images may use these besides the files that lie beside them.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,8 @@
 
 namespace peelfs {
 
-/// The paths that lead to a place that a person named, as far as can be said without a look at
-/// what an image names: as typed, without links in its directory, without any links.
+/// The paths of a place that a person named, as far as they are known without a look at the names
+/// in images: as typed, without links in its directory, without any links.
 class PersonsPath {
  public:
   explicit PersonsPath(const std::string& typed);
@@ -65,7 +65,8 @@ class Consent {
   const NamedSource* source(const FileId& id) const;
   bool allows(const FileId& id) const;
 
-  /// Parts that are open for writing: a second description of one would be in the way of its locks.
+  /// Parts that are open for writing. A part is opened once only: the locks of a second open file
+  /// description would conflict with those of the first.
   std::shared_ptr<const HostFile> written_part(const FileId& id) const;
   void keep_written_part(const std::shared_ptr<const HostFile>& file) const;
 

@@ -1,5 +1,5 @@
-// What a file is, whatever it is called: names change, and another process's directory gives the
-// same name to something else.
+// Identifies a file without its name: names change, and for another process the same name may lead
+// to another file.
 #pragma once
 
 #include <sys/types.h>

@@ -43,7 +43,7 @@ class MappedWindows {
 };
 
 void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
-  // Whoever comes second reads instead of waiting.
+  // A thread that finds the lock taken reads the bytes instead of waiting.
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return;
   std::atomic<Window*>& slot = file.windows_[index % FileMapping::slots];
@@ -80,7 +80,7 @@ void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
   }
 }
 
-/// Second chance: the oldest that nobody has used since it was last passed over.
+/// Second chance: gives up the oldest window that was not used since it was last passed over.
 bool MappedWindows::make_room() {
   for (std::size_t looked = 0; looked < open_.size(); ++looked) {
     if (!open_.front().used.exchange(false, std::memory_order_relaxed)) {

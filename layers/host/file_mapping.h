@@ -13,8 +13,8 @@ namespace peelfs {
 /// mapped is bounded: the tables of pages that a mapping needs (2 MiB for each GiB that was
 /// touched) cannot be reclaimed.
 ///
-/// Never to be touched by our own code: where the file has become shorter, or its storage fails,
-/// that would end the process. To the kernel it is an error code (EFAULT).
+/// Our own code must never touch this memory: where the file has become shorter, or its storage
+/// fails, an access would kill the process. The kernel gets an error code (EFAULT) instead.
 ///
 /// Thread-safe; at() takes no lock where the window is there.
 class FileMapping {
@@ -32,8 +32,8 @@ class FileMapping {
   static constexpr std::uint64_t window_size = 256ULL << 20U;  ///< bytes
 
   /// How many windows the process may have: an eighth of the machine's memory, since the kernel
-  /// counts mapped pages as ours when it looks for somebody to end; none where the address space is
-  /// limited (RLIMIT_AS).
+  /// counts mapped pages as ours when it looks for a process to kill (OOM); none where the address
+  /// space is limited (RLIMIT_AS).
   static std::size_t max_windows() noexcept;
 
  private:
@@ -42,7 +42,7 @@ class FileMapping {
     FileMapping* owner;
     std::uint64_t index;  ///< offset / window_size
     std::byte* base;
-    std::atomic<bool> used{true};   ///< since somebody last looked for one to give up
+    std::atomic<bool> used{true};   ///< since the last search for a window to give up
     std::uint64_t given_up_at = 0;  ///< the epoch
   };
   static constexpr std::size_t slots = 64;  ///< by index modulo this

@@ -1,5 +1,5 @@
-// What is asked of the host about a file, and may never be answered: a network disk that is gone, a
-// FUSE filesystem whose process is stopped.
+// System calls on a file of the host, which may never return: a network disk that is gone, a FUSE
+// filesystem whose process is stopped.
 #pragma once
 
 #include <chrono>
@@ -14,7 +14,8 @@
 
 namespace peelfs {
 
-/// Lives as long as a system call on a host file. Costs one look at a flag unless somebody watches.
+/// Lives as long as a system call on a host file. Costs one look at a flag unless
+/// watch_host_calls() was called.
 class HostCall {
  public:
   /// @param path for the message
@@ -43,7 +44,7 @@ void watch_host_calls(std::chrono::seconds patience,
 /// From here on calls may last as long as they like again.
 void watch_host_calls_no_more() noexcept;
 
-/// What is said of a host file that leaves a question unanswered. Its errno is ETIMEDOUT.
+/// The error for a host file that does not answer. Its errno is ETIMEDOUT.
 Error no_answer(const std::string& path, std::chrono::seconds patience);
 
 /// Runs `work` on a thread of its own and waits for it, but not longer than `patience`. Work that

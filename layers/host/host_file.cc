@@ -56,8 +56,9 @@ void in_batches(std::span<const iovec> buffers, const Transfer& transfer) {
   }
 }
 
-/// Marks a file when a write to it ends, well or badly. Marked when it begins, a flush that runs
-/// meanwhile would take the mark and leave the bytes, and the flush behind the write do nothing.
+/// Marks a file when a write to it ends, well or badly. If the write were marked when it begins, a
+/// flush that runs meanwhile could take the mark without the bytes, and the flush after the write
+/// would do nothing.
 class Dirtied {
  public:
   explicit Dirtied(std::atomic<bool>& mark) : mark_(mark) {}
@@ -131,12 +132,12 @@ std::shared_ptr<const HostFile> HostFile::open_pinned(int pin, const std::string
     throw no_image(path, status.st_mode);
   }
   const bool writing = access == Access::read_write;
-  // What is asked about is what is opened, whatever its name means by then.
+  // The question is about the file that is opened, even if its name leads to another one by now.
   if (writing) {
     if (const auto identity = identity_of(pin)) refuse_in_use(*identity, path);
   }
-  // O_EXCL without O_CREAT means "nobody else has it claimed" for a block device, and nothing is
-  // promised for a file. O_NOATIME is the owner's and root's privilege.
+  // O_EXCL without O_CREAT means "no one else has claimed it" for a block device, and is undefined
+  // for a file. O_NOATIME is the owner's and root's privilege.
   const int flags = writing ? O_RDWR | (block ? O_EXCL : 0) : O_RDONLY | O_NOATIME;
   const std::string link = "/proc/self/fd/" + std::to_string(pin);
   int fd = ::open(link.c_str(), flags | common_flags);
@@ -221,8 +222,9 @@ void HostFile::read(std::uint64_t offset, std::span<const iovec> buffers) const 
 
 const std::byte* HostFile::lend(std::uint64_t offset, std::size_t length) const noexcept {
   if (!lends_.load(std::memory_order_relaxed)) return nullptr;
-  // The last byte: behind the end of a file that became shorter a mapping shows zeroes up to the
-  // end of the page. And what is not in the cache is better read: a fault reads less ahead.
+  // Looks whether the last byte is there and cached: behind the end of a file that became shorter a
+  // mapping shows zeroes up to the end of the page, and bytes that are not in the cache are better
+  // read, because a page fault reads less ahead.
   char byte = 0;
   const iovec last{&byte, 1};
   const ssize_t got = preadv2(fd_, &last, 1, static_cast<off_t>(offset + length - 1), RWF_NOWAIT);
@@ -289,7 +291,7 @@ void HostFile::zero(std::uint64_t offset, std::uint64_t length, bool punch) cons
 
 void HostFile::flush() const {
   if (!writable_) return;
-  // One at a time: whoever comes second must not return before the first has made its bytes
+  // One flush at a time: a second caller must not return before the first one has made the bytes
   // durable.
   const std::lock_guard lock(flushing_);
   check_writable();
@@ -305,7 +307,7 @@ void HostFile::flush() const {
 Run HostFile::status(std::uint64_t offset, std::uint64_t length) const {
   if (block_device_) return {true, length};
   const HostCall call(path_);
-  // The file position is nobody's here: everything else uses preadv.
+  // No other code uses the file position: all of it uses preadv.
   const off_t data = lseek(fd_, static_cast<off_t>(offset), SEEK_DATA);
   if (data < 0) {
     // ENXIO: no data behind here. Beyond the end of a file that shrank it is data, so that a read

@@ -48,7 +48,7 @@ std::optional<FileId> HostView::backing(const BlockNode& loop) const {
   const int fd = ::open(loop.path().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd >= 0) {
     loop_info64 info{};
-    // The number tells that this is the device that was meant, whatever /dev holds.
+    // The device number proves that this is the device that was meant: /dev may hold anything.
     const auto opened = identity_of(fd);
     const bool answered =
         opened == FileId{true, loop.device, 0} && ::ioctl(fd, LOOP_GET_STATUS64, &info) == 0;

@@ -48,7 +48,7 @@ struct flock byte_lock(short type, off_t byte) {
   return lock;
 }
 
-/// Whether somebody else has a lock on the byte.
+/// Whether another open file description has a lock on the byte.
 bool taken(const HostFile& file, off_t byte) {
   struct flock lock = byte_lock(F_WRLCK, byte);
   if (fcntl(file.descriptor(), F_OFD_GETLK, &lock) != 0) {
@@ -114,14 +114,16 @@ void check(const HostFile& file, ImageUse use, const Wish& wish) {
 
 void take(const HostFile& file, ImageUse use) {
   const Wish wish = wish_for(use);
-  // Taken first, looked at then: of two that come at once at most one goes on.
+  // Takes its own locks first, then looks for those of others: of two that come at once at most one
+  // goes on.
   for (const Permission permission : permissions) {
     if ((wish.does & bit(permission)) != 0) set(file, F_RDLCK, done_base + permission);
     if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, forbidden_base + permission);
   }
   check(file, use, wish);
   if (use != ImageUse::written) return;
-  // A mount that only reads forbids nothing to qemu, but must not see its files change.
+  // A mount that only reads takes no lock that forbids qemu to write, but its files must not
+  // change.
   if (const auto mount = shown_at(file)) throw busy(file, use, "", mount);
 }
 
@@ -132,7 +134,7 @@ void take_below(const HostFile& file, ImageUse use) {
     try {
       take(*below, use);
     } catch (Error& error) {
-      // A filesystem without locks: nobody has any there.
+      // A filesystem without locks: no program has any there.
       if (error.error_number() != EBUSY) continue;
       error.add_context(file.path() + " lies on " + below->path());
       throw;
@@ -145,7 +147,7 @@ std::string writer_of(const HostFile& file) {
     // Our own locks do not count: they belong to this description.
     return taken(file, done_base + do_write) ? lock_holder(file, done_base + do_write) : "";
   } catch (const Error&) {
-    return "";  // a filesystem without locks: nobody can hold one
+    return "";  // a filesystem without locks: no program can hold one
   }
 }
 

@@ -1,9 +1,11 @@
 // qemu's locks on image files, taken and honoured exactly as qemu does (block/file-posix.c), so
-// that a guest, qemu-img, another peelfs and this one never write what another relies on.
+// that a guest, qemu-img, another peelfs and this one never write an image that another of them
+// relies on.
 //
 // Open file description locks, always shared ones, on single bytes: byte 100 + N says "I do N",
-// byte 200 + N says "nobody else may do N". Whoever wants to do N looks for somebody else's lock on
-// 200 + N, and whoever forbids N for one on 100 + N. The locks end with the descriptor.
+// byte 200 + N says "no one else may do N". A program that wants to do N looks for another
+// program's lock on byte 200 + N; a program that forbids N looks for one on byte 100 + N. The locks
+// end with the descriptor.
 #pragma once
 
 #include <string>
@@ -15,10 +17,9 @@ namespace peelfs {
 /// What is done with an image file.
 enum class ImageUse {
   /// It is read, and must not change meanwhile: the source under an overlay, or a backing file of
-  /// an
-  /// image that is written. Nobody may write it or change its size.
+  /// an image that is written. No one may write it or change its size.
   relied_on,
-  /// It is written. Nobody else may.
+  /// It is written. No one else may write it.
   written,
 };
 
@@ -30,8 +31,9 @@ enum class ImageUse {
 ///   the host's own failures (a filesystem without locks) their errno
 void lock_image(const HostFile& file, ImageUse use);
 
-/// Who writes the image now: "qemu-system-x86 (pid 4711)", or that it is written by somebody. Takes
-/// no lock and blocks nobody. Empty: nobody that keeps to qemu's locks.
+/// The process that writes the image now: "qemu-system-x86 (pid 4711)", or a text without a name if
+/// it is not known. Takes no lock and blocks no other program. Empty: no program that uses qemu's
+/// locks writes it.
 std::string image_writer(const HostFile& file);
 
 }  // namespace peelfs

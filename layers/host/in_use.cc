@@ -52,7 +52,7 @@ const MountEntry* mount_of(const std::vector<MountEntry>& mounts, const std::str
   return found;
 }
 
-/// Whether what lies there is asked of a daemon or over a network.
+/// Whether a daemon or a server on the network answers for the files there.
 bool may_hang(const MountEntry& mount) {
   constexpr std::array types{"fuse", "nfs",  "nfs4", "cifs",    "smb3",
                              "9p",   "ceph", "afs",  "virtiofs"};
@@ -60,7 +60,7 @@ bool may_hang(const MountEntry& mount) {
          std::find(types.begin(), types.end(), mount.type) != types.end();
 }
 
-/// How what lies on a device is ended.
+/// The command that ends the use of a device.
 std::string ending_of(const BlockNode& node) {
   if (!node.mapper_name.empty()) {
     if (node.mapper_uuid.starts_with("LVM-")) {
@@ -171,7 +171,8 @@ class Search {
   }
 
   bool shows(const BlockNode& loop, const FileId& file) const {
-    // Looking at a file of somebody else's server may take for ever: only where it can be the one.
+    // A look at a file on a network or FUSE filesystem may take for ever: only looks there if the
+    // file can be the one.
     const MountEntry* const mount = mount_of(mounts_, loop.backing_file);
     if (mount != nullptr && may_hang(*mount) &&
         (file.block_device || mount->device != file.device)) {

@@ -1,7 +1,7 @@
 // Who on this host uses a file or block device without taking a lock on it: the kernel. A loop
 // device, a mounted filesystem, swap, device-mapper, md, an nbd server. They write it whenever they
-// like, so whoever wants to write asks here first. Locks of qemu and of peelfs itself are
-// image_lock.h's subject.
+// like, so a caller that wants to write asks here first. For the locks of qemu and of peelfs itself
+// see image_lock.h.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@ struct HostUse {
   std::string ending;   ///< the command that ends it, for a shell; empty: none is known
 };
 
-/// What the answer is made of; a test puts another in its place.
+/// The data from which the answer is made; a test replaces it.
 class HostView {
  public:
   HostView() = default;
@@ -80,7 +80,8 @@ std::vector<HostUse> possible_uses(const FileTraits& file, const HostView& view 
 /// @throws Error(Fault::denied) with EBUSY that names every use, and how to end them
 void refuse_in_use(const FileId& file, const std::string& path);
 
-/// Who writes it now: "this host (/dev/loop0p1 is mounted at /mnt)"; empty: nobody of these.
+/// The use that writes it now: "this host (/dev/loop0p1 is mounted at /mnt)"; empty: none of these
+/// does.
 std::string host_writer(const FileId& file, const HostView& view = HostView());
 
 }  // namespace peelfs

@@ -1,4 +1,4 @@
-// Who holds a lock, as far as /proc tells: for messages only.
+// The processes that hold a lock, as far as /proc tells: for messages only.
 #pragma once
 
 #include <sys/types.h>

@@ -16,8 +16,8 @@ void for_each_open_file(const std::function<void(const HostFile&)>& act);
 void note_opened(const HostFile& file);
 void note_closing(const HostFile& file) noexcept;
 
-/// The same file once more, read-only, with an open description of its own; whatever its path names
-/// by now. @throws Error
+/// Opens the same file once more, read-only, with an open description of its own, also if its path
+/// leads to another file by now. @throws Error
 std::shared_ptr<const HostFile> open_again(const HostFile& file);
 
 /// Asks refuse_in_use() once more for every file that this process may write: what was free when it

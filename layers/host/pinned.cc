@@ -27,7 +27,7 @@ int pin_named(const std::string& path, struct stat& status) {
 }
 
 /// @return one component below a directory, or -1 with errno. With O_NOFOLLOW a link is found as
-/// what it is; with O_PATH and without O_DIRECTORY an automount is found untriggered.
+///   what it is; with O_PATH and without O_DIRECTORY an automount is found untriggered.
 int pin_below(int directory, const std::string& name) {
   open_how how{};
   how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;

@@ -1,5 +1,5 @@
 // Files of the host that are found without being opened: no FIFO's writer, no driver and no
-// automount notices, and what is opened later is what was looked at.
+// automount notices, and the file that is opened later is the one that was looked at.
 #pragma once
 
 #include <sys/stat.h>

@@ -29,7 +29,7 @@ struct Rules {
 
 /// A file that was found, not opened.
 struct Target {
-  std::optional<Pinned> pin;  ///< none: it is `held`, which somebody else keeps
+  std::optional<Pinned> pin;  ///< none: it is `held`, which is open elsewhere
   int held = -1;
   fs::path path;       ///< absolute
   fs::path directory;  ///< where its own references count from: absolute, without links
@@ -57,7 +57,7 @@ class HostReferences : public References {
     if (writing && !consented(target)) return open_unnamed(target);
     if (writing) return found(target, open_writable(target));
     auto file = open_read_only(target);
-    // Who writes it through this process already holds the stronger lock.
+    // If this process has it open for writing, that open file already holds the stronger lock.
     const bool ours = (target.source != nullptr && target.source->file->writable()) ||
                       rules_->consent->written_part(target.id) != nullptr;
     if (rules_->relied_on && !ours) lock_image(*file, ImageUse::relied_on);
@@ -100,7 +100,7 @@ class HostReferences : public References {
   }
 
   bool is_plain_directory(const fs::path& path) const {
-    // What stands in a path without links is none.
+    // The path without links holds no link.
     if (path == directory_ || !path_beneath(directory_, path).empty()) return true;
     const auto beneath = [&](const Folder& folder) {
       const fs::path relative = path_beneath(path, folder.path());
@@ -209,8 +209,9 @@ class HostReferences : public References {
     return !formats.image_format(*make_storage_device(file)).empty();
   }
 
-  /// Whether a person named the file itself, so that it may be written as a part of the image. Of a
-  /// source that is an image of its own nobody has said that it is a part of another one.
+  /// Whether a person named the file itself, so that it may be written as a part of the image. A
+  /// source that is an image of its own does not count: the person did not name it as a part of
+  /// another one.
   bool consented(const Target& target) const {
     if (target.allowed) return true;
     return target.source != nullptr && target.source->itself &&
@@ -224,7 +225,8 @@ class HostReferences : public References {
   }
 
   std::shared_ptr<const HostFile> open_writable(const Target& target) const {
-    // One description for all who write it: its locks are in the way of any other.
+    // All images that write the part share one open file description: its locks would conflict with
+    // any other.
     if (target.source != nullptr && target.source->file->writable()) return target.source->file;
     if (auto written = rules_->consent->written_part(target.id)) return written;
     auto file = HostFile::open_pinned(target.descriptor(), target.path.string(),
@@ -234,7 +236,7 @@ class HostReferences : public References {
     return file;
   }
 
-  /// A part of an image that is written, which nobody named: it is only read.
+  /// A part of an image that is written. No person named the part, so it is only read.
   Found open_unnamed(const Target& target) const {
     const std::string path = target.path.string();
     if (target.source != nullptr && target.source->file->writable()) {

@@ -21,7 +21,7 @@ struct ReferenceName {
 ReferenceName parse_reference(std::string_view name, const std::filesystem::path& directory);
 
 /// @return the path from the directory down to `path`; empty when it does not lie beneath it. Both
-/// are absolute and normal
+///   are absolute and normal
 std::filesystem::path path_beneath(const std::filesystem::path& path,
                                    const std::filesystem::path& directory);
 

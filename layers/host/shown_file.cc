@@ -17,7 +17,7 @@ namespace {
 constexpr off_t shown_base = off_t{1} << 62U;
 constexpr off_t shown_length = (off_t{1} << 20U) + 1;  // the minor has 20 bits
 
-/// What this process marks files with: 0 for nothing, else the offset of the byte.
+/// The byte by which this process marks files: its offset; 0: files are not marked.
 std::atomic<off_t> mark{0};
 
 struct flock byte_range(short type, off_t from, off_t length) {
@@ -35,7 +35,7 @@ void set(const HostFile& file, off_t byte) noexcept {
   static_cast<void>(::fcntl(file.descriptor(), F_OFD_SETLK, &lock));
 }
 
-/// The first byte of a range on which somebody else has a lock.
+/// The first byte of a range on which another open file description has a lock.
 std::optional<off_t> first_locked(const HostFile& file, off_t from, off_t length) {
   struct flock lock = byte_range(F_WRLCK, from, length);
   if (::fcntl(file.descriptor(), F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) {

@@ -21,8 +21,8 @@ struct SourceSpec {
   std::string path;
   std::string name;       ///< from NAME=PATH; empty: made from the file name
   bool raw = false;       ///< raw:PATH: the first layer is not probed for image formats
-  bool writable = false;  ///< open it for writing, too, and let nobody else write it
-  /// Only read it, but let nobody write it meanwhile: it lies under an overlay.
+  bool writable = false;  ///< open it for writing, too, with a lock against other writers
+  /// Only read it, with a lock against writers: it lies under an overlay.
   bool relied_on = false;
   /// It was found in a directory that the person named: it is what lies there, and no link.
   bool from_directory = false;
@@ -44,7 +44,8 @@ struct Source {
   std::shared_ptr<const HostFile> file;
   std::shared_ptr<const References> references;
   std::shared_ptr<const Consent> consent;  ///< what the person named in this run
-  /// Who writes it meanwhile: a guest, as image_writer() says, or this host, as host_writer() does.
+  /// The program that writes it meanwhile: a guest (see image_writer()), or this host (see
+  /// host_writer()).
   std::string writer;
 
   /// An overlay over it, which takes the place of its bytes (or, if `overlay_unpacked`, of the disk
@@ -93,11 +94,11 @@ struct OpenedSources {
 OpenedSources open_sources(std::span<const SourceSpec> specs,
                            std::span<const std::string> allow_references, const Formats& formats);
 
-/// The rules of design section 6 for images that lie in `directory`. What lies beneath it may be
-/// read if it looks like an image; everything else, and whatever is to be written, only if a person
-/// has named it. Nothing is opened that is not a regular file.
-/// @param relied_on let nobody write what is opened: an image that is written, or covered by an
-///   overlay, names it
+/// The rules of design section 6 for images that lie in `directory`. A file beneath it may be read
+/// if it looks like an image. Any other file, and any file that is to be written, is opened only if
+/// a person has named it. Nothing is opened that is not a regular file.
+/// @param relied_on lock the opened files against writers: an image that is written, or covered by
+///   an overlay, names them
 /// @param block_device the image is one: it may name nothing but what a person named, too
 /// @throws Error when there is no such directory
 std::shared_ptr<const References> make_host_references(const std::string& directory,
@@ -108,8 +109,8 @@ std::shared_ptr<const References> make_host_references(const std::string& direct
                                                        std::span<const std::string> allowed,
                                                        const Formats& formats);
 
-/// For a second look at a source that is open for writing: what its images name is only read, and
-/// no locks are taken on it.
+/// For a second look at a source that is open for writing: the files that its images name are only
+/// read, and not locked.
 std::shared_ptr<const References> references_for_reading(const Source& source);
 
 }  // namespace peelfs
