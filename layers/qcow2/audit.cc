@@ -37,7 +37,7 @@ class Audit {
       if (count != std::numeric_limits<std::uint16_t>::max()) ++count;
     }
   }
-  /// What only the image itself may refer to, once.
+  /// Adds metadata that must have exactly one reference.
   void add_own(std::uint64_t offset, std::uint64_t length) {
     add(offset, length);
     if (length != 0) own_.emplace_back(offset, length);

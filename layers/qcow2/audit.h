@@ -1,4 +1,4 @@
-// Are the reference counts of an image true? Whoever writes trusts them with every byte.
+// Checks that the reference counts of an image are true: a writer relies on them for every byte.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct Leak {
 /// Counts what the image refers to, in all of its tables, snapshots and bitmaps, and compares.
 /// Reads every L1 and L2 table once.
 /// @param end bytes of the file in use
-/// @return clusters that count too high, which harms nobody; at most 2^20 of them
+/// @return clusters that count too high, which does no harm; at most 2^20 of them
 /// @throws Error: damaged, naming the first cluster that counts too low, or that an entry calls its
 ///   own although others refer to it, or metadata that is shared: writing could destroy data;
 ///   unsupported for an image that is too large to be checked

@@ -1,4 +1,4 @@
-// Persistent dirty bitmaps, which a write by anybody who does not keep them makes untrue.
+// Persistent dirty bitmaps: a write by a program that does not update them makes them untrue.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,7 @@ struct Recent {
   BlockCache::Block block;
 };
 
-/// Where the calling thread keeps a block, in the place of whatever has the same hash.
+/// The place where the calling thread keeps a block; it is shared by all blocks with the same hash.
 Recent& recent_of(const BlockCache::Key& key) {
   thread_local std::array<Recent, 8> recent;
   return recent.at((BlockCache::Hash{}(key) >> 16U) % recent.size());

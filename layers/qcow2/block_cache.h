@@ -14,8 +14,8 @@
 namespace peelfs::qcow2 {
 
 /// A least-recently-used cache of byte blocks, in shards so that readers rarely meet: a lookup
-/// takes one shard's lock for the time of a hash lookup, and nobody reads a disk or decompresses
-/// under a lock. Blocks are immutable and stay alive for whoever holds them. Thread-safe.
+/// takes one shard's lock for the time of a hash lookup, and no thread reads a disk or decompresses
+/// under a lock. Blocks are immutable, and stay alive as long as a reader holds them. Thread-safe.
 class BlockCache {
  public:
   using Block = std::shared_ptr<const Buffer>;
@@ -28,8 +28,7 @@ class BlockCache {
   };
 
   /// @param capacity bytes in all, shared evenly by the shards; a block larger than a shard's part
-  /// is
-  ///   not kept
+  ///   is not kept
   /// @param shards a power of two
   BlockCache(std::size_t capacity, std::size_t shards);
 
@@ -42,7 +41,7 @@ class BlockCache {
   /// Bytes kept now, in all shards, with what keeping them costs.
   std::size_t used() const;
 
-  /// An owner's number that nobody had before in this process.
+  /// An owner's number that was not used before in this process.
   static std::uint64_t new_owner() noexcept;
 
   struct Hash {
@@ -67,8 +66,8 @@ class BlockCache {
   std::vector<Shard> shards_;
 };
 
-/// What the calling thread has found last, of blocks that never change: no lock is taken, and the
-/// cache's own is left to others. Holds up to 8 blocks a thread beyond what the cache counts.
+/// The blocks that the calling thread has found last, for blocks that never change: finding one
+/// takes no lock. Holds up to 8 blocks a thread beyond what the cache counts.
 class RecentBlocks {
  public:
   /// @return null when the thread has not kept it, or has kept another in its place since
@@ -81,16 +80,16 @@ struct Caches {
   BlockCache tables;
   BlockCache clusters;
   /// Held while a cluster is unpacked for the cache, so that it is done once. One lock stands for
-  /// many clusters; whoever holds it does nothing but compute.
+  /// many clusters; the thread that holds it only computes.
   std::mutex& unpacking_of(const BlockCache::Key& key) {
     return unpacking.at((key.id ^ (key.id >> 9U) ^ key.owner) % unpacking.size());
   }
   std::array<std::mutex, 61> unpacking;
 };
 
-/// One pair for the process, so that memory stays bounded whatever the number of images and the
-/// length of backing chains: 32 MiB of table slices (at 64 KiB clusters they describe 256 GiB of
-/// disk) and 32 MiB of decompressed clusters.
+/// One pair for the process, so that memory stays bounded for any number of images and any length
+/// of backing chains: 32 MiB of table slices (at 64 KiB clusters they describe 256 GiB of disk) and
+/// 32 MiB of decompressed clusters.
 Caches& process_caches();
 
 }  // namespace peelfs::qcow2

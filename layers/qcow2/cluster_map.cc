@@ -167,7 +167,7 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
   const Buffer& l2 = block(Table::l2, l2_offset + l2_slice, cursor);
   if (cursor.blocks != blocks_before &&
       !metadata_at(l2_offset, l2_offset + header_.cluster_size()).empty()) {
-    // Forgotten again, so that the next entry of this slice is refused as well.
+    // Drops the slice from the cursor, so that the next entry in it is refused as well.
     cursor.places.at(1).block.reset();
     unit.length = to_next_table;
     return unit.with(Defect::l2_on_metadata);
@@ -311,7 +311,7 @@ std::uint64_t ClusterMap::missing_unit(std::uint64_t offset, Cursor& cursor) con
     const Unit unit = unit_at(offset, 1, cursor);
     return unit.defect != Defect::none ? unit.length : 0;
   } catch (const Error& error) {
-    // A host that refuses for the moment says nothing of the image.
+    // A failure of the host, which may pass, says nothing about the image.
     const Fault fault = error.fault();
     if (fault != Fault::damaged && fault != Fault::missing && error.error_number() != EIO) return 0;
     // What one block describes: it is read as a whole or not at all.
@@ -349,8 +349,8 @@ GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint
 
 std::optional<ClusterMap::Unit> ClusterMap::peek_unit(std::uint64_t offset, std::uint64_t wanted,
                                                       Cursor& cursor) const {
-  // A table that cannot be read must not take the bytes before it away: whoever wants the ones
-  // behind asks for them and meets the error then.
+  // A table that cannot be read must not hide the bytes before it: a caller that asks for the bytes
+  // behind gets the error then.
   try {
     return unit_at(offset, wanted, cursor);
   } catch (const Error&) {

@@ -17,7 +17,7 @@ class Writer;
 
 enum class ClusterKind : std::uint8_t {
   unallocated,  ///< the backing file's bytes, zeroes where there are none
-  zero,         ///< reads as zero whatever the backing file has
+  zero,         ///< reads as zero, also where the backing file has data
   standard,     ///< verbatim (or encrypted) bytes of the data file
   compressed,
 };
@@ -67,16 +67,16 @@ class ClusterMap {
   /// What is at `offset`.
   /// @param length bytes wanted, at least 1; the answer is no longer
   /// @return as long a run as few table reads can tell: a caller that wants more asks again behind
-  /// it
+  ///   it
   /// @throws Error(Fault::damaged) when the entry for `offset` contradicts the specification
   GuestRun run_at(std::uint64_t offset, std::uint64_t length) const;
 
-  /// The same, but nullopt instead of an Error: for looking ahead, where damage is not yet
-  /// anybody's concern.
+  /// The same, but nullopt instead of an Error: for looking ahead, where damage must not fail the
+  /// request.
   std::optional<GuestRun> peek(std::uint64_t offset, std::uint64_t length) const;
 
-  /// How many bytes from `offset` on no entry can be followed for: where a table is damaged, leads
-  /// out of the file or cannot be read, it tells exactly which bytes of the disk that takes away.
+  /// For how many bytes from `offset` on no entry can be followed, because a table is damaged,
+  /// leads out of the file or cannot be read. The number is exact.
   /// @return 0 to `length`; where there are more, a caller asks again behind it
   std::uint64_t missing(std::uint64_t offset, std::uint64_t length) const;
 

@@ -34,7 +34,8 @@ bool deflated_whole(Bytes packed, MutableBytes out) {
   thread_local const std::unique_ptr<libdeflate_decompressor, FreeDecompressor> decompressor(
       libdeflate_alloc_decompressor());
   if (!decompressor) throw std::bad_alloc();
-  // What follows the end marker in its sector is somebody else's; nobody asks for how much it took.
+  // Bytes behind the end marker in its sector belong to other clusters; the number of bytes that
+  // were used is not needed.
   return libdeflate_deflate_decompress_ex(decompressor.get(), packed.data(), packed.size(),
                                           out.data(), out.size(), nullptr,
                                           nullptr) == LIBDEFLATE_SUCCESS;
@@ -59,8 +60,8 @@ class Inflater {
     stream_.next_out = reinterpret_cast<Bytef*>(out.data());
     stream_.avail_out = static_cast<uInt>(out.size());
     const int result = inflate(&stream_, Z_FINISH);
-    // A full buffer is what counts: how long the data is is known by the sector only, and the end
-    // marker may not have been reached.
+    // The buffer must be full, and that is enough: the length of the packed data is known in whole
+    // sectors only, and the end marker may not have been reached.
     if ((result == Z_STREAM_END || result == Z_BUF_ERROR) && stream_.avail_out == 0) return;
     const std::string produced = std::to_string(out.size() - stream_.avail_out) + " bytes";
     fail("zlib", stream_.msg != nullptr ? produced + ", then: " + stream_.msg : produced, packed,
@@ -78,7 +79,7 @@ struct FreeContext {
 void unzstd(Bytes packed, MutableBytes out) {
   thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
   if (!context) throw std::bad_alloc();
-  // Frame by frame, because what follows the last one in its sector is somebody else's.
+  // Frame by frame, because bytes behind the last frame in its sector belong to other clusters.
   std::size_t taken = 0;
   std::size_t made = 0;
   while (made < out.size()) {

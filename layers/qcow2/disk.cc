@@ -85,7 +85,7 @@ void Disk::fill(const Placed& part) const {
     decrypt(part);
     return;
   }
-  // map() does not call these computed; it costs nothing to be right about them all the same.
+  // map() never answers `computed` for these; they are handled here all the same.
   const Extent extent = part.run.kind == ClusterKind::unallocated
                             ? unallocated(part.offset, part.out.size())
                             : Extent::zeroes(part.out.size());

@@ -1,8 +1,8 @@
 // Header extensions of our own: other programs keep what they do not know.
 //
 // A disk writes 512 bytes at once, and the list is longer. Therefore every step changes one head
-// (type and length; 8 bytes at a multiple of 8) or one field of the header and no other byte that
-// anybody reads, and is durable before the next one begins. Between any two steps the list is whole
+// (type and length; 8 bytes at a multiple of 8) or one field of the header and no other byte that a
+// program reads, and is durable before the next one begins. Between any two steps the list is whole
 // and says the same as before, but for the step that publishes.
 #include <algorithm>
 #include <array>
@@ -16,7 +16,7 @@ namespace peelfs::qcow2 {
 
 namespace {
 
-/// Nothing: what an extension is called that was taken away. What stands in it nobody reads.
+/// The type of an extension that was removed. No program reads its bytes.
 constexpr std::uint32_t extension_void = 0x70656c00;
 constexpr std::size_t head_size = 8;
 
@@ -77,7 +77,7 @@ Head head_of(std::uint32_t type, std::size_t length) {
   put_be(head, 4, static_cast<std::uint32_t>(length));
   return head;
 }
-/// Of an extension of nothing that takes up that many bytes with its head.
+/// The head of a removed extension that takes up `size` bytes, the head included.
 Head void_of(std::size_t size) {
   return head_of(extension_void, size - head_size);
 }
@@ -87,7 +87,8 @@ void write_durably(const BlockDevice& file, std::size_t at, Bytes bytes) {
   file.flush();
 }
 
-/// Puts an extension where nobody looks but at the head.
+/// Puts an extension into the place of a removed one or behind the list: programs read only the
+/// head there.
 /// @param next the head that stands behind it then; empty: the one that is there
 void put(const BlockDevice& file, std::size_t at, std::uint32_t type, Bytes data, Bytes next) {
   Buffer behind(round_up(data.size(), 8));
@@ -137,7 +138,7 @@ bool move_back(const BlockDevice& file, const Area& area, const Place& empty, co
 }
 
 /// Moves the backing file's name, which other programs put right behind the list, to the end of the
-/// cluster. @return false: there it is, or nobody knows where the list ends
+/// cluster. @return false: it is there already, or it is not known where the list ends
 bool move_name(const BlockDevice& file, const Area& area) {
   if (area.name_at == 0 || !area.ended) return false;
   const std::size_t to = round_down(area.cluster.size() - area.name_size, 8);

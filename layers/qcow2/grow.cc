@@ -79,7 +79,7 @@ class Growing {
     counts_.written(counts);
   }
 
-  /// As whoever writes must: what peelfs does not keep true is said to be untrue.
+  /// Clears the feature bits that peelfs does not keep true, as every program that writes must do.
   std::vector<BitmapBytes> clear_features() {
     const std::uint64_t features = header_.disk.autoclear_features;
     if (header_.disk.version < 3 || features == 0) return {};

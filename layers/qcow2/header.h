@@ -38,7 +38,7 @@ struct Header {
   };
   std::optional<CryptHeader> crypt;
   std::vector<MetadataRange> metadata;
-  /// Things that a person should know and that do not keep anybody from reading.
+  /// Notes for a person. They do not keep the image from being read.
   std::vector<std::string> notes;
 
   std::uint64_t size() const noexcept { return disk.size; }
@@ -64,8 +64,7 @@ inline constexpr std::uint64_t max_l1_bytes = 32ULL << 20U;
 
 /// Reads and checks the header with its extensions. Memory: one cluster, so at most 2 MiB.
 /// @throws Error: damaged, naming the field, or unsupported: another version, an unknown
-/// incompatible
-///   feature (by the name that the image's feature name table gives it)
+///   incompatible feature (by the name that the image's feature name table gives it)
 Header read_header(const BlockDevice& file);
 
 /// Checks the place of an L1 table (of the active disk or a snapshot).

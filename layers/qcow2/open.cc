@@ -85,7 +85,7 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
 /// A device in the place of a file that cannot be had, and the reason among the image's.
 /// @param what "backing file 'base.qcow2'"
 DevicePtr stand_in(Image& image, const std::string& what, const Error& error) {
-  // A read says the same as the listing, so that it is known to be the same.
+  // A read throws the same text as the listing shows, so that the two are known to be one trouble.
   const std::string why = what + " cannot be used: " + error.what();
   image.troubles.add(error.fault() == Fault::denied ? Trouble::denied : Trouble::degraded, why);
   return make_unreadable(unknown_size, Error(error.fault(), why).with_errno(EIO), "");
@@ -123,7 +123,7 @@ std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings&
   if (std::find(chain.places.begin(), chain.places.end(), place) != chain.places.end()) {
     throw Error(Fault::damaged, "the backing chain is a loop: it leads back to " + candidate.name);
   }
-  // All but the first are backing files; whoever opened the chain keeps all of its images.
+  // All images but the first are backing files. The opener of the chain keeps all of them alive.
   if (!chain.places.empty()) image->relied_on = rely_on(place, chain.first);
   chain.places.push_back(place);
   for (const std::string& note : image->header.notes) image->troubles.note(note);

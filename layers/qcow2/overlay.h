@@ -11,7 +11,7 @@
 
 namespace peelfs::qcow2 {
 
-/// A header extension: what other programs do not know they keep and ignore.
+/// A header extension: other programs keep and ignore extensions that they do not know.
 struct HeaderExtension {
   std::uint32_t type = 0;
   Buffer data;
@@ -29,8 +29,8 @@ struct NewImage {
 /// @param file empty, growable, writable
 void create_image(const BlockDevice& file, const NewImage& image);
 
-/// Opens the image in `file` for writing (if it is writable) with `backing` as its backing file,
-/// whatever the image calls it: no host file is opened.
+/// Opens the image in `file` for writing (if it is writable) with `backing` as its backing file;
+/// the name in the image is not used, and no host file is opened.
 /// @return its disk: image size, writable, with flush(); null backing: none
 /// @throws Error: damaged or unsupported, saying why it cannot be written (dirty, corrupt, ...)
 DevicePtr open_overlay(DevicePtr file, DevicePtr backing, const std::string& name);
@@ -52,7 +52,7 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension);
 /// Takes every header extension of a type out of the list, durably.
 void remove_extension(const BlockDevice& file, std::uint32_t type);
 
-// Internal snapshots of an image that nobody has open. `file` is writable, growable (or large
+// Internal snapshots of an image that no program has open. `file` is writable, growable (or large
 // enough), and was opened since the image was last changed: its size is the image's.
 
 struct SnapshotInfo {
@@ -62,9 +62,9 @@ struct SnapshotInfo {
 };
 std::vector<SnapshotInfo> list_snapshots(const BlockDevice& file);
 
-/// A change of an image's snapshots that has all the space it needs. Whoever changes several images
-/// prepares all of them first: a disk that is full then leaves every one as it was.
-/// Not thread-safe; the image must not be changed otherwise before apply().
+/// A change of an image's snapshots that has all the space it needs. A caller that changes several
+/// images prepares all of them first: a full disk then leaves every one as it was. Not thread-safe;
+/// the image must not be changed otherwise before apply().
 class SnapshotChange {
  public:
   /// @throws Error with nothing changed: EEXIST, ENOENT, ENOSPC, or what is wrong with the image

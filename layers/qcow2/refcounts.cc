@@ -128,7 +128,7 @@ std::uint64_t Refcounts::get(std::uint64_t cluster) {
   return count_at(block(index).bytes, order_, cluster & ((1ULL << block_bits_) - 1));
 }
 
-/// The block with a cluster's count, which has space of its own from now on.
+/// The block with a cluster's count. From now on the block has space of its own.
 Refcounts::Block& Refcounts::claimed_block(std::uint64_t cluster) {
   const std::uint64_t index = index_of(cluster);
   if (index >= table_.size() || table_[index] == 0) {
@@ -211,7 +211,7 @@ void Refcounts::grow_table() {
   // behind.
   const std::uint64_t first = std::uint64_t{table_.size()} << block_bits_;
   const std::uint64_t per_cluster = (1ULL << cluster_bits_) / 8;
-  // qemu's limit and ours: a larger one nobody would open again.
+  // qemu's limit and ours: neither would open an image with a larger table again.
   const std::uint64_t most = std::max<std::uint64_t>(most_table_bytes >> cluster_bits_, 1);
   if (table_clusters_ >= most) {
     throw Error(Fault::io, "the image has no room for another cluster")

@@ -1,11 +1,11 @@
-// Taking, reverting to and deleting internal snapshots of an image that nobody has open.
+// Taking, reverting to and deleting internal snapshots of an image that no program has open.
 //
 // The COPIED flags of all entries change when clusters become shared, and no order of writes makes
 // that safe. So the dirty bit is set before and cleared after: in between, counts and flags may be
-// wrong, and whoever repairs them (qemu-img check -r all) finds either the old or the new disk,
-// because a table is only ever replaced by one write to the header.
+// wrong, and a repair of them (qemu-img check -r all) finds either the old or the new disk, because
+// a table is only ever replaced by one write to the header.
 //
-// A disk that is full must not be met in between. Therefore a change has two parts. Preparing it
+// The change must not meet a full disk in between. Therefore a change has two parts. Preparing it
 // takes all clusters, writes the new tables into them, and writes again what every block holds that
 // is going to change, so that it has space of its own. Nothing on the disk refers to what is new: a
 // change that cannot be prepared leaves the image as it was. Applying it only overwrites.
@@ -111,7 +111,8 @@ class SnapshotChange::Editor {
     if (table_.damage) throw Error(*table_.damage);
   }
 
-  // One of these, and then apply(). Until that nothing on the disk refers to what they write.
+  // The caller calls one of these, and then apply(). Before apply() nothing on the disk refers to
+  // what they write.
   void prepare_create(const std::string& name);
   void prepare_revert(const std::string& name);
   void prepare_remove(const std::string& name);
@@ -139,9 +140,9 @@ class SnapshotChange::Editor {
   Refcounts counts_;
   const SnapshotTable table_;
 
-  /// Counts in which the references of before and those of after have room.
+  /// Counts that are high enough for the references before and after the change.
   Refcounts::Unwritten both_;
-  /// What makes the new table the one that counts: bytes of the header.
+  /// The bytes of the header that make the new table the active one.
   std::uint64_t field_at_ = 0;
   std::array<std::byte, 12> field_{};
 };
@@ -218,7 +219,7 @@ void SnapshotChange::Editor::take_nothing_more() {
   counts_.claim_old_tables();
 }
 
-/// The last step of preparing. All counts are now those of after.
+/// The last step of preparing. All counts are now those after the change.
 void SnapshotChange::Editor::claim_the_rest() {
   mark_copied(true);
   claim_space(*file_, 0, header_.disk.header_length);

@@ -25,7 +25,7 @@ Tables::Block Tables::load(Kind kind, std::uint64_t offset, std::size_t length) 
 void Tables::change(Kind kind, std::uint64_t offset, const Block& before,
                     std::span<const Change> changes) {
   const std::uint64_t key = key_of(kind, offset);
-  // Readers keep the block they have: this one is theirs, a copy is changed.
+  // Readers may hold this block, so a copy of it is changed.
   auto after = std::make_shared<Buffer>(*before);
   for (const Change& change : changes) put_be(*after, change.at, change.value);
   const std::lock_guard lock(mutex_);

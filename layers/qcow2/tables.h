@@ -64,8 +64,8 @@ class Tables {
   std::map<std::uint64_t, std::shared_ptr<Buffer>> changed_;  ///< by key
   std::map<std::uint64_t, std::uint64_t> l1_entries_;         ///< as in Unwritten
   std::atomic<std::size_t> unwritten_bytes_{0};
-  /// Moves on when changed blocks become clean: a reader that has read the disk before must not put
-  /// what it found into the cache after.
+  /// Moves on when changed blocks become clean: a reader that read the disk before that must not
+  /// put the old block into the cache afterwards.
   std::atomic<std::uint64_t> generation_{0};
 };
 

@@ -61,7 +61,8 @@ std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {
     uses.reader = name;
     return name;
   }
-  // Both must be gone before anybody may write: this one keeps the first one's name alive.
+  // The image can be written only when all its readers are gone: this result keeps the first
+  // reader's name alive, too.
   return std::make_shared<
       std::pair<std::shared_ptr<const std::string>, std::shared_ptr<const std::string>>>(
       uses.reader.lock(), name);

@@ -1,5 +1,5 @@
-// One image in two roles: written as itself, and read as the backing file of another. Whoever reads
-// it keeps tables of it in memory, so both at once would read bytes that have moved.
+// One image in two roles: written as itself, and read as the backing file of another. The reader
+// keeps tables of it in memory, so with both roles at once it would read bytes that have moved.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace peelfs::qcow2 {
 
 class Writer;
 
-/// Where the first byte of an image lies in the end: the same for two images only if they are one,
-/// whatever their names and however they are opened.
+/// The storage and the offset at which the first byte of an image lies: the same for two images
+/// only if they are one, even if they are opened under different names or in different ways.
 struct Place {
   StorageId storage = {};
   const BlockDevice* device = nullptr;

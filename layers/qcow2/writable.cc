@@ -63,7 +63,7 @@ std::uint64_t kept_features(const Header& header) {
   return header.disk.autoclear_features & (header.has_data_file() ? autoclear_raw_data : 0);
 }
 
-/// What the first write has to do before it.
+/// What has to be done before the first write.
 struct Begin {
   bool clears_features = false;
   std::uint64_t features = 0;        ///< those that stay
@@ -117,7 +117,7 @@ void make_writable(Image& image, Leaks handling, const Place* place) {
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,
                                          image.caches->tables, image.cache_owner);
-  // The writer owns what it calls, and is owned by the image, as the file is.
+  // The writer owns the function that it calls; the image owns the writer and the file.
   writer->at_first_write(
       [begin, file = file.get(), writer = writer.get()] { begin->run(*file, *writer); });
   if (place != nullptr) claim_for_writing(*place, writer);

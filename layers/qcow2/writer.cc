@@ -17,8 +17,8 @@ namespace {
 
 /// How much of tables and counts may be unwritten. Reaching it costs a few flushes of the host.
 constexpr std::size_t most_unwritten = std::size_t{16} << 20U;
-/// How much may have been given up, and cannot be used again before a flush: it bounds how far an
-/// image grows that is rewritten and discarded without anybody asking for a flush.
+/// How many bytes may be given up before a flush makes them usable again: bounds the growth of an
+/// image that is rewritten and discarded without a flush.
 constexpr std::uint64_t most_given_up = 64U << 20U;
 constexpr std::size_t most_given_up_ranges = 16384;
 /// How long a flush waits for requests that may know of clusters that it wants to free. It only
@@ -166,7 +166,7 @@ void Writer::release(std::vector<Given> given, bool wait_for_requests) {
   const std::uint64_t last = waiting_.back().epoch;
   if (wait_for_requests) epochs.wait(last, patience);
   while (!waiting_.empty() && epochs.passed(waiting_.front().epoch)) {
-    // Taken off the list first: whatever fails below, no cluster may be counted down twice.
+    // Taken off the list first: if a step below fails, no cluster may be counted down twice.
     Freed range = take_waiting();
     if (range.punch) {
       // Neighbours are punched together.
@@ -175,7 +175,7 @@ void Writer::release(std::vector<Given> given, bool wait_for_requests) {
              epochs.passed(waiting_.front().epoch) && is_last(waiting_.front().range)) {
         range.length += take_waiting().length;
       }
-      // The last reference: nobody can take the clusters before their count is 0.
+      // The last reference: no writer can take the clusters before their count is 0.
       try {
         zero(file_, range.offset, range.length, WriteKind::discard);
       } catch (const Error&) {  // NOLINT(bugprone-empty-catch): their space stays taken
@@ -200,8 +200,8 @@ Writer::Freed Writer::take_waiting() {
 }
 
 void Writer::flush_locked(bool wait_for_requests) {
-  // What refers is copied before what is counted: every reference in the copy is counted in the
-  // other.
+  // Copies the tables before the counts: every reference in the copy of the tables is counted in
+  // the copy of the counts.
   std::vector<Given> given;
   Tables::Unwritten tables;
   Refcounts::Unwritten counts;
@@ -267,11 +267,11 @@ bool Writer::too_much_given_up() {
 
 void Writer::limit_memory() {
   if (!too_much_unwritten()) return;
-  // Whoever is flushing already may be waiting for this very request to end.
+  // A thread that is flushing already may be waiting for this very request to end.
   std::unique_lock flushing(flushing_, std::try_to_lock);
   if (flushing.owns_lock()) return flush_locked(false);
-  // It waits for requests only so long, so this one may wait for it: who gives up clusters faster
-  // than they can be released would never let a flush come to its end otherwise.
+  // The flush waits for requests only for a short time, so this request may wait for it. Otherwise
+  // a writer that gives up clusters faster than they are released would never let a flush end.
   if (too_much_given_up()) flushing.lock();
 }
 

@@ -10,7 +10,7 @@
 //   3. L1 entries
 //   4. reference counts of clusters that nothing on the disk refers to any more
 //
-// So whatever is on the disk at any moment counts at least as many references as there are: a power
+// So at any moment the counts on the disk are at least as high as the number of references: a power
 // cut leaks clusters at worst. A cluster that is given up is punched and used again only after step
 // 3 and after every request has ended that could have been told of it (Epochs).
 #pragma once
@@ -53,7 +53,7 @@ class Writer {
   void touch();
   /// Makes the image read-only for good, unless touch() was called before. @return whether it is
   bool give_way(const std::string& reason);
-  /// Why nobody may write any more; empty: somebody may.
+  /// Why the image cannot be written any more; empty: it can be.
   std::string gave_way() const;
   bool is_read_only() const noexcept { return gave_way_; }
 
@@ -129,7 +129,8 @@ class Writer {
   std::set<std::uint64_t> has_space_;  ///< offsets of tables: see give_space()
   std::vector<Given> given_up_;
   std::mutex flushing_;  ///< taken before mutex_
-  /// Whose entries are off the disk, but which requests may still know of. Under flushing_.
+  /// Clusters whose entries are off the disk, but which requests may still know of. Under
+  /// flushing_.
   std::deque<Given> waiting_;
 };
 
