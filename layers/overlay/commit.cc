@@ -33,11 +33,11 @@ struct Job {
   std::uint64_t total() const { return report.data + report.zeroes + empty; }
 };
 
-/// What is to be where in the source.
+/// What the commit puts at a place of the source.
 enum class Part : std::uint8_t {
   data,
   zero,
-  empty,  ///< zero, too: nobody has written there, behind the end that the source had
+  empty,  ///< zero, too: behind the old end of the source, and never written
 };
 
 /// Calls `act` for every run that is to be brought over, in pieces that fit into memory when they
@@ -230,7 +230,7 @@ std::vector<Job> open_jobs(const CommitRequest& request, std::vector<std::string
                       "commit one of them alone, and drop the overlay of the other one (peelfs "
                       "drop): each holds changes of what was there without the other's");
   written.clear();
-  // Named by the person, who so lets them be written: they come along.
+  // The person named these parts on the command line, so they may be written: they are opened, too.
   for (const Source& part : looked.parts) wanted.push_back(to_be_written(part));
   if (!request.accept_part) refuse_part(request, chosen, begun);
   for (const auto& [source, overlay] : all_seen) {
@@ -297,7 +297,8 @@ void grow(Job& job) {
   if (job.overlay.base.disk->size() >= size) return;
   job.report.grown = size - job.overlay.base.disk->size();
   if (job.overlay.base.unpacked()) {
-    // Nobody may have its tables open meanwhile.
+    // grow_image() needs an image that nothing else has open, so the overlay and the source's disk
+    // are closed first.
     job.overlay.device.reset();
     job.overlay.disk.reset();
     job.overlay.base.disk.reset();
@@ -321,15 +322,17 @@ void announce(const std::vector<Job>& jobs, const CommitRequest& request) {
 
 std::vector<Committed> carry_out(std::vector<Job>& jobs, const CommitRequest& request) {
   announce(jobs, request);
-  // Whoever wants to stop it now can do so with nothing written.
+  // The progress callback may throw here to stop the commit: nothing is written yet.
   Reporter(request, "writing " + printable(jobs.front().source.path), jobs.front().total()).add(0);
-  // What is needed once sources are changed must be there before: verifying must be possible.
+  // Opens the views for verifying before any source is changed: if one cannot be opened, nothing is
+  // written.
   for (const Job& job : jobs) view_for_reading(job);
   refuse_writing_what_is_in_use();
   std::vector<std::string> paths;
   paths.reserve(jobs.size());
   for (const Job& job : jobs) paths.push_back(job.overlay.path);
-  part(request.directory, paths);  // so that neither half asks for the other one later
+  part(request.directory, paths);  // so that a later commit of the other overlays does not ask for
+                                   // these
   for (const Job& job : jobs) mark_committing(job.overlay);
   for (Job& job : jobs) grow(job);
   for (const Job& job : jobs) copy(job, request);

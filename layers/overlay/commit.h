@@ -50,10 +50,10 @@ struct Committed {
 /// flushed, read back from the disk and compared, every overlay removed. Stopped at any moment it
 /// goes on when it is called again; until then no overlay that was marked can be mounted.
 /// @throws Error: nothing is written yet: in use, an overlay that is not the source's, a source
-/// that cannot be written, one that was written together with others that are not named, an overlay
-/// of another size without `grow`, or whose source cannot become larger, one with internal
-/// snapshots without `drop_snapshots`; later: a message that says that it is half done, and how to
-/// finish it
+///   that cannot be written, one that was written together with others that are not named, an
+///   overlay of another size without `grow`, or whose source cannot become larger, one with
+///   internal snapshots without `drop_snapshots`; later: a message that says that it is half done,
+///   and how to finish it
 std::vector<Committed> commit(const CommitRequest& request);
 
 }  // namespace peelfs::overlay

@@ -57,7 +57,7 @@ OpenedSources open_to_write(const std::vector<SourceSpec>& specs, const CommitRe
   const Error& error = opened.failures.front().error;
   const int number = error.error_number();
   if (number != EACCES && number != EPERM && number != EROFS) throw Error(error);
-  // What helps who wants to look does not help here.
+  // The error's own advice is for reading a source, and does not help here.
   throw Error(error).advice("nothing is written; commit it as a user who may write the source");
 }
 

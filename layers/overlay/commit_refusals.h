@@ -21,8 +21,8 @@ struct Chosen {
 /// @throws Error(Fault::denied)
 void refuse_part(const CommitRequest& request, const std::vector<Chosen>& chosen, bool begun);
 
-/// An overlay that somebody has resized: what is behind the end of its source would be lost, or
-/// what is behind its own would stay. @throws Error unless the source is to grow, and can
+/// An overlay that was resized: bytes behind the end of its source would be lost, or bytes behind
+/// its own end would stay. @throws Error unless the source is to grow, and can
 void refuse_resized(const CommitRequest& request, const Source& source,
                     const OpenedOverlay& overlay);
 
@@ -38,8 +38,8 @@ SourceSpec to_be_written(const Source& source);
 /// @throws Error for the first that cannot be opened for writing
 OpenedSources open_to_write(const std::vector<SourceSpec>& specs, const CommitRequest& request);
 
-/// Whether the sources could be written, whatever the overlays will hold: for who is still to make
-/// these. Writes nothing; the locks are gone afterwards. Needs no `directory`.
+/// Checks that the sources could be written, for a caller that has not made the overlays yet.
+/// Writes nothing; the locks are gone afterwards. Needs no `directory`.
 /// @throws Error as commit() would
 void refuse_unwritable(const CommitRequest& request);
 

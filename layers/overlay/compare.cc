@@ -86,7 +86,8 @@ class Comparer {
     }
   }
 
-  /// Computed on both sides: the same if what it is computed from is the same, and the way as well.
+  /// Bytes that are computed on both sides are the same if they are computed in the same way from
+  /// the same bytes.
   Verdict look_below(const Resolved& x, const Resolved& y, std::uint64_t length) {
     if (x.device == y.device) return {x.offset == y.offset, length};
     const Extent from_x = x.device->computed_from(x.offset, length);

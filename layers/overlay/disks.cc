@@ -13,8 +13,8 @@ namespace peelfs::overlay {
 
 namespace {
 
-/// The files that hold bytes of the source's image, if a person named them. What cannot be found
-/// out is said where the image is opened.
+/// The files that hold bytes of the source's image, if a person named them. Failures are dropped
+/// here: opening the image reports them.
 std::vector<FileId> named_parts(const Source& source) {
   std::vector<FileId> parts;
   try {
@@ -28,8 +28,8 @@ std::vector<FileId> named_parts(const Source& source) {
   return parts;
 }
 
-/// What a source's bytes come from besides itself, however far down, as it is read without a lock.
-/// What cannot be opened is said where the image is.
+/// The other files that a source's bytes come from, at any depth, read without locks. Failures are
+/// dropped here: opening the image reports them.
 std::vector<HostPart> parts_of(const Source& source) {
   std::vector<HostPart> parts;
   try {
@@ -68,7 +68,8 @@ std::string place_in(const HostPart& part, const Extended& other) {
 }
 
 void refuse_part(const Extended& whole, const Extended& other, const std::string& advice) {
-  // Of what merely lies in a directory the image finds the lock, and is shown as unreadable.
+  // Sources that were only found in a directory are not refused: the image meets the lock, and is
+  // shown as unreadable.
   const bool both_open = whole.source->file->writable() && other.source->file->writable();
   if (both_open && (whole.source->from_directory || other.source->from_directory)) return;
   for (const HostPart& part : whole.parts) {

@@ -27,9 +27,9 @@ OpenedSources open_disks(std::span<const SourceSpec> specs,
                          std::span<const std::string> allow_references);
 
 /// Refuses sources of which one shows bytes of another: a loop device and its file, a disk and its
-/// partition, an image and its backing file. What is written to the one would not be seen in the
-/// other, or change it behind the back of whoever writes there. For sources that are written, or
-/// covered by overlays that are; what open_disks() puts among the parts is no source of its own.
+/// partition, an image and its backing file. A write to the one would not be seen in the other, or
+/// would change bytes under another writer. For sources that are written, or covered by overlays
+/// that are written; what open_disks() puts among the parts is no source of its own.
 /// @param advice what to do instead @throws Error(Fault::usage)
 void refuse_common_bytes(const std::vector<Source>& sources, const std::string& advice);
 

@@ -72,8 +72,8 @@ nlohmann::ordered_json encode(const std::vector<Sample>& samples) {
   return json;
 }
 
-/// @throws Error when they are more than were ever taken: an overlay may come from anybody, and all
-/// of them are read
+/// @throws Error when they are more than were ever taken: anyone may have written the overlay, and
+///   all samples in it are read
 std::vector<Sample> decode_samples(const nlohmann::json& json) {
   std::vector<Sample> samples;
   std::uint64_t bytes = 0;

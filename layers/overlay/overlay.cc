@@ -49,8 +49,8 @@ class ExactDisk : public BlockDevice {
   const std::string description_;
 };
 
-/// Looked at before it is opened for writing: whatever else lies there, a source perhaps, must not
-/// be.
+/// Looks at the file before it is opened for writing: if it is no overlay (the source itself, say),
+/// it must not be written.
 std::shared_ptr<const HostFile> open_for_looking(const std::string& path, const Source& source) {
   auto file = open_overlay_file(path);
   if (file->id() == source.file->id()) {
@@ -90,8 +90,8 @@ Fingerprint fingerprint_now(const Source& source, const Base& base, const Finger
   return current;
 }
 
-/// How much of the overlay's disk there is for those who use it. The format rounds up to 512 bytes:
-/// what is behind the source's end up to there is nothing, unless somebody has written to it.
+/// The size of the overlay's disk as its users see it. The format rounds up to 512 bytes: the bytes
+/// between the source's end and there do not count, unless one of them was written.
 std::uint64_t exact_size(const BlockDevice& disk, std::uint64_t covered) {
   if (disk.size() != round_up(covered, 512) || disk.size() == covered) return disk.size();
   const Buffer tail = read_bytes(disk, covered, disk.size() - covered);
@@ -100,8 +100,8 @@ std::uint64_t exact_size(const BlockDevice& disk, std::uint64_t covered) {
   return zero ? covered : disk.size();
 }
 
-/// Whether an overlay differs in nothing from its source, whatever that is: 'qemu-img commit'
-/// leaves one so. Snapshots lie over the source that they were taken of.
+/// Whether an overlay holds no changes, so that it fits any source: 'qemu-img commit' leaves it
+/// empty. Snapshots belong to the source that they were taken over.
 bool is_empty(const std::string& path) {
   return !holds_changes(path) && !has_snapshots(path);
 }

@@ -23,9 +23,8 @@ std::string overlay_path(const std::string& directory, const Source& source);
 
 enum class Mode : std::uint8_t {
   write,   ///< made if there is none, locked, continued
-  read,    ///< must exist; nobody writes it meanwhile
-  commit,  ///< must exist; also one whose commit was interrupted, and then whatever its source
-           ///< holds
+  read,    ///< must exist; locked against writers
+  commit,  ///< must exist; also one whose commit was interrupted, whose source may hold anything
 };
 
 struct OpenedOverlay {
@@ -40,8 +39,9 @@ struct OpenedOverlay {
   bool committing = false;    ///< its source is neither old nor new
   std::string remark;         ///< something that a person should know; may be empty
 
-  /// Whether somebody has resized it since ('qemu-img resize'): the device has its size then. Where
-  /// it has grown, what is not in it behind the old end reads as zero, whatever the source has.
+  /// Whether it was resized since ('qemu-img resize'): then the device has the overlay's size.
+  /// Behind the old end, bytes that the overlay does not hold read as zero, also where the source
+  /// has data.
   bool grown() const { return device->size() > covered; }
   bool shrunk() const { return device->size() < covered; }
 };
@@ -56,7 +56,7 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
 /// Opens it with its locks.
 /// @param accept_source take the source for the one it was made for where only the person can know
 /// @param accept_grown of Mode::commit: take a source that was made larger since, as the overlay
-/// was
+///   was
 /// @throws Error: in use, no overlay of peelfs, another source's, being committed
 OpenedOverlay open_overlay(const std::string& path, const Source& source, Base base, Mode mode,
                            bool accept_source, bool accept_grown = false);
@@ -92,7 +92,7 @@ std::string source_of(const BlockDevice& image);
 /// What an overlay knows of its source. @param image its bytes @param path for messages
 /// @throws Error when it is no overlay that peelfs has made
 Fingerprint required_fingerprint(const BlockDevice& image, const std::string& path);
-/// Whether somebody has made an overlay larger. @return false also where it cannot be told
+/// Whether an overlay was made larger. @return false also where it cannot be told
 bool has_grown(const std::string& path);
 /// Whether an overlay holds internal snapshots. @return true also where it cannot be told
 bool has_snapshots(const std::string& path);

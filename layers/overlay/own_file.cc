@@ -89,7 +89,7 @@ void require_own(const std::string& directory, const std::vector<std::string>& p
                  bool accept_shared) {
   if (accept_shared) return;
   struct stat status {};
-  if (::stat(directory.c_str(), &status) != 0) return;  // whoever needs it says that it is missing
+  if (::stat(directory.c_str(), &status) != 0) return;  // reported when an overlay in it is opened
   check_owner(directory, status, "the overlays there");
   for (const std::string& path : paths) {
     // What is no regular file is refused when it is opened.

@@ -77,7 +77,7 @@ class Graph {
       try {
         insert(path, membership_of(*make_storage_device(open_overlay_file(path))), false);
       } catch (const Error&) {
-        continue;  // whoever belongs to it names it
+        continue;  // the overlays that belong to it name it, too
       }
     }
   }
@@ -123,7 +123,7 @@ class Graph {
   std::set<std::string> chosen_;
 };
 
-/// One that is about to be told something.
+/// An overlay that is about to be changed.
 struct Held {
   std::shared_ptr<const HostFile> file;
   DevicePtr image;
@@ -136,7 +136,7 @@ Held hold(const std::string& path) {
   return held;
 }
 
-/// Forgets every other but those.
+/// Forgets all other overlays but those.
 void keep_only(const BlockDevice& image, const std::set<std::string>& kept) {
   Membership membership = membership_of(image);
   const auto gone = [&](const Membership::Other& other) { return !kept.contains(other.id); };
@@ -228,7 +228,7 @@ bool holds_changes(const std::string& path) {
     }
     return false;
   } catch (const Error&) {
-    return true;  // in the middle of being written, perhaps: nobody may rely on its being empty
+    return true;  // it may be in the middle of a write, so do not take it for empty
   }
 }
 

@@ -1,6 +1,6 @@
 // Overlays that were written together: legs of a RAID, physical volumes of a group, devices of one
-// filesystem. Each holds a part of what was written, and a part of it in the sources tears them.
-// README.md beside this file documents what is stored, and why there.
+// filesystem. Each holds a part of what was written. To commit only some of them would leave the
+// sources torn. README.md beside this file documents what is stored, and why there.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,9 @@ struct Membership {
 /// @param image an overlay's bytes @throws Error(Fault::damaged or unsupported)
 Membership membership_of(const BlockDevice& image);
 
-/// Notes durably in each of them that they are written together, and with whomever each of them was
-/// before. Nothing may be written through them earlier. One alone learns nothing.
+/// Notes durably in each overlay that it is written together with the others, and with those that
+/// each of them already knows. The caller writes nothing through them before this. A single overlay
+/// gets no note.
 /// @param overlays open for writing; of sources that have something in common (common.h)
 /// @return what a person should know: where it could not be noted
 std::vector<std::string> join(const std::vector<const OpenedOverlay*>& overlays);
@@ -43,7 +44,8 @@ struct LeftOut {
   bool changed = true;  ///< whether it holds anything (what is not there may have)
 };
 
-/// Whoever belongs to the chosen overlays, over however many others, and is not chosen itself.
+/// The overlays that belong to the chosen ones, directly or over others, and are not chosen
+/// themselves.
 /// @param chosen paths of overlays in `directory`
 /// @throws Error when a chosen one or the directory cannot be read
 std::vector<LeftOut> left_out(const std::string& directory, const std::vector<std::string>& chosen);
@@ -58,8 +60,9 @@ bool holds_changes(const std::string& path);
 std::vector<LeftOut> torn_off(const std::string& directory, const std::vector<std::string>& chosen,
                               bool begun = false);
 
-/// Ends, durably, that the chosen belong together with any others: before a part of a set goes its
-/// own way. @throws Error when one of the others is in use, and then nothing has changed
+/// Removes, durably, the notes by which the chosen overlays and any others belong together. Called
+/// before a part of a set is committed or dropped alone. @throws Error when one of the others is in
+/// use, and then nothing has changed
 void part(const std::string& directory, const std::vector<std::string>& chosen);
 
 /// The sources of a command line, and those of the overlays that are left out of it.

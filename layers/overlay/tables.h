@@ -1,5 +1,5 @@
-// Where a source is looked at because whoever uses it changes something there: partition tables,
-// the headers of volumes and of encryption, super blocks.
+// The places of a source that change when it is used: partition tables, the headers of volumes and
+// of encryption, super blocks.
 #pragma once
 
 #include <vector>
@@ -11,8 +11,8 @@
 
 namespace peelfs::overlay {
 
-/// The beginning and the end of every device that was found, which is where all of those are, as
-/// far as they are bytes of `disk`, or are computed from such (encryption).
+/// The beginning and the end of every device that was found, since all of those lie there, as far
+/// as they are bytes of `disk` or are computed from bytes of it (encryption).
 /// @param disk one of the tree's own
 /// @return sorted by how deep the devices lie, outermost first; not longer than some thousands
 std::vector<ByteRange> table_places(const Tree& tree, const BlockDevice& disk);
