@@ -11,7 +11,7 @@
 
 namespace peelfs::ext {
 
-// What the library holds of the disk in memory is written as it is.
+// Structures of the disk that the library holds in memory are written without conversion.
 static_assert(std::endian::native == std::endian::little);
 
 namespace {
@@ -31,8 +31,8 @@ void put(Buffer& bytes, std::size_t at, std::uint64_t value, std::size_t size) {
 }
 
 /// The checksum lies in the second sector of the super block, and what changes in the first. So the
-/// checksum stays, and a field that nobody has ever used makes up for what has changed: a checksum
-/// is linear in its bits, and any value can be had by 32 of them.
+/// checksum stays, and a field that no implementation has ever used makes up for the change: a
+/// checksum is linear in its bits, and any value can be had by 32 of them.
 void keep_checksum(Buffer& bytes) {
   const auto sum_with = [&bytes](std::uint32_t value) {
     put(bytes, unused_field, value, 4);
@@ -203,7 +203,7 @@ void Allocator::write_groups() {
                                  static_cast<int>(bitmap_bytes));
     ext2fs_group_desc_csum_set(handle_, group);
     write(volume_->device(), place, bitmap);
-    // One descriptor lies in one sector: it is old or new, whatever happens.
+    // One descriptor lies in one sector, so after a power cut it is the old or the new one.
     const void* descriptor = ext2fs_group_desc(handle_, handle_->group_desc, group);
     write(volume_->device(), descriptor_place(group),
           {static_cast<const std::byte*>(descriptor), super.descriptor_size});
@@ -219,8 +219,8 @@ void Allocator::write_super(bool valid) {
   put(bytes, free_low, free_ & 0xffffffffU, 4);
   if (super.has_incompat(incompat_64bit)) put(bytes, free_high, free_ >> 32U, 4);
   if (super.has_ro_compat(ro_compat_metadata_csum)) keep_checksum(bytes);
-  // All that has changed lies in one sector: the super block is old or new, whatever happens. A
-  // small filesystem has no copy of it.
+  // All changes lie in one sector, so after a power cut the super block is the old or the new one.
+  // A small filesystem has no copy of it.
   write(volume_->device(), super_block_offset, Bytes(bytes).first(sector));
 }
 

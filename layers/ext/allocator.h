@@ -1,5 +1,5 @@
-// Free space of an ext filesystem: libext2fs finds it, and what has changed is written piece by
-// piece, so that whoever calls decides on the order.
+// Free space of an ext filesystem: libext2fs finds it. Changes are written piece by piece, in an
+// order that the caller decides.
 #pragma once
 
 #include <ext2fs/ext2fs.h>
@@ -29,8 +29,8 @@ class Allocator {
 
   /// Free blocks, without those that are kept for root.
   std::uint64_t available() const { return free_ > reserved_ ? free_ - reserved_ : 0; }
-  /// Takes the first run of free blocks from `goal` on, of at most `most` blocks.
-  /// What will be written of their groups has space below from then on.
+  /// Takes the first run of free blocks from `goal` on, of at most `most` blocks. From then on the
+  /// device below has space for the bitmaps and descriptors of their groups.
   /// @throws Error with ENOSPC when there is none, here or below
   Run take(std::uint64_t goal, std::uint64_t most);
   void give_back(Run run);

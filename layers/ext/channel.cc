@@ -134,7 +134,8 @@ errcode_t DeviceChannel::read(std::uint64_t offset, MutableBytes out) {
     read_cached(offset, out.first(inside));
     return 0;
   } catch (...) {
-    // It must not pass through the library's frames, which are C; Library throws it again.
+    // The exception must not pass through the library's functions, which are C; Library throws it
+    // again.
     failure_ = std::current_exception();
     return EXT2_ET_SHORT_READ;
   }

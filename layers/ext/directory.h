@@ -18,8 +18,8 @@ struct DirectoryBudget {
 };
 
 /// Calls `visit` for each name but "." and "..", in the order of the disk, until it answers false.
-/// Blocks are read one by one, whatever hash index there is. A damaged block costs the names behind
-/// the damage, not the directory.
+/// Blocks are read one by one; a hash index is not used. A damaged block costs the names behind the
+/// damage, not the directory.
 /// @param budget blocks read are taken from it; at 0 reading ends
 /// @return what was wrong, the first thing only; nullopt: nothing
 /// @throws Error when there is nothing to read at all (encrypted names, damaged inline data)

@@ -84,7 +84,8 @@ ext::SearchResult search(const DevicePtr& device, const ext::SuperBlock& super,
   return result;
 }
 
-/// What may restore a super block: its first backup, where mke2fs puts that, if it stands there.
+/// The command that may restore a super block from its first backup, if that lies where mke2fs puts
+/// it.
 std::string advice_to_restore(const BlockDevice& device) {
   for (std::uint32_t log_size = 0; log_size <= 6; ++log_size) {
     const std::uint64_t block_size = 1024ULL << log_size;

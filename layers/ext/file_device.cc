@@ -25,7 +25,7 @@ class FileDevice : public BlockDevice {
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
     if (parts_.state->size() > size()) {
-      // Whoever copies it would get a part of it and take it for the whole.
+      // A program that copies the file would get a part of it and take it for the whole.
       throw Error(Fault::io, "the file has grown since it was shown here")
           .found(std::to_string(parts_.state->size()) + " bytes")
           .expected(std::to_string(size()))
@@ -42,7 +42,7 @@ class FileDevice : public BlockDevice {
       parts_.writer->check_in_place(extent.offset, extent.length);
     }
     if (extent.kind != ExtentKind::zero || kind != WriteKind::bytes) return extent;
-    // As much as the writer can take at once: it looks again, behind its lock.
+    // As much as the writer can take at once: it looks at the map again under its lock.
     return Extent::computed(extent.length);
   }
   void store(std::uint64_t offset, Bytes data) const override {
@@ -162,7 +162,7 @@ DevicePtr make_file(Library& library, const Inode& inode, std::string descriptio
   parts.state =
       parts.writer ? parts.writer->file(inode) : std::make_shared<FileState>(parts.volume, inode);
   parts.greatest = greatest_size(*parts.volume, inode);
-  // Somebody may have it open whose growth has not been flushed yet.
+  // An open device of the same file may have grown it, and not flushed that yet.
   const std::uint64_t size = parts.state->size();
   return std::make_shared<FileDevice>(size, std::move(parts));
 }

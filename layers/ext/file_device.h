@@ -15,8 +15,7 @@ namespace peelfs::ext {
 /// maps shows when the range that needs them is mapped.
 /// @param library only used for inline data; not kept
 /// @param description "file /images/os43.qcow2"
-/// @throws Error(Fault::unsupported) for an encrypted or compressed file, and whatever reading
-/// inline
+/// @throws Error(Fault::unsupported) for an encrypted or compressed file, and what reading inline
 ///   data throws
 DevicePtr make_file(Library& library, const Inode& inode, std::string description);
 

@@ -19,8 +19,8 @@ namespace peelfs::ext {
 
 class DeviceChannel;
 
-/// An open handle. Not thread-safe, but handles are independent of one another: whoever looks for
-/// something opens one and drops it again. No path is ever opened, and nothing can be written.
+/// An open handle. Not thread-safe, but handles are independent of one another: each search opens
+/// its own and drops it again. No path is ever opened, and nothing can be written.
 class Library {
  public:
   /// @throws Error: damaged when the descriptors cannot be found, unsupported when they would take

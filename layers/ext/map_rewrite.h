@@ -22,8 +22,8 @@ struct RewrittenMap {
   std::array<std::byte, 60> root{};  ///< i_block
   std::vector<std::uint64_t> added;  ///< blocks of the new map that the old one has not
   std::vector<std::uint64_t> freed;  ///< blocks of the old map that the new one has not
-  /// Blocks that are written once everything else is durable: each pointer in them stands for
-  /// itself, so that a part of them may come through.
+  /// Blocks that are written once everything else is durable: each pointer in them is valid alone,
+  /// so that a power cut may let only some of them reach the disk.
   std::vector<std::pair<std::uint64_t, Buffer>> late;
 };
 
@@ -39,8 +39,7 @@ RewrittenMap rewrite_extents(const Volume& volume, const Inode& inode,
 RewrittenMap rewrite_indirect(const Volume& volume, const Inode& inode,
                               const std::vector<WrittenRun>& runs, const TakeBlock& take);
 
-/// At most how many blocks the rewriting of a map takes, so that they can be had before what is to
-/// be written is accepted.
+/// The most blocks that rewriting a map can take. They are allocated before a write is accepted.
 /// @param leaves of the old tree, from count_leaves()
 /// @param runs how many, of `blocks` blocks in all
 std::uint64_t most_new_extent_nodes(std::uint64_t block_size, std::uint64_t leaves,

@@ -29,7 +29,7 @@ struct SearchResult {
   std::vector<std::string> limits;  ///< what was not searched and why, for people
   std::vector<std::string> damage;  ///< the first few things that could not be read
   std::size_t damage_count = 0;     ///< all of them
-  /// What kind of failures these are: damaged if one of them is, otherwise that of the first.
+  /// The kind of these failures: damaged if one of them is damage, otherwise the kind of the first.
   Fault fault = Fault::damaged;
   /// Whether a search of the same bytes would find the same: nothing failed, and the run's budget
   /// did not end it.
@@ -44,8 +44,7 @@ struct SearchResult {
 /// @param library whose device is read by the search
 /// @param files on which the devices of the images are made: of the same filesystem
 /// @param input formats tell what an image is; limits.search_files inodes are looked at, and at
-/// most
-///   limits.devices images returned; the budget pays for inodes, and may end the search
+///   most limits.devices images returned; the budget pays for inodes, and may end the search
 /// @throws Error when the root directory cannot be read at all
 SearchResult search_images(Library& library, Library& files, const OpenInput& input);
 

@@ -30,8 +30,8 @@ struct MapNode {
 /// Recently used nodes of all filesystems, bounded by the memory they take together. Thread-safe.
 class NodeCache {
  public:
-  /// Whose node, and in which block. What a node may say depends on its inode (checksum), so a
-  /// block that two damaged files share is decoded for each of them.
+  /// The file that the node belongs to, and its block. Whether a node is valid depends on its inode
+  /// (checksum), so a block that two damaged files share is decoded for each of them.
   struct Key {
     std::uint64_t volume;  ///< Volume::id
     std::uint32_t inode;

@@ -26,7 +26,7 @@ constexpr std::uint32_t append_only = 0x00000020;
 constexpr std::uint32_t file_verity = 0x00100000;
 constexpr std::uint32_t snapshot_file = 0x01000000;
 
-/// It may have been written to by us when its super block was looked at first.
+/// peelfs itself may have been writing to the filesystem when its super block was first read.
 bool is_clean_now(const Volume& volume) {
   const auto super =
       decode_super_block(read_bytes(volume.device(), super_block_offset, super_block_size));

@@ -9,8 +9,8 @@
 namespace peelfs::ext {
 
 /// Why no byte of any file may be written, not even in place; "" when it may. A journal that is
-/// replayed later puts old blocks back over what was written; who is not cleanly unmounted may be
-/// mounted now.
+/// replayed later puts old blocks back over what was written; a filesystem that was not cleanly
+/// unmounted may be mounted now.
 /// @param ours whether we ourselves have marked it as not clean
 std::string why_no_writes(const Volume& volume, bool ours);
 

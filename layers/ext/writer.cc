@@ -17,8 +17,8 @@ constexpr std::uint64_t most_ahead = std::uint64_t{16} << 20U;   // bytes taken 
 constexpr std::size_t most_pending = 4096;                       // runs
 constexpr std::uint64_t sector = 512;                            // what a disk writes as a whole
 
-/// Every writer that there is, by its device. A writer keeps its device alive, so the key of a
-/// living one is nobody else's.
+/// All writers, by their devices. A writer keeps its device alive, so no other device can have the
+/// same key while the writer lives.
 struct Registry {
   std::mutex mutex;
   std::map<const BlockDevice*, std::weak_ptr<Writer>> writers;
@@ -37,8 +37,8 @@ std::shared_ptr<Writer> Writer::of(const std::shared_ptr<const Volume>& volume) 
   std::weak_ptr<Writer>& known = all.writers[&volume->device()];
   former = known.lock();
   if (former && former->volume_ == volume) return former;
-  // The device has been opened again: it may have been written to as a whole, and what the former
-  // one knows of bitmaps and maps is of before.
+  // The device has been opened again: it may have been written to as a whole since, so the bitmaps
+  // and maps of the former writer may be out of date.
   if (former) former->retire();
   auto writer = std::make_shared<Writer>(volume);
   known = writer;
@@ -71,8 +71,8 @@ bool Writer::is_at_work() {
   return !valid_;
 }
 
-// Nothing is written here: somebody else may have written to the device meanwhile. Whoever cares
-// has flushed, and what has not been flushed is lost as in a power cut.
+// Writes nothing: the device may have been written to by others meanwhile. Callers flush before
+// they drop the writer; changes that are not flushed are lost, as in a power cut.
 Writer::~Writer() {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
@@ -148,7 +148,8 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
   }
 }
 
-/// What the last block holds behind the end of the file becomes a part of it.
+/// Bytes of the last block behind the end of the file become a part of the file when it grows:
+/// makes them zero.
 void Writer::zero_behind_end(const FileState& file, std::uint64_t offset) {
   const std::uint64_t block_size = volume_->block_size();
   const BlockRun run = file.at(file.size_ / block_size);
@@ -171,7 +172,7 @@ void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
   if (!in_place) reserve_nodes(file, blocks);
   if (in_place) {
     physical = *run.physical;
-    // Blocks behind the end hold nothing of the file, whatever the map says of them.
+    // Blocks behind the end hold nothing of the file, even where the map has them as written.
     blocks = std::min(blocks, div_round_up(file.size_, block_size) - logical);
   } else if (run.physical || run.unwritten) {
     physical = run.physical ? *run.physical : *run.unwritten;
@@ -262,7 +263,8 @@ std::uint64_t Writer::most_nodes(FileState& file, std::uint64_t more_runs,
   return most_new_extent_nodes(volume_->block_size(), *file.leaves_, runs, blocks);
 }
 
-/// Before a run of one file becomes pending: whatever a flush will write has its place by then.
+/// Called before a run of one file becomes pending: takes the blocks for all nodes that a flush
+/// will write.
 void Writer::reserve_nodes(FileState& file, std::uint64_t blocks) {
   std::uint64_t needed = 0;
   for (const std::shared_ptr<FileState>& one : dirty_) {
@@ -330,8 +332,8 @@ void Writer::commit() {
     for (const std::shared_ptr<FileState>& file : dirty_) maps.emplace_back(file, rewrite(*file));
     allocator_->write_groups();
   } catch (...) {
-    // Nothing refers to the new nodes, and what is marked as used without being so harms nobody:
-    // what is pending stays so, and may succeed the next time.
+    // Nothing refers to the new nodes, and blocks that are marked as used without being so do no
+    // harm. Pending runs stay pending; the next flush may succeed.
     for (const auto& [file, map] : maps) {
       nodes_.insert(nodes_.end(), map.added.begin(), map.added.end());
     }
@@ -381,7 +383,7 @@ void Writer::write_inode(FileState& file, const RewrittenMap& map) {
   raw->i_blocks = static_cast<std::uint32_t>(blocks);
   if (wide) raw->osd2.linux2.l_i_blocks_hi = static_cast<std::uint16_t>(blocks >> 32U);
   raw->i_mtime = raw->i_ctime = static_cast<std::uint32_t>(std::time(nullptr));
-  // The library looks at the fields of a large inode whatever its size is.
+  // The library reads the fields of a large inode even if the inode is small.
   Buffer large(std::max(bytes.size(), sizeof(ext2_inode_large)));
   std::memcpy(large.data(), bytes.data(), bytes.size());
   ext2fs_inode_csum_set(allocator_->handle(), file.number_,
@@ -404,7 +406,8 @@ void Writer::finish() {
   });
 }
 
-/// For what leaves the disk half way between two states when it fails.
+/// Runs steps that leave the disk between two states if they fail; after a failure the writer
+/// refuses all writes.
 void Writer::or_never_again(const std::function<void()>& steps) {
   try {
     steps();

@@ -46,14 +46,14 @@ class FileState {
   std::uint64_t size() const;             ///< i_size, in bytes
   std::uint64_t allocated_bytes() const;  ///< block maps included
 
-  /// See BlockDevice::rely_on(). Whoever was refused once stays so: nobody may write to one of two
-  /// devices of a file that is only read through the other.
+  /// See BlockDevice::rely_on(). A file that has been relied on once cannot be written any more: no
+  /// one may write to one of two devices of a file while the other one is read as a backing file.
   std::shared_ptr<const void> rely_on(const std::string& by);
   /// Why it cannot be written: the name of an image that is based on it; empty: it can be.
   std::string relied_on_by() const;
   bool relied_on() const noexcept { return relied_on_; }
-  /// To be told before each write. @throws Error(Fault::denied) with EROFS when somebody relies on
-  /// it
+  /// The caller calls it before each write. @throws Error(Fault::denied) with EROFS when an image
+  /// relies on the file
   void about_to_write();
 
  private:
@@ -86,8 +86,8 @@ class FileState {
 /// One for each filesystem that is written to. Thread-safe.
 class Writer {
  public:
-  /// The one of the volume, which everybody who writes to it shares. One of an earlier volume on
-  /// the same device writes no more.
+  /// The writer of the volume, shared by all devices that write to it. A writer of an earlier
+  /// volume on the same device refuses all writes from then on.
   static std::shared_ptr<Writer> of(const std::shared_ptr<const Volume>& volume);
   /// Whether it has marked the filesystem as not clean.
   bool is_at_work();
@@ -105,7 +105,7 @@ class Writer {
 
   void flush();
 
-  /// To be asked before bytes of the device are overwritten in place.
+  /// The caller calls it before it overwrites bytes of the device in place.
   /// @throws Error when they are the filesystem's own tables, or after retirement
   void check_in_place(std::uint64_t offset, std::uint64_t length);
 
@@ -144,8 +144,8 @@ class Writer {
   std::unique_ptr<const SystemZone> zone_;
   std::set<std::shared_ptr<FileState>> dirty_;
   std::map<std::uint32_t, Kept> kept_;  ///< by inode
-  /// Blocks for the nodes that the maps of what is pending come to need. They are taken, and have
-  /// space below, before a write is accepted.
+  /// Blocks for the nodes that the maps of pending runs will need. They are taken, and have space
+  /// below, before a write is accepted.
   std::vector<std::uint64_t> nodes_;
   std::mutex files_mutex_;
   std::map<std::uint32_t, std::weak_ptr<FileState>> files_;
