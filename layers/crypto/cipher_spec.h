@@ -34,11 +34,10 @@ struct CipherSpec {
 
 inline constexpr std::size_t cipher_block_bytes = 16;
 
-/// @param text "CIPHER-MODE-IV[:OPTION]" as the kernel's
-/// Documentation/admin-guide/device-mapper/dm-crypt
-///   defines it
+/// @param text "CIPHER-MODE-IV[:OPTION]" as defined by the kernel's
+///   Documentation/admin-guide/device-mapper/dm-crypt
 /// @param key_bytes length of the volume key, both halves for xts
-/// @throws Error(Fault::unsupported) naming whichever part is not known. Thread-safe.
+/// @throws Error(Fault::unsupported) naming the part that is not known. Thread-safe.
 CipherSpec parse_cipher_spec(std::string_view text, std::size_t key_bytes);
 
 /// Writes the IVs of consecutive sectors, 16 bytes each; those of ESSIV before they are encrypted.

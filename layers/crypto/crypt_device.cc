@@ -43,7 +43,7 @@ class CryptDevice final : public BlockDevice {
   bool writable() const noexcept override { return lower_->writable(); }
   std::string read_only_reason() const override { return lower_->read_only_reason(); }
   void store(std::uint64_t offset, Bytes data) const override {
-    // Half of a sector decrypts to neither the old nor the new.
+    // A sector that is only half written decrypts to neither the old nor the new bytes.
     if (granule() > 512) claim_units(*lower_, data_offset_ + offset, data.size(), granule());
     write_encrypted(*lower_, data_offset_ + offset, data, *cipher_, iv_offset_ + offset / 512);
   }

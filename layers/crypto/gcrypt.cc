@@ -24,7 +24,7 @@ void initialise() {
         .advice("install the libgcrypt that peelfs was built with");
   }
   // Where memory cannot be locked the library says so on standard error, once for each process. It
-  // is not worth a line in everybody's terminal: swap is the only place where it matters.
+  // is not worth a line in every user's terminal: it matters only where memory is swapped out.
   gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
   gcry_control(GCRYCTL_INIT_SECMEM, locked_pool_bytes, 0);
   gcry_control(GCRYCTL_AUTO_EXPAND_SECMEM, further_pool_bytes);

@@ -1,5 +1,5 @@
 // libgcrypt, initialised once, and its errors as ours. Included by the files of this folder and by
-// layers that hash; nobody else sees <gcrypt.h>.
+// layers that hash; no other file includes <gcrypt.h>.
 #pragma once
 
 #include <gcrypt.h>

@@ -40,7 +40,7 @@ class CipherHandle {
   gcry_cipher_hd_t handle_ = nullptr;
 };
 
-/// What one thread needs while it is inside.
+/// What one thread needs while it encrypts or decrypts.
 struct Worker {
   CipherHandle data;
   CipherHandle essiv;  ///< null without ESSIV

@@ -23,8 +23,8 @@ class SectorCipher {
                                                     std::uint32_t sector_size);
   virtual ~SectorCipher() = default;
 
-  /// In place. @param sector the number of the first sector, in units of 512 bytes whatever the
-  /// sector size (dm-crypt's IV count without iv_large_sectors)
+  /// In place. @param sector the number of the first sector, in units of 512 bytes for every sector
+  /// size (dm-crypt's IV count without iv_large_sectors)
   /// @param data a whole number of sectors
   virtual void decrypt(MutableBytes data, std::uint64_t sector) const = 0;
   virtual void encrypt(MutableBytes data, std::uint64_t sector) const = 0;

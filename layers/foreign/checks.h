@@ -1,5 +1,5 @@
 // What a signature alone does not prove: versions, checksums, and which variant of a format it is.
-// All read a few sectors at fixed places; what cannot be read is zeroes to them.
+// All read a few sectors at fixed places; bytes that cannot be read count as zeroes.
 #pragma once
 
 #include "peelfs/block_device.h"

@@ -21,7 +21,7 @@ struct Signature {
 
 /// When the rows of a kind are asked (layers/table.cc says why in this order).
 enum class Turn {
-  image,      ///< files that unpack to a disk. Never asked of what is given as raw:
+  image,      ///< files that unpack to a disk. Never asked about sources that are given as raw
   archive,    ///< the same, but their signatures are short: only where libblkid knows nothing
   device,     ///< before all partition tables and filesystems
   after_gpt,  ///< RAID metadata at the end of a disk whose GPT, if it is whole, counts for more
@@ -46,7 +46,7 @@ struct Kind {
 std::span<const Kind> images();
 std::span<const Kind> devices();
 
-/// The first row of that turn which fits. What cannot be read fits none. Null: no row does.
+/// The first row of that turn that fits. A device that cannot be read fits none. Null: no row fits.
 const Kind* find(const ProbeInput& input, Turn turn);
 
 /// Which disk image a file is, by its bytes alone: "vmdk", "vhdx", "ewf", ...

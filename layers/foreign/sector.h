@@ -1,6 +1,6 @@
-// Reading for recognition: what cannot be read is zeroes, and so of no known kind. A bad block in
-// the place of some signature must not keep the rows below from their partitions; whoever opens the
-// device meets it again where it matters.
+// Reads for recognition: bytes that cannot be read are zeroes here, and so match no signature. A
+// bad block in the place of some signature must not keep the rows below from finding their
+// partitions; a read of the device reports it where it matters.
 #pragma once
 
 #include <algorithm>

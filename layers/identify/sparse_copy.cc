@@ -124,8 +124,8 @@ void SparseCopy::copy_chunk(std::uint64_t offset, std::size_t length) {
   if (run != length) store(offset + run, chunk.subspan(run, length - run));
 }
 
-// An identity is a hint: bytes that cannot be read are zeroes for it, and whoever opens the device
-// will meet the same failure where it matters. That is why Errors end here.
+// An identity is a hint: bytes that cannot be read count as zeroes. A layer that opens the device
+// meets the same failure where it matters, so Errors are dropped here.
 bool SparseCopy::read_chunk(std::uint64_t offset, MutableBytes out) {
   if (dead_ || failures_ >= kMostFailures) return false;
   try {

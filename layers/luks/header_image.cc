@@ -53,7 +53,7 @@ Buffer read_copy(const BlockDevice& device, std::uint64_t offset, bool primary,
 }
 
 /// @return where a usable secondary header lies; 0: nowhere, and `trouble` says of the first place
-/// that has its magic number what is wrong there
+///   that has its magic number what is wrong there
 std::uint64_t find_secondary(const BlockDevice& device, std::string& trouble) {
   trouble = "there is none at 0x4000 to 0x400000";
   bool seen = false;

@@ -1,5 +1,5 @@
-// The copy in memory of a LUKS header that libcryptsetup is given instead of the disk: whatever it
-// thinks of repairing, it can only repair there.
+// The copy in memory of a LUKS header that libcryptsetup gets instead of the disk: if it repairs
+// anything, it repairs only the copy.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class HeaderImage {
   HeaderImage& operator=(const HeaderImage&) = delete;
 
   void write(std::uint64_t offset, Bytes bytes);
-  /// From now on nobody can change it, libcryptsetup included.
+  /// From now on no code can change it, not even libcryptsetup.
   void seal();
   /// A path that opens it, in this process.
   std::string path() const;

@@ -300,7 +300,7 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
   for (const auto& [number, type] : segment.slots) {
     const crypt_keyslot_info status = crypt_keyslot_status(context.get(), number);
     if (status != CRYPT_SLOT_ACTIVE && status != CRYPT_SLOT_ACTIVE_LAST) continue;
-    // Before anybody is asked for a key that would be of no use.
+    // Checked before a person is asked for a key that would be of no use.
     const int stored = crypt_keyslot_get_key_size(context.get(), number);
     if (stored > 0) (void)parse_cipher_spec(segment.cipher, static_cast<std::size_t>(stored));
     slots.push_back(survey_slot(context, number, type, header, image));

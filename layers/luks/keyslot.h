@@ -29,10 +29,9 @@ struct Keyslot {
 /// image.
 /// @param header the device that the areas are copied from
 /// @return in the order in which they are to be tried: preferred ones first; at least one can be
-/// tried
+///   tried
 /// @throws Error: unsupported when the data's cipher or every slot is, locked when the limits
-/// forbid
-///   every slot or none is in use
+///   forbid every slot or none is in use
 std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segment,
                                      const Limits& limits, const BlockDevice& header,
                                      HeaderImage& image);

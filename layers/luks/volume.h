@@ -12,7 +12,7 @@
 
 namespace peelfs {
 
-/// Who is told of every key that is tried; null: nobody.
+/// Objects that are told of every key that is tried; each may be null.
 struct Attempts {
   const KeyRing* ring = nullptr;  ///< learns which key opened the volume, and which did not
   Budget* budget = nullptr;       ///< pays for key derivations, and ends them

@@ -27,10 +27,10 @@ struct Assembly {
   Troubles troubles;
 };
 
-/// The metadata with the highest seqno counts, from whichever member has it. Members that it does
-/// not name are left out, and said unless their own metadata never told the group. Of several
-/// devices with one UUID the one with the newest metadata is taken, then one that is large enough,
-/// then the first.
+/// The metadata with the highest seqno counts, on any member. Members that it does not name are
+/// left out; that is reported, unless their own metadata never named the group. Of several devices
+/// with one UUID the one with the newest metadata is taken, then one that is large enough, then the
+/// first.
 /// @throws Error(Fault::damaged) when no member's metadata can be parsed
 Assembly assemble(std::span<const Member> members);
 

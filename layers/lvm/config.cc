@@ -63,7 +63,7 @@ Value must_have(std::optional<Value> value, const ConfigNode& section, std::stri
 ConfigTree::ConfigTree(const std::string& text)
     : lock_(library_mutex()), tree_(dm_config_create()) {
   if (tree_ == nullptr) throw std::bad_alloc();
-  // Each time: whoever else uses the library resets it when done.
+  // Set before each parse: other users of the library reset it when they are done.
   dm_log_with_errno_init(keep_complaint);
   std::string said;
   complaint = &said;

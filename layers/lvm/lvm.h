@@ -14,14 +14,14 @@ namespace peelfs {
 /// the group of this layer whose metadata names its UUID, so the scanner gives it to every one of
 /// them. It is "pv:" and the UUID for one that is in no group.
 ///
-/// MD members are left to whoever assembles them: what is on one leg need not be what is on the
-/// array.
+/// MD members are not claimed: the array has to be assembled first, because the bytes of one leg
+/// need not be those of the array.
 std::optional<Claim> lvm_probe(const ProbeInput& input);
 
 /// Opens one volume group, or says why members without one show nothing. Members that its metadata
 /// does not name are passed over. Logical volumes are named as device-mapper does; parts of others
 /// (legs, pool data) are shown with peel = false.
-/// @throws Error(Fault::damaged) when nobody's metadata can be parsed
+/// @throws Error(Fault::damaged) when no member's metadata can be parsed
 Opened lvm_open(const OpenInput& input);
 
 // The label lies in one of the first four sectors; its type stands at 24.

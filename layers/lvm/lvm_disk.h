@@ -13,7 +13,7 @@
 
 namespace peelfs::lvm {
 
-/// A label lies in one of the first four 512-byte sectors, whatever the disk's own sector is.
+/// A label lies in one of the first four 512-byte sectors, also on disks with larger sectors.
 inline constexpr std::size_t kLabelSize = 512;
 inline constexpr unsigned kLabelScanSectors = 4;
 

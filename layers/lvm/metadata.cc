@@ -54,7 +54,7 @@ std::vector<Area> read_areas(const ConfigNode& section, std::string_view key,
   return areas;
 }
 
-/// Metadata and data volumes; as LVM2 does, the former are told by their names.
+/// Metadata and data volumes; as in LVM2, the metadata volumes are known by their names.
 std::vector<RaidLeg> read_legs(const ConfigNode& section) {
   const std::uint32_t count = get_u32(section, "device_count");
   std::vector<RaidLeg> legs;

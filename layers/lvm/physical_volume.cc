@@ -124,7 +124,7 @@ PhysicalVolume read_labelled(const BlockDevice& device, Bytes sector, unsigned l
   volume.uuid = header.pv_uuid;
   volume.device_size = header.device_size;
   volume.label_sector = label_sector;
-  // Before version 2 of the extension nobody recorded it: then it may be.
+  // Before version 2 of the extension LVM2 did not record it: then the volume may be in use.
   volume.in_use =
       header.extension_version < 2 || (header.extension_flags & PvHeader::kExtensionUsed) != 0;
   for (const DiskLocation& area : header.metadata_areas) {

@@ -18,7 +18,7 @@ void check_legs(std::size_t legs) {
       .expected("at most " + std::to_string(raid::kMaxLegs));
 }
 
-/// Writes to some of the legs would make them differ without anybody knowing.
+/// Writes to some of the legs only would make them differ, and nothing would record that.
 void make_pieces_read_only(std::vector<Piece>& pieces, const std::string& reason) {
   for (Piece& piece : pieces) {
     if (piece.device->writable()) piece.device = make_read_only(piece.device, reason);
@@ -81,12 +81,13 @@ Span SegmentMapper::choose(const std::vector<raid::Leg>& legs, std::uint64_t len
 }
 
 // dm-raid1.c: the first leg is the default mirror. Regions that are not in sync are read from it
-// and written to it only, and are then copied from it to the others, so whatever the log says the
-// first leg is right; another may stand in for it where the log on disk has a region as clean. A
-// log in memory is lost with the machine: then nothing but the first leg can be trusted. (The
-// kernel makes another leg the default one when a write to the first fails, but keeps that in
-// memory only, and holds writes until LVM has taken the failed leg out of the metadata. A first leg
-// on a physical volume that LVM went on without is no better than the others, for that reason.)
+// and written to it only, and are then copied from it to the others, so the first leg is always
+// right, also where the log says otherwise; another leg may be used instead where the log on disk
+// has a region as clean. A log in memory is lost with the machine: then nothing but the first leg
+// can be trusted. (The kernel makes another leg the default one when a write to the first fails,
+// but keeps that in memory only, and holds writes until LVM has taken the failed leg out of the
+// metadata. A first leg on a physical volume that LVM went on without is no better than the others,
+// for that reason.)
 Span SegmentMapper::map_mirror(const Segment& segment, Volume& into) {
   check_legs(segment.areas.size());
   const std::uint64_t length = bytes(segment.extent_count);

@@ -1,4 +1,4 @@
-// Tells a partition table in sector 0 from what else ends in 0x55AA there.
+// Tells a partition table in sector 0 from other sectors that end in 0x55AA.
 #pragma once
 
 #include "peelfs/bytes.h"

@@ -8,7 +8,7 @@
 namespace peelfs {
 
 /// @return the CRC of the bytes: reflected polynomial 0xEDB88320, start and final inversion of all
-/// bits.
+///   bits.
 std::uint32_t crc32(Bytes bytes) noexcept;
 
 }  // namespace peelfs

@@ -12,7 +12,7 @@ namespace peelfs {
 
 namespace {
 
-/// What the probe hands to open.
+/// The result of the probe, for open.
 struct GptState {
   GptTable table;
   bool protective = false;          ///< an MBR entry of type 0xEE guards the table
@@ -99,7 +99,8 @@ std::optional<Claim> gpt_probe(const ProbeInput& input) {
   // As Linux does: an MBR without an entry of type 0xEE means that the disk was partitioned anew
   // and the GPT is stale.
   if (sector0 == Sector0::other) return std::nullopt;
-  // Nothing guards the table: whatever else is on the disk has overwritten sector 0 and is newer.
+  // No protective MBR guards the table: anything else that is on the disk has overwritten sector 0,
+  // and is newer.
   if (sector0 == Sector0::vacant && !input.identity.type.empty()) return std::nullopt;
   if (!search.table) {
     if (sector0 == Sector0::protective) return std::nullopt;  // the MBR row says what is wrong

@@ -12,7 +12,7 @@ namespace peelfs {
 
 namespace {
 
-// Linux refuses arrays that do not fit one allocation of this size; nobody makes larger ones.
+// Linux refuses arrays that do not fit one allocation of this size; no program makes larger ones.
 constexpr std::uint64_t kMostArrayBytes = 4ULL << 20U;
 
 constexpr std::uint64_t kPrimaryLba = 1;
@@ -119,7 +119,8 @@ class Finder {
   struct Verdict {
     std::optional<Error> error;
     bool signature = false;
-    std::uint64_t alternate_lba = 0;  ///< what a damaged header says of the other one; 0: nothing
+    std::uint64_t alternate_lba = 0;  ///< the place of the other header as a damaged one has it; 0:
+                                      ///< unknown
     std::uint32_t sector_size = 0;
   };
 
@@ -131,8 +132,8 @@ class Finder {
     return sizes;
   }
 
-  // A copy that cannot be read is as good as a damaged one here, because there is another: that is
-  // why failures end in the verdict and not in the caller.
+  // A copy that cannot be read counts as a damaged one, because there is another copy: failures
+  // become a part of the verdict, and are not thrown to the caller.
   std::optional<Copy> try_copy(std::uint32_t sector_size, std::uint64_t lba,
                                Verdict& verdict) const {
     const std::string what = describe_copy(sector_size, lba);

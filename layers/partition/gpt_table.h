@@ -1,4 +1,4 @@
-// Finds the GUID partition table of a disk, whatever its logical blocks, and proves it.
+// Finds the GUID partition table of a disk with logical blocks of any size, and verifies it.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,8 @@ struct GptSearch {
 /// Looks for the primary header at LBA 1 and then for the backup (at the last LBA, where the
 /// damaged primary says, where the protective MBR says), with the device's own logical block size
 /// first, then 512, 4096, 1024 and 2048 bytes: an image file does not know what its disk had. Bytes
-/// that cannot be read count as a damaged copy. What is held in memory is below 16 MiB, and what is
-/// read below 64 MiB, whatever the headers say. Thread-safe.
+/// that cannot be read count as a damaged copy. Holds less than 16 MiB in memory and reads less
+/// than 64 MiB; damaged headers cannot raise this. Thread-safe.
 GptSearch find_gpt(const BlockDevice& device);
 
 }  // namespace peelfs

@@ -15,7 +15,7 @@ namespace peelfs {
 
 namespace {
 
-/// What the probe hands to open.
+/// The result of the probe, for open.
 struct MbrState {
   MbrSector mbr;
 };
@@ -55,8 +55,8 @@ bool is_table(const ProbeInput& input, const MbrSector& mbr) {
   return used || (blank && mbr.disk_signature != 0);
 }
 
-// lsblk shows an extended partition as what Linux makes of it: room for a boot loader, so that
-// nobody puts a filesystem over the logical partitions in it.
+// lsblk shows an extended partition as what Linux makes of it: room for a boot loader, so that no
+// person puts a filesystem over the logical partitions in it.
 PartRange shown_range(const MbrPartition& partition, std::uint32_t sector_size) {
   if (!partition.extended) return partition.range;
   constexpr std::uint32_t kLiloBytes = 1024;

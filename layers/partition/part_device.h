@@ -20,8 +20,8 @@ struct PartRange {
   std::uint64_t count = 0;  ///< logical blocks; 0: the table's numbers make no range at all
 };
 
-/// The device of a partition with the size that the table gives it, whatever the disk has: what
-/// lies beyond the end of a truncated disk cannot be read (EIO), and `troubles` says so.
+/// The device of a partition with the size that the table gives it, also if the disk ends before:
+/// bytes beyond the end of a truncated disk cannot be read (EIO), and `troubles` says so.
 /// @param sector_size bytes of the logical block that the table counts in; the device keeps it
 /// @param description "partition 2 of os43"
 DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::uint32_t sector_size,

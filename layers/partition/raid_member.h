@@ -6,7 +6,7 @@
 namespace peelfs {
 
 /// Whether libblkid sees a member of an array (MD, DDF, firmware RAID). LVM does not count: its
-/// label has a row of its own before the partition tables.
+/// labels have a row of their own before the partition tables.
 inline bool is_raid_member(const Identity& identity) {
   return identity.usage == "raid" && identity.type != "LVM2_member";
 }

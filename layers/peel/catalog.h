@@ -71,7 +71,7 @@ class Catalog {
   std::vector<Entry> devices_;
   std::map<std::uint64_t, std::string> names_;
   std::map<std::string, std::uint64_t, std::less<>> by_name_;
-  /// All names and places ever given, also by the catalogues before, and to whom.
+  /// All names and places ever given, also by earlier catalogues, with the ids of their devices.
   std::map<std::string, std::uint64_t> given_names_, given_places_;
   std::map<std::uint64_t, std::string> former_names_, places_;
   std::map<std::uint64_t, unsigned> numbers_;  ///< N of those that are called NAME~N

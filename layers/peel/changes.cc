@@ -40,7 +40,7 @@ std::vector<ByteRange> unnamed(const std::vector<NamedRange>& named) {
   return ranges;
 }
 
-/// What it is now, and for what is free now, what it was.
+/// Names ranges by what they are now; ranges that are free now, by what they were before.
 std::vector<NamedRange> name_ext(const Node* before, const Node* after,
                                  const std::vector<ByteRange>& ranges) {
   std::vector<NamedRange> now;
@@ -72,7 +72,7 @@ std::vector<NamedRange> name_ext(const Node* before, const Node* after,
   return result;
 }
 
-/// Which filesystem's words fit is told by what is there now, or was.
+/// The filesystem that is there now, or was there before, decides whose names are used.
 std::vector<NamedRange> name_changes(const Node& before, const Node& after,
                                      const overlay::Comparison& comparison) {
   const std::vector<ByteRange> all = ranges_of(comparison);

@@ -31,7 +31,7 @@ std::optional<Error> try_read(const BlockDevice& device, std::uint64_t offset, M
   }
 }
 
-/// What lies there; data where that cannot be told: the read that follows says what is wrong.
+/// The run at `offset`; data where that cannot be told: the read that follows reports the error.
 Run status_or_data(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
   try {
     return block_status(device, offset, length);

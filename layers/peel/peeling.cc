@@ -28,7 +28,7 @@ OpenedSources open_all(const PeelRequest& request) {
     spec.relied_on = covered || request.relied_on;
   }
   OpenedSources opened = overlay::open_disks(specs, request.allow_references);
-  // Also what cannot be opened, or is not needed, is no place to write to.
+  // Sources that cannot be opened, or are not needed, must not be written to, either.
   for (const SourceSpec& source : specs) {
     const auto hangs = [&](const SourceFailure& failure) {
       return failure.path == source.path && failure.error.error_number() == ETIMEDOUT;

@@ -33,7 +33,7 @@ class Peeling {
  public:
   /// Opens the sources and peels with the keys at hand.
   /// @throws Error when not a single source could be opened, or the request makes no sense; when
-  ///   something may be written, also when only one of them could not
+  ///   something may be written, also when only one source could not be opened
   Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys);
 
   std::shared_ptr<const Catalog> catalog() const;
@@ -77,9 +77,9 @@ class Peeling {
   void peel();
   /// Binds overlays to what was found in their sources. @return what a person should know
   std::vector<std::string> remember_tables();
-  /// Notes in the overlays which of them are written as one, before anybody can write.
+  /// Notes in the overlays which of them are written as one, before any program can write.
   void couple(const Tree& tree);
-  /// @throws Error when what has to be noted before cannot be
+  /// @throws Error when the notes in the overlays cannot be written
   void publish();
   /// Tries keys on the devices whose final names they were given for: a name that is qualified
   /// because several devices want it is not known before all are there.

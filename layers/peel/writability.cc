@@ -37,7 +37,7 @@ Place place_of(const Node& node) {
 }
 
 bool share_bytes(const Node& a, const Node& b) {
-  // Which leg belongs to which device of the group is its layer's knowledge.
+  // Only the group's layer knows which leg belongs to which device.
   if (a.component != b.component) return true;
   const Place left = place_of(a);
   const Place right = place_of(b);

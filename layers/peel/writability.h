@@ -41,12 +41,12 @@ std::set<std::uint64_t> lies_on(const Tree& tree, std::uint64_t id);
 /// bytes with it.
 std::set<std::uint64_t> remade_after(const Tree& tree, std::uint64_t id);
 
-/// Devices that nobody else may write while `id` is written: those that overlap it, and those that
-/// would be made afresh under their writers.
+/// Devices that must not be open for writing while `id` is written: those that overlap it, and
+/// those that would be made afresh under their writers.
 std::set<std::uint64_t> in_the_way(const Tree& tree, std::uint64_t id);
 
-/// Devices that are made afresh when the device `id` is unlocked: what lies on it, and on groups
-/// that what is inside may complete.
+/// Devices that are made afresh when the device `id` is unlocked: those that lie on it, and those
+/// that lie on groups which the devices inside may complete.
 std::set<std::uint64_t> remade_by_unlock(const Tree& tree, std::uint64_t id);
 
 /// The devices that must be looked at again when the device `id` was written: itself, or what

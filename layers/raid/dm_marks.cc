@@ -34,7 +34,7 @@ std::vector<Mark> raid_marks(const DevicePtr& metadata) {
   Mark bits{metadata, Disk::kStart + Disk::kBits, {}, {}};
   bits.clean = read_bytes(*metadata, bits.offset, div_round_up(chunks, 8));
   bits.differs = Buffer(bits.clean.size(), std::byte{0xff});
-  // Those behind the last chunk are nobody's.
+  // The bits behind the last chunk belong to no chunk, and stay.
   if (chunks % 8 != 0) {
     bits.differs.back() = bits.clean.back() | static_cast<std::byte>((1U << (chunks % 8)) - 1);
   }

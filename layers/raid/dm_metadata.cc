@@ -21,7 +21,7 @@ bool is_failed(const DmSuperblock& freshest, std::uint32_t position) {
          ((freshest.failed_devices[word] >> (position % 64)) & 1U) != 0;
 }
 
-/// With no superblock anywhere the array is a new one.
+/// If no leg has a superblock the array is a new one.
 RaidSync judge_new_leg(const DmSuperblock& leg) {
   if (leg.state == DmSuperblock::State::unreadable) {
     return {0, "its superblock cannot be read, so it is not known whether it is in sync"};

@@ -19,7 +19,7 @@ Choice choose_legs(const std::vector<Leg>& legs, std::uint64_t length, const Dev
         chosen = &legs[i];
         end = std::min(end, good[next[i]].end);
       } else {
-        // From there on an earlier leg has it: the kernel prefers the earlier one, too.
+        // From there on an earlier leg has the bytes: the kernel prefers the earlier one, too.
         end = std::min(end, good[next[i]].begin);
       }
     }

@@ -27,7 +27,7 @@ struct Choice {
 };
 
 /// Takes each byte from the first leg that has it.
-/// @param nobody the device whose bytes stand for those that no leg has: it fails with the reason
+/// @param nobody stands for bytes that no leg has: reading it fails with the reason
 Choice choose_legs(const std::vector<Leg>& legs, std::uint64_t length, const DevicePtr& nobody);
 
 }  // namespace peelfs::raid

@@ -77,8 +77,8 @@ class Mirror : public BlockDevice {
     }
   }
 
-  /// Where space ends on one leg, all of them keep what was written before that place, and what was
-  /// there before behind it.
+  /// If one leg runs out of space, all legs keep the new bytes before that place, and the old bytes
+  /// behind it.
   /// @return why not all of the bytes are written
   std::optional<Error> store_alike(std::uint64_t offset, Bytes data) const {
     std::optional<Error> full;
@@ -94,7 +94,8 @@ class Mirror : public BlockDevice {
         if (!is_no_space(error.error_number())) throw;
         full = error;
       }
-      // The legs before have the bytes, and so they have space to take the old ones back.
+      // The legs before this one have the new bytes, so they have space for the old ones, which are
+      // written back.
       const Buffer old = read_bytes(*leg.device, leg.offset + offset + written, alike - written);
       for (std::size_t before = 0; before < i; ++before) {
         write(*legs_[before].device, legs_[before].offset + offset + written, old);

@@ -19,8 +19,8 @@ struct Mark {
 };
 
 /// Reads come from the first leg; writes have reached every leg when they return. The marks are
-/// durable before the first write. They are taken back by a flush behind which nothing was written,
-/// and at the end; after a write that failed never.
+/// durable before the first write. They are taken back by a flush after which nothing was written,
+/// and at the end; never after a write that failed.
 /// @param legs in sync, wholly readable and writable, of one length
 DevicePtr make_mirror(std::vector<Piece> legs, std::vector<Mark> marks, std::string description);
 

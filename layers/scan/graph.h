@@ -36,7 +36,7 @@ struct Item {
   /// Of a source in an image format: what stands in for the disk that it unpacks to (an overlay).
   DevicePtr stand_in;
 
-  /// Takes back what opening it said; the rest stays.
+  /// Removes the troubles that opening it reported; the others stay.
   void reset_trouble();
 };
 

@@ -46,7 +46,8 @@ void Scanner::State::join_group(Item& item) {
   Group& group = groups[{item.layer, *item.claim->group}];
   if (group.number == 0) group.number = ++last_group;
   item.node.group = group.number;
-  // In one order however often a member comes back: ids, and so names, hang on their parents.
+  // Members are kept in one order, even if one goes and comes back: ids, and so names, depend on
+  // the order of parents.
   group.members.insert(std::lower_bound(group.members.begin(), group.members.end(), item.node.id),
                        item.node.id);
   group.dirty = true;

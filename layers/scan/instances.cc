@@ -184,7 +184,7 @@ std::vector<Instance> split_instances(const std::vector<GroupMember>& members) {
     for (Members& set : copies.complete()) sets.push_back(std::move(set));
     const bool among_copies = sets.size() > 1;
     for (Members& set : sets) {
-      // Ids grow in the order in which devices were found, and names hang on their order.
+      // Ids grow in the order in which devices were found, and names depend on that order.
       std::sort(set.begin(), set.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
       instances.push_back({std::move(set), among_copies});
     }

@@ -133,7 +133,7 @@ bool Scanner::State::use_detached_header(Item& item) {
   item.layer = layer;
   item.node.layer = layer->name;
   item.node.format = layer->signatures.empty() ? layer->name : layer->signatures.front().format;
-  // What stands on the device itself is not what is taken.
+  // The detached header is used, and not the signatures on the device itself.
   item.ambiguous = several_signatures(item.node.identity, item.node.format);
   if (item.ambiguous) join(item.node.trouble, *item.ambiguous);
   item.node.identity = {};

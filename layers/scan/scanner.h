@@ -19,13 +19,13 @@ namespace peelfs {
 struct Node {
   std::uint64_t id = 0;  ///< the same device keeps its id in later trees of the same scanner
   std::string kind;      ///< TYPE: "disk", "part", "lvm", "crypt", "snapshot", "file"
-  std::string name;      ///< what it would like to be called; made unique by the catalogue
+  std::string name;      ///< the name that its layer proposes; the catalogue makes it unique
   std::string stem, tail;
   std::vector<std::string> path;  ///< components below the parent in by-path
   DevicePtr device;
   Identity identity;
-  std::string layer;   ///< the row of the table that claimed what is in it; empty: nobody
-  std::string format;  ///< that layer's name for it: "LVM2_member", "qcow2", "gpt"; empty: nobody
+  std::string layer;   ///< the row of the table that claimed what is in it; empty: none
+  std::string format;  ///< that layer's name for it: "LVM2_member", "qcow2", "gpt"; empty: none
   std::string partuuid, partlabel, parttype;
   std::string source_path;           ///< of a source (also when it was unpacked from one)
   std::vector<HostPart> host_parts;  ///< see Inner

@@ -28,8 +28,9 @@ struct Group {
   std::uint64_t number = 0;
 };
 
-/// Whatever a layer throws becomes what is shown. Only what a layer says to be damage is shown as
-/// damage: the host may fail, and so may peelfs. Running out of memory ends the scan.
+/// An exception that a layer throws becomes the trouble of the device. Only an Error with
+/// Fault::damaged is shown as damage: the host may fail, and so may peelfs. Running out of memory
+/// ends the scan.
 template <typename Function>
 std::optional<Trouble> caught(Function&& function) {
   try {
@@ -61,7 +62,8 @@ struct Scanner::State {
   std::set<std::string> used_headers;
   Graph graph;
   std::unique_ptr<Budget> budget;
-  /// What layers keep while the scanner settles: bytes may change between two times.
+  /// What layers remember while the scanner settles. It is dropped afterwards, because bytes may
+  /// change until the scanner settles again.
   std::map<const Layer*, std::shared_ptr<void>> memories;
   std::deque<std::uint64_t> queue;
   std::map<GroupKey, Group> groups;

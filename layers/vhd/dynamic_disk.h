@@ -12,8 +12,7 @@ namespace peelfs {
 /// (not in a differencing one) what it does not mark is zero in the block, too.
 /// @param size bytes of the disk, see VhdFooter::disk_size()
 /// @throws Error: damaged when the header contradicts itself, the file or the size; unsupported
-/// when
-///   the table would take more memory than that of any disk in this format needs
+///   when the table would take more memory than that of any disk in this format needs
 DevicePtr make_vhd_dynamic_disk(DevicePtr file, const VhdDynamicHeader& header, std::uint64_t size,
                                 std::string description);
 

@@ -21,7 +21,7 @@ std::optional<VhdFooter> footer_at(const BlockDevice& file, std::uint64_t offset
   try {
     return VhdFooter::decode(read_bytes(file, offset, VhdFooter::kSize));
   } catch (const Error&) {
-    return std::nullopt;  // one bad sector makes no disk a VHD, and leaves one that is
+    return std::nullopt;  // a bad sector tells nothing; the other footer may
   }
 }
 
@@ -30,9 +30,8 @@ std::optional<VhdFooter> footer_at_end(const BlockDevice& file) {
   return footer_at(file, file.size() - VhdFooter::kSize);
 }
 
-// The last sector of any disk may hold whatever a guest wrote there. A footer that names the size
-// of just this file is believed, and a wrong checksum is said; all that a mistake costs is the
-// sector itself.
+// A guest may write anything into the last sector of its disk. A footer that names exactly the size
+// of this file is believed, and a wrong checksum is reported; a mistake costs only that sector.
 bool is_fixed(const BlockDevice& file, const VhdFooter& footer) {
   return file.size() > VhdFooter::kSize && footer.disk_type == VhdFooter::kFixed &&
          footer.current_size == file.size() - VhdFooter::kSize;

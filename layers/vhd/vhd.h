@@ -13,7 +13,7 @@ namespace peelfs {
 std::optional<Claim> vhd_probe(const ProbeInput& input);
 Opened vhd_open(const OpenInput& input);
 
-/// Fixed images: what no signature at the start tells.
+/// Recognises fixed images, which no signature at the start tells.
 std::string_view vhd_recognise(const BlockDevice& file);
 
 inline constexpr std::array kVhdSignatures{Signature{0, "conectix", "vhd"}};
