@@ -18,8 +18,8 @@
 #include "peelfs/error.h"
 
 #ifdef __SANITIZE_ADDRESS__
-// libfuse frees the name of a mount point only with the mount, and one that was detached by
-// somebody else is left alone.
+// libfuse frees the name of a mount point only with the mount, and a mount that another process has
+// detached is left alone.
 extern "C" const char* __lsan_default_suppressions();
 extern "C" const char* __lsan_default_suppressions() {
   return "leak:fuse_session_mount\n";

@@ -73,8 +73,8 @@ int connect_to(const std::string& name, Clock::time_point deadline, UniqueFd& so
   std::memcpy(address.sun_path + 1, name.data(), name.size());
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   socket.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // EAGAIN: its queue is full, as that of a process that hangs is sooner or later. Nothing tells
-  // when there is room.
+  // EAGAIN: the queue of the socket is full, as it is sooner or later when the process hangs.
+  // Nothing tells when there is room.
   while (!socket ||
          ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
     if (!socket || (errno != EAGAIN && errno != EINTR)) {
@@ -131,7 +131,8 @@ uid_t owner_of(const MountEntry& mount) {
   return static_cast<uid_t>(mount.id_option("user_id").value_or(0));
 }
 
-/// Only the user who mounted, and root, are heard: what it would say is said here at once.
+/// The process serves only the user who mounted, and root. Refuses others here, with the same
+/// error, instead of asking.
 void check_owner(const MountEntry& mount) {
   if (::geteuid() == 0 || ::geteuid() == owner_of(mount)) {
     return;
@@ -167,7 +168,8 @@ std::vector<std::string> pieces(const std::string& text, char end) {
   return found;
 }
 
-/// Unmounts, with some patience for a program (udisks, a file manager) that looks in for a moment.
+/// Unmounts, with some patience for a program (udisks, a file manager) that uses the mount for a
+/// moment.
 void unmount_patiently(const MountEntry& mount, bool lazy) {
   for (int attempt = 0;; ++attempt) {
     try {
@@ -203,8 +205,8 @@ ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline
     if (failure != 0) {
       continue;
     }
-    // Keys go only to a process of the user whom the kernel names as the mount's. Anybody may call
-    // a socket what he likes.
+    // Keys are sent only to a process of the user who owns the mount, as the kernel says. Any user
+    // may give a socket this name.
     ucred peer{};
     socklen_t peer_size = sizeof(peer);
     if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 &&
@@ -266,8 +268,8 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
   request.text = static_cast<std::uint32_t>(text.size());
   request.key = static_cast<std::uint32_t>(key.size());
   control::AnswerHeader header;
-  // One who is refused finds the connection closed while sending, and the reason in it all the
-  // same.
+  // If the process refuses the client, sending finds the connection closed, and the reason can
+  // still be received.
   const int socket = socket_.get();
   static_cast<void>(send_whole(socket, &request, sizeof(request), quiet_until()) &&
                     send_whole(socket, text.data(), text.size(), quiet_until()) &&
@@ -320,13 +322,14 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
   const Clock::time_point end = Clock::now() + options.timeout;
   std::optional<ControlClient> client;
   try {
-    // Who does not want to wait still gives it a moment to flush.
+    // A lazy unmount does not wait for the end, but gives the process a moment to flush.
     client.emplace(mount, options.lazy ? std::min(end, Clock::now() + lazy_patience) : end);
     client->ask(control::Verb::unmount);
   } catch (const Error& error) {
     const bool gone = error.error_number() == ENOTCONN || error.error_number() == ECONNABORTED;
     const bool silent = error.error_number() == ETIMEDOUT;
-    // What could not be flushed is lost sooner or later: whoever insists is told all the same.
+    // A lazy unmount goes on although writes could not be flushed, and will be lost; the user is
+    // told.
     if (!gone && options.lazy && (client || silent)) {
       unmount_patiently(mount, true);
       if (!silent) {

@@ -19,16 +19,14 @@ class ControlClient {
 
   /// @param mount a mount of peelfs
   /// @param deadline of everything that is done with it; a process that says nothing at all is
-  /// given
-  ///   up earlier
-  /// @throws Error: denied when it belongs to somebody else; io with ENOTCONN when its process is
+  ///   given up earlier
+  /// @throws Error: denied when it belongs to another user; io with ENOTCONN when its process is
   ///   gone, with ETIMEDOUT when it hangs
   ControlClient(const MountEntry& mount, Clock::time_point deadline);
 
   /// Sends a request and waits for its answer: a key derivation takes as long as it takes.
   /// @throws Error for an answer that says "failed"; io with ENOTCONN when the process ends
-  /// instead,
-  ///   with ETIMEDOUT when it hangs or the deadline has passed
+  ///   instead, with ETIMEDOUT when it hangs or the deadline has passed
   control::Answer ask(control::Verb verb, std::string_view text = {}, Bytes key = {});
 
   /// Waits until the process has closed the connection. @return false when the time was over

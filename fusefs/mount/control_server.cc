@@ -109,8 +109,8 @@ struct ControlServer::Connection {
   control::RequestHeader header;
   std::size_t have = 0;  ///< bytes of header, text and key so far
   control::Request request;
-  bool handling = false;             ///< another thread has it
-  std::atomic<bool> handled{false};  ///< that one is done with it
+  bool handling = false;             ///< another thread works on it
+  std::atomic<bool> handled{false};  ///< that thread is done
   control::Answer answer;
 
   std::size_t expected() const noexcept {
@@ -160,7 +160,8 @@ ControlServer::ControlServer(dev_t device)
 }
 
 ControlServer::~ControlServer() {
-  // Its handler uses what is destroyed next; a derivation that cannot be stopped must not see that.
+  // The handlers use objects that are destroyed next; a key derivation that cannot be stopped must
+  // not see that.
   if (!stop()) {
     ::_exit(1);
   }
@@ -210,13 +211,13 @@ void ControlServer::serve_until_stopped() {
   std::vector<pollfd> watched;
   for (;;) {
     watched.assign({{stopping_.get(), POLLIN, 0}, {handled_.get(), POLLIN, 0}});
-    // With no place left, those who connect wait in the kernel's queue.
+    // When all places are taken, new clients wait in the kernel's queue.
     watched.push_back({connections_.size() < connection_limit ? listening_.get() : -1, POLLIN, 0});
     const std::size_t fixed = watched.size();
     int timeout = -1;
     const Clock::time_point now = Clock::now();
     for (const auto& connection : connections_) {
-      // Nothing is expected of a client whose request is being handled.
+      // A client whose request is being handled sends nothing.
       watched.push_back({connection->handling ? -1 : connection->socket.get(), POLLIN, 0});
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(connection->deadline - now);
       const int wait = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
@@ -332,7 +333,7 @@ void ControlServer::handle(Connection& connection) noexcept {
   }
 }
 
-/// @return false when the client has gone: nobody waits for the answer
+/// @return false when the client has gone: no one waits for the answer
 bool ControlServer::say_working(Connection& connection) noexcept {
   if (Clock::now() < connection.deadline) {
     return true;
@@ -347,7 +348,7 @@ bool ControlServer::say_working(Connection& connection) noexcept {
 void ControlServer::finish(Connection& connection) {
   if (send_answer(connection.socket.get(), std::move(connection.answer)) &&
       connection.request.verb == control::Verb::unmount) {
-    // Those who have gone meanwhile leave a closed socket behind, which costs a descriptor.
+    // A client that has gone meanwhile leaves a closed socket behind, which costs a descriptor.
     std::erase_if(waiting_, [](const UniqueFd& socket) {
       pollfd gone{socket.get(), POLLRDHUP, 0};
       return ::poll(&gone, 1, 0) > 0;

@@ -14,11 +14,11 @@
 
 namespace peelfs {
 
-/// A thread of its own listens, and answers what needs no source. Unlocking, and flushing before an
-/// unmount, have a thread each, where one request follows the other: neither a key derivation nor a
-/// source that hangs keeps other requests waiting. A client that sends or reads nothing is dropped
-/// after a few seconds and keeps nobody else waiting. Only the user who mounted, and root, are
-/// heard.
+/// A thread of its own listens, and answers requests that need no source. Unlocking, and flushing
+/// before an unmount, have a thread each, where one request follows the other: neither a key
+/// derivation nor a source that hangs keeps other requests waiting. A client that sends or reads
+/// nothing is dropped after a few seconds and does not keep other clients waiting. Only the user
+/// who mounted, and root, are served.
 class ControlServer {
  public:
   using Handler = std::function<control::Answer(control::Request&)>;

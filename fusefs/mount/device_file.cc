@@ -142,7 +142,8 @@ std::uint64_t DeviceFile::seek(std::uint64_t offset, int whence,
     check_current();
     throw;
   }
-  // It may have been retired meanwhile, and then its tables said nothing of what is there now.
+  // The file may have been retired meanwhile: then the device's tables did not describe the bytes
+  // that are there now.
   check_current();
   return found;
 }
@@ -164,8 +165,8 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
     try {
       run = block_status(*device_, at, size - at);
     } catch (const Error&) {
-      // Damaged tables, a missing member: whoever copies this must come to read it, and meet the
-      // error.
+      // Damaged tables, a missing member: a program that copies the file must read here, and get
+      // the error.
       run = {true, size - at};
     }
     if (run.data == want_data) {
@@ -177,8 +178,8 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
         throw Error(Fault::io, "the search for holes was interrupted").with_errno(EINTR);
       }
       if (Clock::now() > deadline) {
-        // Data from here on, as far as we can promise: it is here for one who looks for data, and
-        // the next hole is at the end for one who looks for a hole.
+        // Data from here on, as far as we can promise: SEEK_DATA gets this offset, and SEEK_HOLE
+        // the end of the file.
         return want_data ? at : size;
       }
     }

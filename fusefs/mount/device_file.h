@@ -18,10 +18,10 @@
 
 namespace peelfs {
 
-/// What whoever still has a device open that is not in the tree any more is told: ESTALE.
+/// The error (ESTALE) for a program that has a device open which is not in the tree any more.
 Error gone_from_tree();
 
-/// Thread-safe. Lives as long as anybody has it open, also when a newer tree has replaced it.
+/// Thread-safe. Lives as long as a program has it open, also when a newer tree has replaced it.
 class DeviceFile : public std::enable_shared_from_this<DeviceFile> {
  public:
   using Sources = std::vector<std::shared_ptr<const HostFile>>;
@@ -31,7 +31,7 @@ class DeviceFile : public std::enable_shared_from_this<DeviceFile> {
   DeviceFile(std::string name, DevicePtr device, Sources sources, std::shared_ptr<Lane> lane,
              timespec mounted);
 
-  /// In which everything here is called that may read or write a source.
+  /// The lane in which the caller runs every call here that may read or write a source.
   const std::shared_ptr<Lane>& lane() const noexcept { return lane_; }
 
   const std::string& name() const noexcept { return name_; }
@@ -43,8 +43,8 @@ class DeviceFile : public std::enable_shared_from_this<DeviceFile> {
 
   /// Reads up to scratch.size() bytes, as peelfs::lend() does; fewer only at the end of the device:
   /// to the kernel a short answer means the end of the file.
-  /// @param ahead what reads ahead for whoever asks, or null
-  /// @return false: what was handed over is not to be trusted. @throws Error
+  /// @param ahead the reader's object for reading ahead, or null
+  /// @return false: the bytes that were handed over may be wrong. @throws Error
   bool lend(std::uint64_t offset, MutableBytes scratch, Ahead* ahead,
             const std::function<void(std::span<const iovec>)>& hand_over) const;
 
@@ -57,7 +57,7 @@ class DeviceFile : public std::enable_shared_from_this<DeviceFile> {
   /// Makes the part of a range that lies inside the device read as zero. @throws Error
   void zero(std::uint64_t offset, std::uint64_t length, WriteKind kind) const;
 
-  /// Something else is in its place from here on: reading and writing fail with ESTALE.
+  /// Called when another device takes its place: from then on reading and writing fail with ESTALE.
   void retire() const noexcept { retired_.store(true, std::memory_order_release); }
   bool retired() const noexcept { return retired_.load(std::memory_order_acquire); }
   /// @throws gone_from_tree()
@@ -87,8 +87,8 @@ class DeviceFile : public std::enable_shared_from_this<DeviceFile> {
   /// tells.
   bool cache_holds() const noexcept;
 
-  /// Logs that it failed to do something ("read", "write"), limited in rate. Of a source that
-  /// somebody else is changing, what cannot be read is no error but what is to be expected.
+  /// Logs that it failed to do something ("read", "write"), limited in rate. While another program
+  /// changes a source, a read that fails is not logged as an error: it is to be expected.
   void log_failure(LogLevel level, std::string_view what, std::uint64_t offset, std::size_t length,
                    const char* why) const noexcept;
 

@@ -1,5 +1,5 @@
-// The FUSE edge: what the operations share. Whatever is thrown becomes an errno, and nothing passes
-// into C.
+// The FUSE edge: code that the operations share. Every exception becomes an errno; none passes into
+// C code.
 #pragma once
 
 #include <new>
@@ -19,14 +19,15 @@ inline OpenHandle& handle(const fuse_file_info* info) {
   return *reinterpret_cast<OpenHandle*>(info->fh);
 }
 
-/// What is to be logged of a failure.
+/// The part of a failure that is logged.
 struct Failure {
   std::string why = "out of memory";
   LogLevel level = LogLevel::error;
 };
 
-/// An error is what a person has to look into. A request that the device does not do (a discard
-/// that has no place to go to), or that reaches beyond its end, is answered, and that is all.
+/// A failure is logged as an error if a person has to look into it. A request that the device does
+/// not support (a discard that has no place to go to), or that reaches beyond its end, is only
+/// answered.
 inline LogLevel level_of(const Error& error) noexcept {
   const int number = error.error_number();
   const bool answered =
@@ -57,7 +58,7 @@ int guarded(const Body& body, Failure* failed = nullptr) noexcept {
   }
 }
 
-/// Does in the lane of a device's sources what may read or write them, now or later.
+/// Runs a body that may read or write a device's sources in the lane of these, now or later.
 /// @param body answers the request; must not throw
 /// @param prepare see Lanes::run
 template <typename Body, typename... Prepare>

@@ -16,8 +16,8 @@ namespace peelfs {
 class Peeling;
 class Writing;
 
-/// What somebody has open: a file stays what it was when it was opened, and a directory's offsets
-/// stay true until it is rewound.
+/// An open file or directory: a file stays what it was when it was opened, and a directory's
+/// offsets stay true until it is rewound.
 struct OpenHandle {
   std::shared_ptr<const DeviceFile> device;    ///< of a device
   std::shared_ptr<const std::string> text;     ///< of status.json
@@ -66,7 +66,7 @@ class Filesystem {
   static constexpr double keep_seconds = 86400;
   static constexpr double unsettled_seconds = 1;
 
-  /// What reads or writes a source runs in here; everything else is answered at once.
+  /// Requests that read or write a source run in these lanes; all others are answered at once.
   Lanes& lanes() noexcept { return lanes_; }
   /// How many threads may serve requests: those of the lanes, and some for what needs no source.
   unsigned threads() const noexcept { return threads_; }

@@ -221,7 +221,8 @@ std::shared_ptr<const InodeView> InodeTable::build(
   view->catalog_ = std::move(newest);
   view->inodes_ = inodes_;
   if (owner_.policy.writable) {
-    // Whoever has one open that is gone may not use it any more, so nothing has to be kept for it.
+    // A program that has a device open which is gone may not use it any more, so nothing has to be
+    // kept for it.
     for (auto& inode : view->inodes_) {
       if (inode && inode->device) {
         inode = nullptr;

@@ -138,7 +138,8 @@ class InodeTable {
   std::unordered_map<std::string, InodeNumber> numbers_;
   InodeNumber next_ = root_inode + 1;
   std::map<std::uint64_t, InodeView::Device> devices_;  ///< by node id
-  /// Of the view before. What has gone from the tree stays: somebody may have it open.
+  /// The inodes of the last view. Those of devices that are gone from the tree stay: a program may
+  /// have them open.
   std::vector<std::shared_ptr<const Inode>> inodes_;
 };
 

@@ -16,7 +16,7 @@ constexpr std::chrono::seconds idle{2};
 bool Lane::ask(Task task, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   const Clock::time_point now = Clock::now();
-  // One that hangs keeps the next ones from waiting at all: a listing asks for every file.
+  // If a question hangs, the next ones do not wait at all: a listing asks for every file.
   if (!questions_.empty() && now - since_ > patience) {
     return false;
   }

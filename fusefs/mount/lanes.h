@@ -1,5 +1,5 @@
 // Which requests may occupy a thread of the mount, so that a source that does not answer (a network
-// disk that is gone) stops nobody but those who read it.
+// disk that is gone) stops only the programs that read it.
 #pragma once
 
 #include <chrono>

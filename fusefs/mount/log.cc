@@ -34,7 +34,8 @@ std::shared_ptr<spdlog::logger>& current_logger() {
   return current;
 }
 
-/// Writes to a descriptor: what was checked is what is written, whatever its name means later.
+/// Writes to a descriptor: the file that was checked is the file that is written, also if its name
+/// leads to another one later.
 class DescriptorSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit DescriptorSink(UniqueFd file) : file_(std::move(file)) {}
@@ -80,14 +81,14 @@ LogFile::LogFile(const std::string& path) : path_(path) {
   if (path.empty()) return;
   file_.reset(standard_descriptor(path));
   if (file_) return;
-  // Names of devices and of files are nobody else's business.
+  // The log holds names of devices and files, so only its owner may read it.
   file_.reset(::open(path.c_str(), log_flags | O_CREAT | O_EXCL, 0600));
   made_ = static_cast<bool>(file_);
   if (made_) return;
   if (errno == EEXIST) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) throw Error::system(errno, "cannot examine " + path);
-    // Looked at first: opening a FIFO or a tape does something already.
+    // Looks at the file first: the open of a FIFO or a tape has effects already.
     if (S_ISLNK(status.st_mode)) throw no_log_file(path, "a symbolic link, which is not followed");
     if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode)) {
       throw no_log_file(path, S_ISFIFO(status.st_mode)  ? "a FIFO"

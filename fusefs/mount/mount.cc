@@ -171,8 +171,8 @@ void wait_for_end(const UniqueFd& signals, const Session& session) {
   }
 }
 
-/// From the end of the mount on: requests that hang with their source do not keep the process, once
-/// everything that was written is durable.
+/// From the end of the mount on: once everything that was written is durable, requests that hang
+/// with their source do not keep the process alive.
 class EndClock {
  public:
   EndClock(Filesystem& filesystem, Session& session, int exit_code)
@@ -230,7 +230,8 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
           const std::function<std::shared_ptr<Peeling>()>& open, Readiness& readiness) {
   protect_memory();
   raise_descriptor_limit();
-  // Clients that wait for the end of the mount see it when these close: after everything below.
+  // Clients that wait for the end of the mount see it when these close, so they close after
+  // everything below.
   std::vector<UniqueFd> waiting;
   std::optional<UnmountWatcher> watcher;
   if (options.auto_unmount) {
@@ -299,7 +300,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   return success;
 }
 
-/// What the child has to say, and its exit code if it ends before it has said anything.
+/// The exit code that the child reports, or its own if it ends before it reports one.
 int wait_for_child(pid_t child, const UniqueFd& reader) {
   unsigned char code = 0;
   ssize_t got = 0;
@@ -342,8 +343,8 @@ int run_mount(const MountOptions& options, const std::function<std::shared_ptr<P
       return wait_for_child(child, pipe.reader);
     }
     pipe.reader.reset();
-    // Whoever gives up on the waiting parent gives up on the mount; once it is ready it stands
-    // alone.
+    // If the waiting parent ends early (by Ctrl-C, say), the mount ends, too. Once it is ready it
+    // does not depend on the parent.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
     Readiness readiness(std::move(pipe.writer));
     const int code = reported([&] { return serve(options, mountpoint, open, readiness); });

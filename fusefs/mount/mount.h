@@ -63,16 +63,14 @@ struct UnmountOptions {
 /// Ends the mount and returns only when its process has released every source (with `lazy`, when it
 /// is detached).
 /// @throws Error: usage when `mountpoint` is no mount of peelfs, denied, io with EBUSY when it is
-/// in
-///   use (naming by whom, where that can be told) or with ETIMEDOUT
+///   in use (naming by whom, where that can be told) or with ETIMEDOUT
 void request_unmount(const std::string& mountpoint, const UnmountOptions& options = {});
 
 /// Tries a key on a locked device of a mount; what is inside appears there.
 /// @param name flat name, UUID, or anything else that Catalog::find understands
 /// @return nullopt when it is open now, otherwise why not (try another key)
 /// @throws Error: usage when `mountpoint` is no mount of peelfs, when it has no such device or it
-/// is not
-///   locked; denied when the mount belongs to somebody else
+///   is not locked; denied when the mount belongs to another user
 std::optional<std::string> request_unlock(const std::string& mountpoint, const std::string& name,
                                           Secret key);
 

@@ -1,5 +1,6 @@
-// The directory to mount on, held open from the moment when it is looked at: whatever happens to
-// its path later, a link in the place of a directory above it, the mount goes where it was looked.
+// The directory to mount on, held open from the moment when it is checked: even if its path changes
+// later (a link takes the place of a directory above it), the mount goes to the directory that was
+// checked.
 #pragma once
 
 #include <string>

@@ -110,7 +110,7 @@ int receive_descriptor(int socket) {
   return descriptor;
 }
 
-/// Its working directory is the one that is held, so that it need not find it.
+/// fusermount3 runs in the directory that is held open, so that it need not look it up by its path.
 pid_t start_fusermount(const std::string& program, const std::string& options, int socket,
                        int directory) {
   constexpr int socket_there = STDERR_FILENO + 1;

@@ -1,4 +1,5 @@
-// Mounting through a descriptor. libfuse mounts on a path, which may lead elsewhere by then.
+// Mounting through a descriptor. libfuse mounts on a path, which may lead to another directory by
+// then.
 #pragma once
 
 #include <string>

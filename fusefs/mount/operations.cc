@@ -23,7 +23,7 @@ void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
     fuse_reply_err(req, 0);
   };
   if (open->device && open->writing.writes) {
-    in_lane(req, *open->device, close);  // what was written is flushed first
+    in_lane(req, *open->device, close);  // flushes what was written first
   } else {
     close();
   }
@@ -52,8 +52,9 @@ void op_init(void* userdata, fuse_conn_info* conn) {
   conn->max_read = static_cast<unsigned>(fs.max_read());
   conn->max_write = static_cast<unsigned>(max_write_size);
   conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(fs.max_read()));
-  // Read-ahead and asynchronous direct reads count as background requests. The kernel lets no more
-  // of them through for the whole mount, so that those that hang must not be all of them.
+  // Read-ahead and asynchronous direct reads count as background requests. The kernel sends at most
+  // this many at once for the whole mount, so the number must be high enough that requests that
+  // hang are not all of them.
   conn->max_background = 256;
   conn->congestion_threshold = 192;
   // Splicing is slower than a copy for what is mostly large reads, and nothing here changes by
@@ -86,7 +87,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   }
 }
 
-/// Inodes live as long as the mount, so that nobody has to count who knows them.
+/// Inodes live as long as the mount, so the lookups of the kernel need not be counted.
 void op_forget(fuse_req_t req, fuse_ino_t, std::uint64_t) {
   fuse_reply_none(req);
 }
@@ -131,8 +132,8 @@ void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
     if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0) {
       throw Error(Fault::denied, "the mount is read-only").with_errno(EROFS);
     }
-    // Texts change with the tree while somebody has them open, and each keeps the one it opened:
-    // that cannot go through the one page cache of a file.
+    // A text changes with the tree while programs have it open, and each open handle keeps the text
+    // that it opened: the page cache of the file, which all handles share, cannot be used for this.
     info->direct_io = inode.text ? 1 : 0;
     info->noflush = 1;
     if (!inode.device) {
@@ -168,7 +169,7 @@ int reply(fuse_req_t req, std::span<const iovec> pieces) {
   return fuse_reply_iov(req, pieces.data(), static_cast<int>(pieces.size()));
 }
 
-/// @param device held by the caller, for whoever gets the answer may close the file
+/// @param device held by the caller, because the program that gets the answer may close the file
 void read_device(fuse_req_t req, const std::shared_ptr<const DeviceFile>& device, Ahead* ahead,
                  std::uint64_t at, std::size_t size) {
   Failure failed;
@@ -206,7 +207,7 @@ void op_read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
     read_text(req, *open.text, size, at);
     return;
   }
-  // For everybody who reads through the page cache the kernel reads ahead itself.
+  // For programs that read through the page cache the kernel reads ahead itself.
   const std::shared_ptr<Ahead> ahead = (info->flags & O_DIRECT) != 0 ? open.ahead : nullptr;
   in_lane(req, *open.device, [req, device = open.device, ahead, at, size] {
     read_device(req, device, ahead.get(), at, size);
@@ -260,7 +261,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
 /// Fills one answer. Offsets: 1 is behind ".", 2 behind "..", 3 + n behind entry n.
 void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fuse_file_info* info,
           bool plus) {
-  // The kernel holds a lock on the open directory meanwhile: nobody else changes the handle.
+  // The kernel holds a lock on the open directory meanwhile: no other request changes the handle.
   OpenHandle& open = handle(info);
   if (offset == 0) {
     open.directory = filesystem(req).view();
@@ -402,7 +403,7 @@ void reply_opened(fuse_req_t req, fuse_file_info* info, OpenHandle opened) {
   OpenHandle* const kept = fs.keep(std::move(opened));
   info->fh = reinterpret_cast<std::uintptr_t>(kept);
   if (fuse_reply_open(req, info) != 0) {
-    fs.close(kept);  // who asked has gone meanwhile, and will not close it
+    fs.close(kept);  // the program has gone meanwhile, and will not close it
   }
 }
 

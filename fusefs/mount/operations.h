@@ -11,10 +11,10 @@ namespace peelfs {
 
 const fuse_lowlevel_ops& fuse_operations();
 
-/// Those that would change something: each answers EROFS.
+/// Adds the operations that would change something: each answers EROFS.
 void add_refusals(fuse_lowlevel_ops& table);
 
-/// Those that change a device, in a mount that can be written.
+/// Adds the operations that change a device, in a mount that can be written.
 void add_write_operations(fuse_lowlevel_ops& table);
 
 /// A page-aligned buffer of at least `size` bytes of the calling thread's own, kept until the

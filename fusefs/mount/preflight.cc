@@ -66,7 +66,8 @@ void check_fusermount() {
   if (::geteuid() == 0) {
     return;
   }
-  // That it is not set-user-id is no failure yet: file capabilities or a user namespace may do.
+  // fusermount3 without the set-user-id bit is no failure yet: file capabilities or a user
+  // namespace may be enough.
   std::string refused;
   if (!find_program("fusermount3", &refused)) {
     if (!refused.empty()) {

@@ -27,8 +27,8 @@ namespace {
 constexpr std::size_t helper_output_limit = 64 * 1024;
 constexpr std::chrono::seconds helper_patience{30};
 
-/// A child that asks for nothing and writes into `output`; started with the signals that a program
-/// expects, whatever this process blocks or ignores.
+/// A child that asks for nothing and writes into `output`; started with the default signal mask and
+/// actions, also if this process blocks or ignores signals.
 pid_t spawn(const std::string& path, const std::vector<std::string>& arguments, int output) {
   std::vector<char*> argv;
   argv.push_back(const_cast<char*>(path.c_str()));
@@ -154,7 +154,7 @@ uid_t overflow_user() {
   return user;
 }
 
-/// Why a program or its folder is not trusted: somebody other than root and the caller can have put
+/// Why a program or its folder is not trusted: a user other than root and the caller may have put
 /// it there or changed it. Empty: it is trusted.
 std::string distrust(const std::string& path) {
   struct stat status {};
@@ -176,7 +176,7 @@ bool is_program(const std::string& path) {
          S_ISREG(status.st_mode);
 }
 
-/// Reads what a child writes until it ends, or the time is over, when the child is killed.
+/// Reads what a child writes until it ends, or until the time is over; then the child is killed.
 /// @return whether it has ended by itself
 bool read_output(pid_t child, int from, std::string& output) {
   const auto deadline = std::chrono::steady_clock::now() + helper_patience;
@@ -210,7 +210,7 @@ bool read_output(pid_t child, int from, std::string& output) {
 }  // namespace
 
 std::optional<std::string> find_program(const std::string& program, std::string* refused) {
-  // The system's own first: PATH may be somebody else's idea.
+  // The system's own folders first: PATH may have been set by another user.
   const char* const environment = std::getenv("PATH");
   const std::string folders = std::string("/usr/bin:/bin:/usr/sbin:/sbin") +
                               (environment == nullptr ? "" : std::string(":") + environment);
@@ -251,7 +251,7 @@ HelperResult run_helper(const std::string& program, const std::vector<std::strin
   pipe.writer.reset();
   HelperResult result;
   if (!read_output(child, pipe.reader.get(), result.output)) {
-    // One that hangs in the kernel cannot be waited for.
+    // A child that hangs in the kernel cannot be waited for.
     ::waitpid(child, nullptr, WNOHANG);
     return {124,
             program + ": has not ended after " + std::to_string(helper_patience.count()) + " s"};

@@ -63,11 +63,11 @@ struct HelperResult {
 HelperResult run_helper(const std::string& program, const std::vector<std::string>& arguments);
 
 /// The full path of a program: in the system's folders, then in those of PATH which are absolute.
-/// Neither it nor its folder may be writable by everybody, or belong to a third user.
+/// Neither it nor its folder may be writable by all users, or belong to a third user.
 /// @param refused receives why the first such program was not taken, if one was there
 std::optional<std::string> find_program(const std::string& program, std::string* refused = nullptr);
 
-/// Sends what is written to standard error while it lives into memory: libfuse and fusermount3
+/// While it lives, text that is written to standard error goes into memory: libfuse and fusermount3
 /// print their reasons there. Not thread-safe.
 class CapturedErrors {
  public:

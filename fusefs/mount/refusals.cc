@@ -1,5 +1,5 @@
-// Nothing can be made, renamed or removed, in no mount. Of a read-only one the kernel refuses it
-// before it comes here, unless somebody has remounted it read-write.
+// In no mount can anything be made, renamed or removed. In a read-only mount the kernel refuses it
+// before the request comes here, unless it was remounted read-write.
 #include <cerrno>
 
 #include "mount/operations.h"

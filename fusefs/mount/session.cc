@@ -22,7 +22,8 @@
 namespace peelfs {
 namespace {
 
-/// Wakes libfuse's main loop out of its semaphore; nothing else in the process uses it.
+/// The signal that wakes libfuse's main loop out of its semaphore; no other code in the process
+/// uses it.
 constexpr int wake_signal = SIGUSR1;
 constexpr std::chrono::seconds init_patience{20};
 
@@ -119,7 +120,7 @@ Session::Session(Filesystem& filesystem, const MountOptions& options, const Moun
   bool mounted = false;
   if (session_ != nullptr) {
     const int connection = mount_fuse(mountpoint_, mount_options, why);
-    // libfuse takes a connection that is there already, and has nothing to do with its mount then.
+    // libfuse uses the connection that is there already, and does not mount itself.
     mounted = connection >= 0 &&
               fuse_session_mount(session_, ("/dev/fd/" + std::to_string(connection)).c_str()) == 0;
   }
@@ -234,8 +235,9 @@ void Session::end() noexcept {
                   "the FUSE session has ended with error " + std::to_string(-loop_result_.load()));
     }
   }
-  // The connection is closed first: nobody answers any more, and an unmount must not wait for that.
-  // After a lazy unmount something else may be mounted there by now, which stays.
+  // The connection is closed first: no thread answers requests any more, and an unmount must not
+  // wait for answers. After a lazy unmount another filesystem may be mounted there by now; that
+  // stays.
   fuse_session_destroy(session_);
   session_ = nullptr;
   detach();

@@ -1,4 +1,5 @@
-// One mounted session of libfuse: its threads, its end, and what the kernel is told meanwhile.
+// One mounted session of libfuse: its threads, its end, and the notifications to the kernel
+// meanwhile.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,7 @@ class Session {
   /// @throws Error when it does not
   void start();
 
-  /// Readable once the session has ended by itself: somebody has unmounted it.
+  /// Readable once the session has ended by itself, because it was unmounted from outside.
   int ended_fd() const noexcept { return ended_.get(); }
 
   /// Tells the kernel what to forget. Not from a thread of libfuse's.
@@ -37,7 +38,8 @@ class Session {
   /// Drops what the kernel has cached of a file's bytes. Not from a thread of libfuse's.
   void invalidate(InodeNumber inode);
 
-  /// Stops the threads, when they have done what they are at, and unmounts if it is still mounted.
+  /// Waits for the requests that are being served, stops the threads, and unmounts if it is still
+  /// mounted.
   void end() noexcept;
 
   /// Unmounts without waiting for anything; the process must end next.

@@ -87,7 +87,7 @@ bool PatientThread::add(Attempt attempt) {
       return false;
     }
     waiting_.push_back({std::move(attempt), Clock::now() + patience_});
-    woken_ = true;  // what it waits for may have come since it was refused
+    woken_ = true;  // the event that the attempt waits for may have come since it was refused
   }
   changed_.notify_one();
   return true;

@@ -52,7 +52,8 @@ bool write_whole(int fd, const void* from, std::size_t size) noexcept {
 }
 
 [[noreturn]] void watch(int orders, const PinnedName& at) {
-  // A name of its own, so that `killall -9 peelfs` does not end the watcher with the watched.
+  // A name of its own, so that `killall -9 peelfs` does not end the watcher together with the
+  // process that it watches.
   ::prctl(PR_SET_NAME, "fuse-unmounter", 0, 0, 0);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) {
     std::signal(signal, SIG_IGN);
@@ -128,8 +129,8 @@ UnmountWatcher::UnmountWatcher(const PinnedName& at) {
   }
   if (watcher_ == 0) {
     ::setsid();
-    // Whatever else this process holds (the pipe that the person's shell waits on, a terminal)
-    // would be kept open for as long as the mount lives.
+    // Closes all other descriptors: otherwise the pipe that the person's shell waits on, or a
+    // terminal, would stay open for as long as the mount lives.
     constexpr int first = STDERR_FILENO + 1;
     const int orders = ::fcntl(pipe.reader.get(), F_DUPFD, first + 2);
     const int parent = ::fcntl(at.parent, F_DUPFD, first + 2);

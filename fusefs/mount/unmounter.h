@@ -11,16 +11,17 @@
 namespace peelfs {
 
 /// Unmounts: as root by umount2(2), otherwise by fusermount3.
-/// @throws Error: io with EBUSY when it is in use; denied when it is somebody else's
+/// @throws Error: io with EBUSY when it is in use; denied when it belongs to another user
 void unmount(const std::string& mountpoint, bool lazy);
-/// The same in a directory that is held, whatever its path leads to by now (root; fusermount3 takes
-/// paths only, and looks that it is the user's own mount).
+/// The same for a directory that is held open, also if its path leads to another one by now (as
+/// root; fusermount3 takes only a path, and checks that it is the user's own mount).
 void unmount(const PinnedName& at, bool lazy);
 
 /// Frees the mount point when this process dies without having done so (SIGKILL, a crash): the
-/// kernel would leave a mount that answers "Transport endpoint is not connected". A process of its
-/// own, since nothing in a killed one can act; it holds no source, no key and no terminal.
-/// libfuse's auto_unmount does not check that what it unmounts is still the same mount; this does.
+/// kernel would leave a mount that answers "Transport endpoint is not connected". It is a process
+/// of its own, since a killed process cannot do anything itself; it holds no source, no key and no
+/// terminal. libfuse's auto_unmount does not check that what it unmounts is still the same mount;
+/// this does.
 class UnmountWatcher {
  public:
   /// Forks. Call it before there are threads, open sources or keys.

@@ -1,5 +1,5 @@
-// The operations that change a device. Each failure is logged before it is answered: whoever gets
-// the answer may close the file, and the handle is gone.
+// The operations that change a device. Each failure is logged before it is answered: the program
+// that gets the answer may close the file, and then the handle is gone.
 #include <linux/falloc.h>
 #include <sys/stat.h>
 
@@ -23,7 +23,8 @@ Writing* writing_of(fuse_req_t req, const OpenHandle& open) {
 }
 
 /// A change of a device between before_write() and after_write().
-/// @param clears the kernel believes that its pages are still true when the change fails
+/// @param clears drop the kernel's pages of the device if the change fails: the kernel would go on
+///   to take them for true
 /// @param reply the answer when it has succeeded
 template <typename Change, typename Reply>
 void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64_t offset,
@@ -86,7 +87,7 @@ void write_device(fuse_req_t req, OpenHandle& open, std::uint64_t at, Bytes data
       [written](fuse_req_t answered) { fuse_reply_write(answered, *written); });
 }
 
-/// Of a handle, which the kernel keeps until this is answered.
+/// The handle stays open: the kernel keeps it until this request is answered.
 struct WriteRequest {
   fuse_req_t req;
   OpenHandle* open;
@@ -156,7 +157,7 @@ int flush_device(fuse_req_t req, const OpenHandle& open) {
 
 void op_fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
   OpenHandle& open = handle(info);
-  // As everywhere on Linux, whoever can read a file can have it made durable: sync(1) does.
+  // As everywhere on Linux, a program that may read a file may also make it durable: sync(1) does.
   if (!open.device || filesystem(req).writing() == nullptr) {
     fuse_reply_err(req, 0);
     return;
@@ -185,8 +186,8 @@ void op_flush(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
   });
 }
 
-/// The size of a device cannot be changed, and tools that set it to what they believe in must go
-/// on.
+/// The size of a device cannot be changed. A size that is not larger is accepted without effect,
+/// because tools that set one (to truncate a file) must go on.
 void check_size(const Inode& inode, off_t size) {
   if (static_cast<std::uint64_t>(size) <= inode.device->size()) {
     return;
@@ -223,7 +224,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
         if ((changes & FUSE_SET_ATTR_SIZE) != 0) {
           check_size(inode, wanted->st_size);
         }
-        // Times are those of the last write; whoever sets them is not told that they are not kept.
+        // Times are those of the last write; setting them succeeds, but has no effect.
         fuse_reply_attr(req, &is, fs.keep_attributes(inode, status));
       },
       &failed);

@@ -137,7 +137,7 @@ void Writing::release(const std::shared_ptr<const DeviceFile>& file,
         if (device.written != device.peeled && !pending_.contains(state.node)) {
           mark_pending(state.node);
         }
-        // One that could not be peeled because this one was open.
+        // Devices that could not be peeled because this one was open.
         for (const auto& [node, remade] : pending_) {
           due.push_back(node);
         }
@@ -183,7 +183,8 @@ void Writing::peel(std::uint64_t node) {
     try {
       changes = hooks_.peel(nodes);
     } catch (const std::exception& error) {
-      // What lies on it stays marked: nobody may write through tables that may be wrong.
+      // The devices on it stay marked as pending: no program may write through tables that may be
+      // wrong.
       log_message(LogLevel::error,
                   std::string("what was written could not be looked at again: ") + error.what());
       return;

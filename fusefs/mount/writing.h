@@ -1,4 +1,5 @@
-// Who writes what: conflicts, coherence and what follows a write. Only writable mounts have one.
+// The book-keeping of writes: conflicts between writers, coherence of caches, and the work that
+// follows a write. Only writable mounts have one.
 //
 // In three files: who may open what (writing_open.cc), what is not durable yet (writing_flush.cc),
 // and what follows a write (writing.cc).
@@ -7,22 +8,20 @@
 // cycle:
 //
 //   libfuse's workers    devices, in the lane of their sources (lanes.h), and mutex_ of this class
-//   for
-//                        a moment. Never a page lock of the kernel, another request, or one of the
-//                        threads below.
+//                        for a moment. Never a page lock of the kernel, another request, or one of
+//                        the threads below.
 //   notifier             the kernel, which may wait for pages that are being read: a worker's
 //                        answer. A write whose bytes other files have in the page cache is
 //                        answered here, after they were dropped.
 //   peeler               devices, key derivations, the kernel (directory locks are held by
-//   look-ups,
-//                        which workers answer). The last close of a written device is answered
-//                        here, once what is in it was peeled afresh.
-//   usher                devices, to flush one below which somebody wants to write: it attempts
-//                        opens again that met a close under way, or a device that is being peeled,
-//                        when one of them has ended or their time is over.
+//                        look-ups, which workers answer). The last close of a written device is
+//                        answered here, once what is in it was peeled afresh.
+//   usher                devices, to flush one so that a program can write below it. It repeats
+//                        opens that met a close under way, or a device that is being peeled, when
+//                        that has ended or their time is over.
 //
-// mutex_ is held for book-keeping only: nobody reads, writes, peels, asks the kernel or answers it
-// under it. The only other lock taken under it is that of the current view.
+// mutex_ is held for book-keeping only: no thread reads, writes, peels, notifies the kernel or
+// answers it while it holds mutex_. The only other lock taken under it is that of the current view.
 //
 // Order when a device's last writer closes: FLUSH marks everything that lies on it as pending;
 // the peeler opens that afresh, publishes the new view, retires the files that are gone from it
@@ -50,7 +49,7 @@ namespace peelfs {
 
 class Filesystem;
 
-/// A handle's part in the book-keeping; Writing's own, under its lock.
+/// The part of the book-keeping that is kept in a handle; only Writing uses it, under its lock.
 struct WriteState {
   std::uint64_t node = 0;  ///< 0: nothing is kept of it
   bool writes = false;     ///< opened for writing
@@ -76,7 +75,7 @@ class Writing {
   struct Open {
     InodeNumber inode = 0;
     bool writes = false;
-    pid_t pid = 0;  ///< who asks
+    pid_t pid = 0;  ///< of the process that opens
   };
   struct Opened {
     std::shared_ptr<const DeviceFile> file;
@@ -84,18 +83,19 @@ class Writing {
     bool direct = false;      ///< the page cache must not be used
     bool keep_cache = false;  ///< what is in it is still true
   };
-  /// @param last it must not wait any longer
-  /// @return nullopt: not now, try again when something has ended
+  /// @param last the open must not wait any longer
+  /// @return nullopt: not now; the caller tries again when a close or a peeling has ended
   /// @throws Error: EROFS, ESTALE, EBUSY (naming the holder)
   std::optional<Opened> open(const Open& wanted, bool last);
   /// Lets the usher attempt an open until it succeeds. @return false: the mount is ending
   bool wait(PatientThread::Attempt attempt) { return usher_.add(std::move(attempt)); }
 
-  /// Around every change of a device's bytes. @throws Error with ESTALE
+  /// The caller calls these before and after every change of a device's bytes. @throws Error with
+  /// ESTALE
   void before_write(const DeviceFile& file, WriteState& state);
-  /// @param own what the kernel has cached of the device itself is to be dropped as well
-  /// @param answer called now, or by the notifier once nobody's page cache disagrees; true when
-  ///   the bytes may be said to be written
+  /// @param own drop what the kernel has cached of the device itself, too
+  /// @param answer called now, or by the notifier once no page cache holds old bytes; true when the
+  ///   bytes may be reported as written
   void after_write(WriteState& state, bool own, const std::function<void(bool)>& answer);
 
   /// FLUSH was seen. @param answer called when what lies on the device was peeled, if that is due
@@ -103,25 +103,25 @@ class Writing {
   /// A handle is closed. What was written behind the last FLUSH (a mapping outlives it) is flushed.
   void release(const std::shared_ptr<const DeviceFile>& file, const WriteState& state) noexcept;
 
-  /// Makes a file's bytes durable. @throws Error; with ESTALE, and nothing is written, when
-  /// something
-  ///   else is in its place: what it knows of the bytes below may be wrong by now
+  /// Makes a file's bytes durable.
+  /// @throws Error; with ESTALE, and nothing is written, when another device is in its place: what
+  ///   the old one knows of the bytes below may be wrong by now
   void flush(const std::shared_ptr<const DeviceFile>& file);
   /// After an fsync: what lies on the device is peeled, now and then.
   void synced(const WriteState& state);
-  /// Makes durable whatever was written. @return what went wrong, a line for each device
+  /// Makes everything durable that was written. @return what went wrong, a line for each device
   std::vector<std::string> flush_all();
 
-  /// Around what makes devices afresh although nothing was written: an unlock.
+  /// Runs an unlock, which makes devices afresh although nothing was written.
   /// @param node what is unlocked. @param body must publish the new view
   /// @throws Error with EBUSY, naming the holder, when one of them is open for writing; what `body`
   ///   throws
   void around_unlock(std::uint64_t node, const std::function<void()>& body);
 
-  /// A view has taken another's place.
+  /// The caller calls it when a new view has taken the place of another.
   void took_over(const InodeView& before, const InodeView& after);
 
-  /// Ends the threads; whatever waits is answered. Requests must still be served meanwhile.
+  /// Ends the threads, and answers all requests that wait. Requests must still be served meanwhile.
   void stop() noexcept;
 
  private:
@@ -133,7 +133,7 @@ class Writing {
     unsigned closing = 0;
     unsigned buffered = 0;
     std::uint64_t written = 0;  ///< counts changes of its bytes, begun and done
-    std::uint64_t peeled = 0;   ///< how many of them its children know of
+    std::uint64_t peeled = 0;   ///< the value of `written` when the devices on it were last peeled
     std::string holder;         ///< who opened it for writing
     Clock::time_point next_peel{};
   };

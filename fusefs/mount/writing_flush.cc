@@ -1,4 +1,4 @@
-// What was written and is not durable yet.
+// Keeps track of writes that are not durable yet, and flushes them.
 #include <thread>
 
 #include "mount/filesystem.h"
@@ -42,7 +42,7 @@ void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noex
     }
     flush(file);
   } catch (const std::exception& error) {
-    // It stays unflushed, so nobody may write below it before that has succeeded.
+    // It stays unflushed, so no program may write below it before a flush has succeeded.
     file->log_failure(LogLevel::error, "flush", 0, file->size(), error.what());
   }
 }
@@ -55,7 +55,8 @@ std::vector<std::string> Writing::flush_all() {
       files.push_back(unflushed.file);
     }
   }
-  // Each lane by itself: what can be made durable is, also while another source hangs.
+  // Flushes each lane by itself, so that a source that hangs does not keep the others from being
+  // flushed.
   std::map<const Lane*, std::vector<std::shared_ptr<const DeviceFile>>> lanes;
   for (const auto& file : files) {
     lanes[file->lane().get()].push_back(file);

@@ -1,4 +1,4 @@
-// Who may open what, and whom an unlock has to wait for.
+// Decides which opens are allowed, and which open devices an unlock has to wait for.
 #include <algorithm>
 #include <fstream>
 
@@ -38,7 +38,7 @@ std::optional<Writing::Opened> Writing::open(const Open& wanted, bool last) {
     opened = take(wanted, last, asking, unflushed);
   }
   if (opened && opened->state.buffered) {
-    // It counts as open by now: whoever writes from here on drops what was cached.
+    // The file counts as open by now: writers from here on drop what the kernel has cached of it.
     opened->keep_cache = opened->file->cache_holds();
   }
   return opened;
@@ -97,7 +97,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
         .expected("nobody who writes to the same bytes through another device")
         .with_errno(EBUSY);
   }
-  // What another device still holds back would overwrite later what is written now.
+  // Unflushed writes of another device would later overwrite the bytes that are written now.
   if ((unflushed = unflushed_upon(*view, node)) != nullptr) {
     return std::nullopt;
   }
@@ -138,7 +138,7 @@ std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
     return nullptr;
   }
   const Tree& tree = view.catalog().tree();
-  // What it lies on takes the writes itself, and knows of them.
+  // The devices below take part in the writes themselves, and know of them.
   const std::set<std::uint64_t> below = lies_on(tree, node);
   for (const std::uint64_t other : overlapping(tree, node)) {
     const auto at = view.devices().find(other);

@@ -103,7 +103,8 @@ void add_below_mount(const MountEntry& mount, const std::string& path, HostFiles
   if (S_ISBLK(status.st_mode)) add_block_device(status.st_rdev, to);
   if (!S_ISREG(status.st_mode)) return;
   const Original file = made(path, status);
-  // One that is there twice could not be found at its place, when that is covered already.
+  // A file must not be in the list twice: the second time its path may be covered already, and
+  // could not be found.
   if (std::none_of(to.files.begin(), to.files.end(),
                    [&](const Original& other) { return same(file, other); })) {
     to.files.push_back(file);

@@ -21,9 +21,9 @@ struct HostFiles {
 /// headers; and the file that such a block device lies on itself (a loop device).
 HostFiles opened_host_files();
 
-/// Adds what the bytes of these come from where they are devices of another mount of peelfs: the
-/// files that its process has open, and what is below those.
-/// @throws Error when that cannot be told, so that nobody can keep them from being written
+/// For originals that are devices of another mount of peelfs, adds the files that their bytes come
+/// from: the files that its process has open, and what is below those.
+/// @throws Error when that is not known: then the files could not be protected from being written
 void add_what_mounts_show(HostFiles& originals);
 
 /// Those of descriptors 0 to 2 through which any of these could be written, and directories, from

@@ -47,7 +47,7 @@ bool write_text(const std::string& path, const std::string& text) {
   return file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
-/// Every user or group of this namespace, as the same one: what root may give.
+/// Maps every user or group of this namespace to the same one; only root may do this.
 std::string everybody(const char* map) {
   std::ifstream lines(map);
   std::string text;
@@ -82,7 +82,7 @@ constexpr std::array kKept{
 }  // namespace
 
 pid_t start_in_namespaces(Users users, const std::function<void()>& body, std::string& why) {
-  // The kernel lets nobody but root map the users of a process that hides its memory.
+  // The kernel lets only root map the users of a process that hides its memory.
   ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   constexpr std::size_t kStack = 1U << 20U;
   std::vector<std::max_align_t> stack(kStack / sizeof(std::max_align_t));

@@ -15,7 +15,7 @@
 namespace peelfs::world {
 namespace {
 
-/// What is opened here and never read; empty if it is not there.
+/// An O_PATH descriptor of a path, which is never read; empty if it is not there.
 UniqueFd point_at(const std::string& path) {
   return UniqueFd(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
@@ -48,7 +48,7 @@ std::string joined(const std::string& directory, const std::string& path) {
   return directory == "/" ? path : directory + path;
 }
 
-/// A mount itself, unless another one lies over it: then nobody comes there.
+/// Makes a mount read-only, unless another mount lies over it: then no program can reach it.
 void make_mount_read_only(const MountEntry& mount) {
   const UniqueFd top = point_at(mount.mountpoint);
   if (top && mount_of(top) == mount.id) {

@@ -101,7 +101,8 @@ void make_run(const std::string& folder, const std::string& list) {
   if (!is_there("/run")) return;
   const std::string run = folder + "/run";
   make_directory(run);
-  // What knows the host's devices, and the bus over which udisks attaches them.
+  // Folders of programs that know the host's devices, and the bus over which udisks attaches
+  // devices.
   constexpr std::array kHidden{"blkid", "udev", "lvm", "mdadm", "dbus", "cryptsetup"};
   std::error_code error;
   for (const auto& entry : fs::directory_iterator("/run", error)) {

@@ -45,7 +45,7 @@ std::string build(const Plan& plan) {
   const std::string directory = working_directory();
   try {
     keep_mounts_apart();
-    // Whatever lies about on the host's filesystems: no device node opens anything.
+    // No device node on the host's filesystems can open a device any more.
     set_attributes("/", MOUNT_ATTR_NODEV, 0, true);
     mount_memory(plan.folder);
     make_dev(plan.folder);

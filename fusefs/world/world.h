@@ -1,7 +1,7 @@
 // The world in which `peelfs try` runs its command: namespaces in which no block device of the host
-// exists and the sources cannot be written, by whatever path. It keeps repair tools, which look for
-// devices, and mistakes away from the originals. It is no prison for a program that means harm:
-// that can still talk to other programs of the same user.
+// exists and the sources cannot be written by any path. It keeps repair tools, which look for
+// devices, and mistakes away from the originals. It does not stop a malicious program: that can
+// still talk to other programs of the same user.
 #pragma once
 
 #include <sys/types.h>
