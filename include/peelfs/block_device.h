@@ -23,8 +23,8 @@ enum class ExtentKind : std::uint8_t {
 };
 
 /// The answer to "where do the bytes at this offset live". It stays true until the request that
-/// asked has finished; whoever keeps one longer must ask again. `storage` and `device` are owned by
-/// the device that answered, and live at least as long as it does.
+/// asked has finished; a caller that keeps it longer must ask again. `storage` and `device` are
+/// owned by the device that answered, and live at least as long as it does.
 struct Extent {
   ExtentKind kind = ExtentKind::zero;
   std::uint64_t length = 0;             ///< bytes, from the offset asked for; at least 1
@@ -53,8 +53,8 @@ enum class WriteKind : std::uint8_t {
   discard,  ///< the range must read as zero; its space may be given back
 };
 
-/// A block device. Layers derive from it and *describe*; they do not copy. Everybody else reads
-/// through the read loop in peelfs/io.h.
+/// A block device. Layers derive from it and *describe* where bytes are; they do not copy them. All
+/// other code reads through the read loop in peelfs/io.h.
 ///
 /// Geometry never changes after construction. Every const member function is safe from any thread
 /// without locking by the caller. Failures are Error.
@@ -75,8 +75,7 @@ class BlockDevice {
   /// @param offset bytes, below size()
   /// @param length bytes wanted, at least 1, offset + length <= size()
   /// @return an extent of 1 to `length` bytes that begins at `offset`. Neighbouring answers may be
-  /// of
-  ///   one kind; the read loop merges them. The more a device covers in one answer the better.
+  ///   of one kind; the read loop merges them. The more a device covers in one answer the better.
   /// @throws Error when the tables that would tell are damaged or cannot be read
   virtual Extent map(std::uint64_t offset, std::uint64_t length) const = 0;
 
@@ -88,31 +87,33 @@ class BlockDevice {
 
   /// The unit in bytes, a power of two, in which compute() works: an encryption sector, say. 1 when
   /// the device copes with any range itself. Computed extents begin and end on multiples of it (or
-  /// at size()), whatever range map() was asked for may be narrower.
+  /// at size()), but are cut to the range that map() was asked for.
   virtual std::uint32_t granule() const noexcept { return 1; }
 
-  /// What compute() makes with the work for one byte of it: a compressed cluster, say, in bytes.
-  /// Whoever reads in pieces gains from pieces that begin and end on multiples of it.
+  /// The number of bytes that compute() produces with the work for one of them: a compressed
+  /// cluster, say. A caller that reads in pieces should use pieces that begin and end on multiples
+  /// of it.
   virtual std::uint32_t compute_unit() const noexcept { return granule(); }
 
   /// A bound from above, at bounded cost, on how many bytes are stored for this device (st_blocks).
   virtual std::uint64_t allocated_bytes() const { return size_; }
 
-  // --- Writing; everybody writes through the write loop in peelfs/io.h ---
+  // --- Writing; all code writes through the write loop in peelfs/io.h ---
 
   /// Whether bytes may be written at all. It never changes but from true to false, before the first
-  /// write (an image turns out to be somebody's backing file). False unless every layer below, down
-  /// to a storage that was opened for writing, can take them.
+  /// write (when an image turns out to be the backing file of another). False unless every layer
+  /// below, down to a storage that was opened for writing, can take them.
   virtual bool writable() const noexcept { return false; }
 
-  /// Why it is not writable, for a person; empty: a layer below knows, or nobody asked to write.
+  /// Why it is not writable, for a person; empty: a layer below knows, or the run did not ask to
+  /// write.
   virtual std::string read_only_reason() const { return {}; }
 
-  /// Says that an image is read on top of these bytes (they are its backing file): whoever shows
-  /// the same storage refuses to write to it from then on.
+  /// Says that an image is read on top of these bytes (they are its backing file): from then on
+  /// every device on the same storage refuses to write to it.
   /// @param by the image's name, for messages
-  /// @return to be kept as long as that is so; null: nothing is done about it here (a file of the
-  ///   host is locked by whoever opens it)
+  /// @return to be kept as long as that is so; null: nothing is done here (the code that opens a
+  ///   file of the host has locked it)
   /// @throws Error(Fault::denied) with EBUSY when it has been written to already
   virtual std::shared_ptr<const void> rely_on(const std::string& by) const;
 
@@ -156,7 +157,8 @@ class BlockDevice {
   /// What it is, for a person: "LV vgq/lvq", "partition 2 of os43". Used as context of an Error.
   virtual std::string describe() const = 0;
 
-  /// Who stores and who reads what is computed, range by range; the loops' own.
+  /// Locks on ranges for stores and for reads of computed bytes. Only the read loop and the write
+  /// loop use them.
   RangeLocks& ranges() const noexcept { return ranges_; }
 
  private:

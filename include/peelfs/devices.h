@@ -30,7 +30,7 @@ struct Piece {
 DevicePtr make_concat(std::vector<Piece> pieces, Error missing, std::string description,
                       std::uint32_t sector_size = 512);
 
-/// `lower`, but nobody writes to it through this device. @param reason read_only_reason()
+/// `lower`, but it cannot be written through this device. @param reason read_only_reason()
 DevicePtr make_read_only(DevicePtr lower, std::string reason);
 
 /// Flushes every device, also when one of them fails; then throws what the first one threw.

@@ -21,14 +21,14 @@ class Formats {
   const Layer* for_detached_header() const noexcept;
 
   /// Whether a file name ends in a suffix of a row, or in one that raw images use (.img, .raw,
-  /// ...). Case does not matter, a suffix
-  /// alone is no name, and one of an archive may stand behind it (disk.img.gz).
+  /// ...). Case does not matter, a suffix alone is no name, and one of an archive may stand behind
+  /// it (disk.img.gz).
   bool has_image_suffix(std::string_view file_name) const;
 
   /// "os43.qcow2" -> "os43"; names without such a suffix stay as they are.
   std::string strip_image_suffix(std::string_view file_name) const;
 
-  /// Which format of images, archives or encryption the bytes of a file are: what nobody takes for
+  /// The format of images, archives or encryption that the bytes of a file have, if they are not
   /// the raw bytes of a disk. Reads a few sectors.
   /// @return empty: none @throws Error when it cannot be read
   std::string_view wrapped_format(const BlockDevice& file) const;

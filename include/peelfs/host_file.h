@@ -17,7 +17,8 @@ namespace peelfs {
 
 class FileMapping;
 
-/// Thread-safe. What was opened read-only has a descriptor that cannot write, whatever is called.
+/// Thread-safe. A file that was opened read-only has a descriptor that cannot write, so no call
+/// here can change it.
 class HostFile final : public Storage {
  public:
   enum class Access : std::uint8_t { read_only, read_write };
@@ -28,8 +29,8 @@ class HostFile final : public Storage {
   /// @throws Error: missing, denied, or usage when it is something else (a directory, a FIFO)
   static std::shared_ptr<const HostFile> open(const std::string& path,
                                               Access access = Access::read_only);
-  /// The same for what an O_PATH descriptor stands for (which stays the caller's), whatever its
-  /// name leads to by now. @param path for messages
+  /// The same for the file that an O_PATH descriptor stands for, also if its name leads to another
+  /// file by now. The caller keeps the descriptor. @param path for messages
   static std::shared_ptr<const HostFile> open_pinned(int pin, const std::string& path,
                                                      Access access = Access::read_only);
   /// Makes a new, empty file, read-write, for its owner only.
@@ -59,9 +60,10 @@ class HostFile final : public Storage {
   /// One preadv for as many buffers as it takes.
   void read(std::uint64_t offset, std::span<const iovec> buffers) const override;
 
-  /// What the page cache holds, mapped. Touched by our own code it would kill the process where the
-  /// file became shorter or its storage fails; the kernel says EFAULT. Where the file ends within a
-  /// page by now, the kernel takes zeroes for the rest of that: ask reaches() afterwards.
+  /// Bytes that the page cache holds, mapped. Our own code must never touch them: where the file
+  /// became shorter or its storage fails, an access would kill the process. The kernel gets EFAULT
+  /// instead. Where the file ends within a page by now, the kernel takes zeroes for the rest of
+  /// that: ask reaches() afterwards.
   const std::byte* lend(std::uint64_t offset, std::size_t length) const noexcept override;
   bool reaches(std::uint64_t end) const noexcept override;
 

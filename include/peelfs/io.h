@@ -13,9 +13,8 @@
 namespace peelfs {
 
 /// Reads exactly out.size() bytes at `offset`.
-/// @throws Error(Fault::usage) when the range leaves the device, and whatever the layers below
-/// throw,
-///   with each layer passed added to its context. Nothing is promised about `out` then.
+/// @throws Error(Fault::usage) when the range leaves the device, and the errors of the layers
+///   below, with each layer passed added to its context. Nothing is promised about `out` then.
 /// Thread-safe.
 void read(const BlockDevice& device, std::uint64_t offset, MutableBytes out);
 
@@ -28,8 +27,8 @@ struct Lending {
   std::uint32_t compute_unit = 0;  ///< the largest BlockDevice::compute_unit() among them
 };
 
-/// Reads for one who only hands the bytes on to the kernel: what lies verbatim in a host file is
-/// not copied, if it can be shown where it is.
+/// Reads for a caller that only hands the bytes on to the kernel: bytes that lie verbatim in a host
+/// file are not copied, if the file can be mapped.
 /// @param scratch takes what has to be copied or computed; as many bytes are read
 /// @param hand_over is called once, with pieces of memory that are scratch.size() bytes together,
 ///   in order, good until it returns. Our own code must never touch them (see Storage::lend).
@@ -46,15 +45,13 @@ Buffer read_up_to(const BlockDevice& device, std::uint64_t offset, std::size_t l
 /// Writes data.size() bytes at `offset`. They are readable at once, through every device that shows
 /// them, and durable after flush().
 /// @throws Error: usage when the range leaves the device, denied (EROFS) when it is not writable,
-/// and
-///   whatever the layers below throw (ENOSPC); some of the bytes may have been written then
+///   and the errors of the layers below (ENOSPC); some of the bytes may have been written then
 /// Thread-safe: writes to the same bytes at the same time leave either.
 void write(const BlockDevice& device, std::uint64_t offset, Bytes data);
 
 /// Writes what a range holds already. In a sparse file, or an image that allocates, it has space of
 /// its own from then on: tables that are kept in memory cannot meet a full disk when they are
-/// flushed.
-/// The caller sees to it that nobody else writes to the range meanwhile.
+/// flushed. The caller makes sure that no other thread writes to the range meanwhile.
 /// @throws Error like read_bytes() and write()
 void claim_space(const BlockDevice& device, std::uint64_t offset, std::size_t length);
 
@@ -73,8 +70,7 @@ struct Run {
 /// What lies at `offset`, through all layers and the holes of the host files at the bottom.
 /// A hole below a device that computes (encryption) is data above it.
 /// @return a run of 1 to `length` bytes. A run may be followed by one of the same sort: merging is
-/// the
-///   caller's, which decides how far it wants to look.
+///   the caller's, which decides how far it wants to look.
 Run block_status(const BlockDevice& device, std::uint64_t offset, std::uint64_t length);
 
 /// The extent of `device` at `offset` with all lower devices resolved: storage, zero or computed.

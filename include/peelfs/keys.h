@@ -45,7 +45,7 @@ class KeyRing {
 
   /// The keys to try on a device, most specific first.
   /// @param names what the person may call it: its flat name, its stem, its UUID; empty ones
-  /// ignored
+  ///   ignored
   std::vector<std::shared_ptr<const Secret>> candidates(
       const std::vector<std::string>& names) const;
   bool empty() const;

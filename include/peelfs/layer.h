@@ -58,12 +58,12 @@ class References {
   virtual ~References() = default;
   /// Opens a backing file, for reading.
   /// @throws Error(Fault::denied) when the rules forbid it, Error(Fault::missing) when it is not
-  /// there
+  ///   there
   virtual Found open(std::string_view name) const = 0;
   /// Opens a part of the image itself (its external data file), which is written where the image
   /// is.
   /// @param writing the image is written: so is its part, if the person named that, too. Otherwise
-  /// the device is read-only, and BlockDevice::read_only_reason() says what to do
+  ///   the device is read-only, and BlockDevice::read_only_reason() says what to do
   virtual Found open_part(std::string_view name, bool /*writing*/) const { return open(name); }
   /// Which file of the host a part is, if the person named it. Nothing is opened for it.
   virtual std::optional<FileId> named_part(std::string_view /*name*/) const { return std::nullopt; }
@@ -103,7 +103,7 @@ struct Member {
 };
 
 /// @return bytes that one key derivation may use unless the person says otherwise: 4 GiB, but at
-/// most half of the memory that this process may have. Thread-safe.
+///   most half of the memory that this process may have. Thread-safe.
 std::uint64_t usual_kdf_memory();
 
 /// Limits that the person set, and that layers must keep.

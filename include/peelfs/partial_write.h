@@ -14,8 +14,7 @@ namespace peelfs {
 /// most, and none of a granule (see claim_units()).
 /// @return bytes written, from the first on; at least 1
 /// @throws Error like write(). With ENOSPC, EDQUOT or EFBIG no byte has changed; with others some
-/// may
-///   have
+///   may have
 /// Thread-safe.
 std::size_t write_some(const BlockDevice& device, std::uint64_t offset, Bytes data);
 
@@ -26,7 +25,7 @@ bool is_no_space(int error_number) noexcept;
 /// encryption. Where a unit lies in several pieces below, each of them gets space first, so that
 /// the write is not refused in the middle of one.
 /// @param offset where the units begin in `device`; length is a multiple of `unit` (a power of two)
-/// The caller sees to it that nobody else writes to the range meanwhile.
+/// The caller makes sure that no other thread writes to the range meanwhile.
 /// @throws Error with ENOSPC and nothing changed
 void claim_units(const BlockDevice& device, std::uint64_t offset, std::uint64_t length,
                  std::uint64_t unit);

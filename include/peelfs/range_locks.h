@@ -8,8 +8,8 @@
 
 namespace peelfs {
 
-/// Ranges that are held by stores (alone) and by readers of computed bytes (together). Whoever
-/// holds a range may take one of a device below, never of the same device or one above.
+/// Ranges that are held by stores (alone) and by readers of computed bytes (together). A thread
+/// that holds a range may lock a range of a device below, never of the same device or of one above.
 /// Ranges are given in the order in which they were asked for: readers without end do not keep a
 /// store out. Thread-safe.
 class RangeLocks {

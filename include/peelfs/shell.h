@@ -1,5 +1,5 @@
-// Commands in messages: what is printed for a person to run is right when it is pasted into a
-// shell, whatever the names in it hold.
+// Commands in messages: a command that is printed for a person can be pasted into a shell, even if
+// the names in it hold special characters.
 #pragma once
 
 #include <string>

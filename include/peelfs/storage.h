@@ -18,7 +18,7 @@ namespace peelfs {
 
 class HostFile;
 
-/// What a file of the host is, whatever it is called: two names are one file if these are the same.
+/// Identifies a file of the host without its name: two names are one file if these are the same.
 struct FileId {
   bool block_device = false;
   dev_t device = 0;  ///< st_dev; st_rdev of a block device

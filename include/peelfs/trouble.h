@@ -70,7 +70,7 @@ class Troubles {
   void add(const Troubles& others, std::string_view context = "");
   void note(std::string_view reason) { add(Trouble::note, reason); }
   void damage(std::string_view reason) { add(Trouble::damaged, reason); }
-  void damage(const Error& error);  ///< whatever the error says it is
+  void damage(const Error& error);  ///< adds it as damage, with any Fault
 
   /// The troubles of something that has a substitute: what is worse than `degraded` counts as that.
   void add_degraded(const Troubles& others);
