@@ -1,5 +1,5 @@
-// How fast a FUSE file can be on this machine: the same session settings as peelfs has, and nothing
-// behind them.
+// Measures how fast a FUSE file can be on this machine, with the session settings of peelfs and no
+// work behind them.
 //
 //   peelfs_bench_ceiling constant SIZE MOUNTPOINT    every read is answered from one buffer that
 //                                                    never changes: nobody reads anything

@@ -1,5 +1,5 @@
-// Answers that were wrong or too kind: each is what a person reads, and what a script gets as exit
-// code.
+// Answers that were once wrong or too positive: the text that a person reads, and the exit code
+// that a script gets.
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// The form of the command line: what is taken for what, and what is said to those who err.
+// The form of the command line: how arguments are understood, and the messages for wrong ones.
 #include "cli/arguments.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ TEST(Arguments, VerbBehindOptions) {
   EXPECT_EQ(parse_arguments({"-o", "ro", "mount", "x", "y"}).from.sources, (Words{"x"}));
 }
 
-/// The verb is looked for before it is known whose options stand before it.
+/// The parser looks for the verb before it knows which verb the options before it belong to.
 TEST(Arguments, AnOptionHasAValueWithEveryVerbOrWithNone) {
   std::map<std::string, bool> seen;
   for (const std::string_view word : verb_words()) {

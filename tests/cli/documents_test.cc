@@ -1,5 +1,5 @@
-// What the manual, --help and the completion say of options is what the parser takes: four lists
-// that nobody keeps equal by hand.
+// The manual, --help and the completion name the options that the parser takes: these tests keep
+// the four lists equal.
 #include <gtest/gtest.h>
 
 #include <regex>

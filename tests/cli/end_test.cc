@@ -1,5 +1,5 @@
-// However a verb is ended, by Ctrl-C, by a terminal that closes, by SIGKILL: what is left, what is
-// said, and with which code.
+// A verb that is ended by Ctrl-C, by a terminal that closes or by SIGKILL: what it leaves behind,
+// what it prints, and its exit code.
 #include <signal.h>
 
 #include <algorithm>
@@ -20,7 +20,8 @@ class Ends : public Overlays {
     return command_line("try " + options + " " + disk_ + " diskp2 -- sh -c '" +
                         (writes ? mark : "") + "echo ready {}; sleep 100 & wait'");
   }
-  /// Nothing runs any more that was told of this test's folder: peelfs, its mount, the command.
+  /// No process runs any more that has this test's folder in its arguments: peelfs, its mount, the
+  /// command.
   bool everything_has_ended() const {
     for (const auto& entry : fs::directory_iterator("/proc")) {
       std::ifstream file(entry.path() / "cmdline");

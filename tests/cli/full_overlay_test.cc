@@ -18,7 +18,7 @@ class FullOverlay : public Overlays {
     must_run("qemu-img convert -U -O raw " + overlay + " " + (folder_ / "raw"));
     return sha256(read_file(folder_ / "raw"));
   }
-  /// Until it succeeds: whatever was refused has left every overlay clean.
+  /// Tries until it succeeds: each refused attempt must leave every overlay clean.
   unsigned refused_until_it_succeeds(const std::vector<std::string>& overlays,
                                      const std::string& verb, const std::string& name) const {
     std::uint64_t longest = 0;

@@ -1,4 +1,4 @@
-// What this host uses behind the back of peelfs: nothing writes it.
+// Images that this host uses without a lock: no command of peelfs writes them.
 #include <unistd.h>
 
 #include "cli/overlays.h"

@@ -1,4 +1,5 @@
-// An image names files, a person decides: what is written, and what is shown of it.
+// Files that an image names: only a person decides whether they are written; and how they are
+// shown.
 #include <nlohmann/json.hpp>
 
 #include "cli/overlays.h"
@@ -6,7 +7,7 @@
 namespace peelfs::test {
 namespace {
 
-/// A qcow2 whose bytes lie in d.raw beside it, and the disk of somebody else.
+/// A qcow2 whose bytes lie in d.raw beside it, and the disk of another user.
 class NamedFiles : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -142,7 +142,7 @@ TEST_F(Overlays, InPlaceNeedsAWritableSource) {
   EXPECT_FALSE(is_mounted(at_));
 }
 
-/// Killed again and again, at whatever moment that is; in the end every byte is there.
+/// Kills the commit again and again, at any moment; in the end every byte is there.
 TEST_F(Overlays, ACommitThatIsKilledIsFinished) {
   const std::string source = folder_ / "large.img";
   write_file(source, pattern(24U << 20U, 1));
@@ -245,7 +245,7 @@ TEST_F(Overlays, AmbiguousNamesAreToldFromUnknownOnes) {
   EXPECT_FALSE(contains(none.errors, "more than one")) << none.errors;
 }
 
-/// mount(8) adds rw to whatever fstab says.
+/// mount(8) adds rw to every entry of fstab.
 TEST_F(Overlays, FstabWritesOnlyWhenItSaysSo) {
   fs::create_symlink(PEELFS_PROGRAM, folder_ / "mount.fuse.peelfs");
   const std::string helper = (folder_ / "mount.fuse.peelfs") + " " + disk_ + " " + at_ + " -o ";

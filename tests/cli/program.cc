@@ -40,7 +40,7 @@ Terminal::Terminal(const std::string& command) {
   process_ = ::forkpty(&terminal_, nullptr, nullptr, nullptr);
   if (process_ < 0) throw std::runtime_error("forkpty");
   if (process_ == 0) {
-    // As in a terminal that somebody has just opened, also where the tests run under nohup.
+    // As in a new terminal, also where the tests run under nohup.
     ::signal(SIGHUP, SIG_DFL);
     ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
     ::_exit(127);
@@ -60,7 +60,7 @@ bool Terminal::read_some(std::chrono::milliseconds limit) {
   if (::poll(&wanted, 1, static_cast<int>(limit.count())) <= 0) return true;
   char buffer[4096];
   const ssize_t got = ::read(terminal_, buffer, sizeof buffer);
-  if (got <= 0) return false;  // nobody holds the other end any more
+  if (got <= 0) return false;  // the other end is closed
   screen_.append(buffer, static_cast<std::size_t>(got));
   return true;
 }

@@ -227,7 +227,7 @@ TEST_F(Keys, AKeyThatOpensNothingIsAFailure) {
     EXPECT_TRUE(contains(result.errors, says)) << arguments << ": " << result.errors;
     EXPECT_NE(result.output, "") << "what there is to see is shown";
   }
-  // Each opens one: all is well, in whatever order.
+  // Each key opens one device: that succeeds in both orders.
   const std::string both = "--key-file " + (folder_ / "key2") + " --key-file " + (folder_ / "key1");
   const Outputs result = peelfs_apart("ls " + both + " " + one_ + " " + two_);
   EXPECT_EQ(result.exit_code, 0) << result.errors;
@@ -351,7 +351,7 @@ TEST_F(Keys, NoSecretWhereOthersCanSeeIt) {
   const CommandResult environment = run("cat " + proc + "/environ | tr '\\0' ' '");
   EXPECT_FALSE(contains(environment.output, "first-pass"))
       << "the variable is wiped once it is read";
-  // No core file, whatever the limits were.
+  // No core file, also if the limit allowed one.
   EXPECT_TRUE(contains(must_run("grep 'Max core' " + proc + "/limits"), " 0 "));
   terminal.type("\n");
   EXPECT_EQ(terminal.finish(), 0);

@@ -1,4 +1,4 @@
-// Sources that were used behind the back of their overlays: noticed also where nobody keeps a time
+// Sources that were changed without their overlays: peelfs notices it also where there is no time
 // of the last change.
 #include <filesystem>
 

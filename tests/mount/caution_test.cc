@@ -1,4 +1,4 @@
-// Small things that somebody else could do to a mount.
+// Attacks by other users on a mount.
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -66,7 +66,7 @@ TEST(Caution, ProgramsOfTheSystemComeBeforeThoseOfPath) {
   ::setenv("PATH", (folder.path() + ":.:" + before).c_str(), 1);
   EXPECT_EQ(find_program("env"), "/usr/bin/env");
   EXPECT_EQ(find_program("only-here"), folder / "only-here");
-  // What everybody may write is nobody's program.
+  // A program that all users may write is not trusted.
   fs::permissions(folder / "only-here", fs::perms::all);
   std::string refused;
   EXPECT_EQ(find_program("only-here", &refused), std::nullopt);

@@ -1,5 +1,5 @@
-// What is written through one device is what every other device that shows those bytes returns at
-// once, whatever the page cache holds and whoever asks.
+// Bytes that are written through one device are returned at once by every other device that shows
+// them, to every process, and also if the page cache held old bytes.
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -48,7 +48,7 @@ TEST_F(Coherence, EveryReaderSeesEveryWriteAtOnce) {
 
   const Fd buffered(file("dp1"), O_RDWR);
   const Fd direct(file("dp1"), O_RDWR | O_DIRECT);
-  const Fd late(file("d"), O_RDONLY);  // opened while somebody writes
+  const Fd late(file("d"), O_RDONLY);  // opened while it is being written
   std::mt19937_64 random(5);
   for (unsigned i = 0; i < 150; ++i) {
     const std::size_t at = (random() % (p1_size - mib)) & ~std::size_t{4095};

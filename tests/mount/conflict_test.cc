@@ -1,4 +1,4 @@
-// Who may write at the same time, and who may not.
+// Which devices may be open for writing at the same time.
 #include <sys/wait.h>
 
 #include <chrono>

@@ -1,4 +1,5 @@
-// What was written is on the host's disk when somebody has been told so, and however a mount ends.
+// Bytes whose flush has succeeded are on the host's disk, and so are all bytes once a mount has
+// ended, in any way.
 #include <sys/wait.h>
 
 #include <atomic>

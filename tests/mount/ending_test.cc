@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t mib = 1 << 20;
 
-/// A write lease is granted only on a file that nobody else has open.
+/// A write lease is granted only on a file that no other process has open.
 bool nobody_has_open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   const bool granted = ::fcntl(fd, F_SETLEASE, F_WRLCK) == 0;

@@ -1,6 +1,6 @@
-// A source that does not answer, and a daemon that does not: everything else goes on, and what
-// waits for them ends by its own clock. The source is a file in another mount of peelfs, whose
-// process is stopped.
+// A source that does not answer, and a daemon that does not: all other requests go on, and commands
+// that wait for these end after a time limit of their own. The source is a file in another mount of
+// peelfs, whose process is stopped.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ class Stopped {
   pid_t process_;
 };
 
-/// Readers of a file that may hang, each at a place of its own that nobody has cached.
+/// Readers of a file that may hang, each at a place of its own that is not in the page cache.
 class Readers {
  public:
   Readers(const std::string& path, unsigned count, const Buffer& truth) {

@@ -46,7 +46,7 @@ TEST_F(Nested, AMappingThatOutlivesTheCloseIsFlushedBeforeTheFilesystemIsOverwri
   std::memset(memory + 12 * mib, 'Z', 8192);  // clusters that have to be allocated
   ASSERT_EQ(::munmap(memory, 16 * mib), 0);
   {
-    // The kernel says some time after the munmap that nobody has it any more.
+    // The kernel reports the last close some time after the munmap.
     ASSERT_TRUE(eventually([&] { return Fd(*mount_ / "fs", O_RDWR).error() == 0; }));
     Fd container(*mount_ / "fs", O_RDWR);
     ASSERT_EQ(container.error(), 0) << mount_->log();
@@ -67,7 +67,7 @@ TEST_F(Nested, AnFsyncOfOneWhoOnlyReadsFlushesWhatOthersWrote) {
   ASSERT_EQ(writer.write(12 * mib, Buffer(65536, std::byte{0x5a})), 0);
   const Fd reader(*mount_ / "vm", O_RDONLY);
   ASSERT_EQ(::fsync(reader.get()), 0);
-  // What is durable now, though the writer goes on.
+  // The state that is durable now, although the writer goes on.
   const std::string copy = folder_ / "copy.img";
   const std::string inner = folder_ / "copy.qcow2";
   // Copied by this process: a child closes the writer's descriptor when it begins, which flushes.
@@ -93,7 +93,7 @@ TEST_F(Nested, AnImageFileThatHasGrownIsShownWhole) {
     EXPECT_EQ(seen.find("verification failed"), std::string::npos) << seen;
   }
   EXPECT_EQ(read_error(before), ESTALE) << "it would take a part of the file for all of it";
-  // Who read or wrote the disk itself goes on.
+  // Programs that read or write the disk itself go on.
   EXPECT_EQ(Fd(*mount_ / "vm", O_RDONLY).read(4 * mib, 4096), Buffer(4096, std::byte{0x5a}));
 }
 

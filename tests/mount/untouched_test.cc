@@ -1,5 +1,5 @@
-// Writing is allowed, and nobody writes: the sources stay what they are, byte for byte and in time.
-// And what the first write does to what an image says of itself.
+// A mount that allows writing, but is not written to: the sources keep their bytes and times. And
+// how the first write changes the header of an image.
 #include "writable.h"
 
 namespace peelfs::test {

@@ -91,7 +91,7 @@ inline void make_disk(const std::string& path) {
       sh(path));
 }
 
-/// A mount of such a disk for writing, its source, and a copy that nobody has written to.
+/// A mount of such a disk for writing, its source, and a copy that is not written to.
 class WritableDisk : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -1,4 +1,5 @@
-// Everything that waits for something at once: whoever could wait in a circle would hang here.
+// All operations that wait for others, at once: if two of them could wait for each other, the test
+// would hang.
 #include <dirent.h>
 #include <sys/mman.h>
 

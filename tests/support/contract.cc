@@ -1,4 +1,4 @@
-// What every device type owes its readers, whatever it maps.
+// The contract for reads that every type of device keeps.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -87,7 +87,7 @@ std::string must_run(const std::string& command) {
 }
 
 bool have_program(const std::string& name) {
-  // Tools for administrators are not on everybody's PATH.
+  // Tools for administrators are not on the PATH of every user.
   return run("PATH=$PATH:/usr/sbin:/sbin command -v " + name).exit_code == 0;
 }
 

@@ -85,9 +85,9 @@ Buffer pattern(std::size_t size, std::uint64_t seed);
 /// agree. Fails the running test with what differs. @param device at most 256 MiB
 void check_contract(const BlockDevice& device, std::uint64_t seed = 1);
 
-/// What every writable device owes its writers: a thousand random writes and zeroes, aligned and
-/// not, leave what they leave in a plain array, while readers see old bytes or new ones; then
-/// threads that write bytes side by side in the same granules lose none.
+/// The contract of every writable device: a thousand random writes and zeroes, aligned and not,
+/// leave what they leave in a plain array, while readers see old bytes or new ones; then threads
+/// that write bytes side by side in the same granules lose none.
 /// @param device at most 64 MiB
 /// @return the whole of it afterwards
 Buffer check_write_contract(const BlockDevice& device, std::uint64_t seed = 1);

@@ -1,4 +1,4 @@
-// What every writable device type owes its writers.
+// The contract for writes that every type of writable device keeps.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -81,7 +81,7 @@ std::string read_beside_writes(const BlockDevice& device, Model& model, std::uin
       const std::lock_guard lock(model.mutex);
       new_before = part(model.before);
       new_now = part(model.now);
-      // Where more than one write was begun meanwhile there is no telling.
+      // If more than one write began meanwhile, the right bytes are not known.
       if (model.begun - begun > 1) continue;
     }
     for (std::size_t i = 0; i < bytes.size(); ++i) {

@@ -119,7 +119,8 @@ TEST_F(Inheritance, TheCommandKeepsItsInputAndItsVariables) {
   EXPECT_EQ(done.output, "sesame-openstays\n") << done.errors;
 }
 
-/// Whoever waits for the end of a pipe that peelfs was started with does not wait for the mount.
+/// A program that waits for the end of a pipe that peelfs was started with does not wait for the
+/// mount.
 TEST_F(Inheritance, TheDaemonKeepsNoDescriptor) {
   const std::string mount = std::string(PEELFS_PROGRAM) + " ";
   const CommandResult ended = run("timeout 20 sh -c '{ " + mount + disk_ + " " + at_ +

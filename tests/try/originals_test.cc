@@ -1,5 +1,6 @@
-// `try` and the originals: whatever state a filesystem on several devices is in, and however its
-// originals are visible on the host, they stay as they are, and the repair is in the overlay.
+// `try` and the originals: a filesystem on several devices may be damaged in any way, and its
+// originals may be visible on the host in any way. They stay as they are, and the repair is in the
+// overlay.
 #include "cli/overlays.h"
 #include "try/loop_device.h"
 #include "try/several_devices.h"
@@ -7,7 +8,7 @@
 namespace peelfs::test {
 namespace {
 
-/// Who runs peelfs, and on what.
+/// The user who runs peelfs, and the sources.
 struct Way {
   const char* name;
   bool ordinary_user, block_devices;

@@ -29,7 +29,7 @@ class Model {
   void replace(std::string_view what, Buffer bytes);
 
   /// @return "" when `found` is what stands at `offset`, else where it differs, and what was done
-  /// there last
+  ///   there last
   std::string difference(std::uint64_t offset, Bytes found) const;
   bool all_zero(Range range) const;
 

@@ -1,5 +1,5 @@
-// With the default options no source is opened for writing or changed, whatever is in it: proven by
-// the system calls of the real program, and by everything that stat(2) tells of the files.
+// With the default options no source of any kind is opened for writing or changed: proven by the
+// system calls of the real program, and by everything that stat(2) tells of the files.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>

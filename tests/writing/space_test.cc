@@ -1,5 +1,5 @@
-// Storage that runs out of space: what a write says that it has written is written, and nothing
-// else has changed, whatever lies between the device and the storage.
+// Storage that runs out of space: the bytes that a write reports as written are written, and no
+// others have changed, with any layers between the device and the storage.
 #include <gtest/gtest.h>
 
 #include "crypto/sector_cipher.h"

@@ -70,7 +70,7 @@ std::vector<Source> sources_of(const Disk& disk, bool writing) {
 }
 
 /// @return null when there is none. Troubles of what is inside do not matter: the test writes
-/// noise.
+///   noise.
 DevicePtr find_device(const Tree& tree, const std::string& name) {
   for (const auto& [id, node] : tree.nodes) {
     if (!node->hidden && node->name == name) return node->device;

@@ -30,7 +30,7 @@ struct Disk {
   std::uint64_t unit = 65536;  ///< bytes: the cluster or stripe whose boundaries are of interest
   /// Files and how long each may become, in bytes, however often it is rewritten.
   std::map<std::string, std::uint64_t> bounds = {};
-  /// Files that nobody may change (a backing file).
+  /// Files that must not change (a backing file).
   std::vector<std::string> untouched = {};
   std::string snapshots =
       {};  ///< the qcow2 file that internal snapshots can be made in; else empty
@@ -60,8 +60,8 @@ void add_qcow2_stacks(std::vector<Stack>& list);
 void add_deep_stacks(std::vector<Stack>& list);
 void add_nested_stacks(std::vector<Stack>& list);
 
-/// A disk that is open. Dropping it closes everything; whoever wants it to be on the disk flushes
-/// before.
+/// A disk that is open. Dropping it closes everything without a flush: a test that needs the bytes
+/// on the disk flushes first.
 class OpenDisk {
  public:
   /// Fails the running test, with the reason, when there is no such device or it is not writable.

@@ -14,7 +14,8 @@ std::string view(const std::string& arguments) {
          arguments;
 }
 
-/// A file whose first bytes are nobody's: whatever the test writes there must stay a raw disk.
+/// A raw file that is opened without the scanner: it stays a raw disk, also when the test writes a
+/// signature to its start.
 Disk raw_file(const std::string& folder) {
   const std::string path = folder + "/disk.raw";
   must_run("truncate -s " + std::to_string((6U << 20U) + 1536) + " " + shell_word(path));

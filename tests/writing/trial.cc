@@ -68,8 +68,8 @@ void Trial::look_from_outside() {
   check_files();
 }
 
-// Whoever writes knows more than the disk says: where the file is going to end, for one. So the
-// bytes are read again by somebody who has nothing but that.
+// The open writer knows more than the disk does: where the file is going to end, for one. So the
+// bytes are read again through a device that knows only the disk.
 void Trial::look_read_only() {
   const OpenDisk disk(disk_, false);
   if (!disk.ready()) return;

@@ -87,7 +87,7 @@ class ReadingAhead : public testing::Test {
     return count;
   }
 
-  /// Waits until so much has been computed, and nobody is at it.
+  /// Waits until so much has been computed, and no thread computes any more.
   void settle(std::uint64_t computed) const {
     for (int i = 0; i < 4000 && (device_->computed < computed || device_->running != 0); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -225,7 +225,7 @@ TEST_F(ReadingAhead, ShortRunsCostLittle) {
   EXPECT_LE(device_->computed, 3 * wanted);
 }
 
-/// A place at which everybody hangs until open() is called.
+/// A place at which all threads wait until open() is called.
 class Gate {
  public:
   void pass() {
@@ -268,7 +268,7 @@ TEST_F(ReadingAhead, APlaceThatHangsHangsNobodyWhoDoesNotReadThere) {
     std::jthread asking([&] { read_through(ahead, 0, 128 * kib, mib); });
     EXPECT_TRUE(gate->somebody_waits());
     asking.join();
-    // Whoever closes it does not wait, either; what hangs keeps what it needs.
+    // Closing it does not wait, either; the read that hangs keeps the objects that it needs.
   }
   EXPECT_FALSE(gate->is_open());
   const std::weak_ptr<Computing> device = device_;
@@ -293,7 +293,7 @@ TEST_F(ReadingAhead, WhatHangsIsNotGivenToAnother) {
   read_through(ahead, 0, 128 * kib, mib);
   EXPECT_TRUE(first->somebody_waits());
   read_through(ahead, 4 * mib, 128 * kib, elsewhere);
-  // If its memory were somebody else's by now, these bytes would come out there.
+  // If its memory had been reused by now, these bytes would appear there.
   first->open();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   for (std::uint64_t offset = elsewhere + 128 * kib; offset < 6 * mib; offset += 128 * kib) {
@@ -387,7 +387,7 @@ TEST_F(ReadingAhead, PartsThatNeedNoComputingAreInBetween) {
 }
 
 TEST_F(ReadingAhead, WhoGoesBackIsFollowed) {
-  // Somebody is at the old chunks still when the reader leaves them.
+  // Threads still read the old chunks when the reader leaves them.
   device_->before = [](std::uint64_t) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   };
@@ -412,7 +412,7 @@ TEST_F(ReadingAhead, EndsWithItsReader) {
     }
     settle(0);
     EXPECT_EQ(device_.use_count(), 1);
-    // What was under way, and nothing that was only wanted.
+    // Chunks that were being read, and none that were only queued.
     EXPECT_LE(device_->computed, before + 2 * 8 * Ahead::chunk_size);
     EXPECT_LE(device_->computed - before, std::thread::hardware_concurrency() * Ahead::chunk_size);
   }
@@ -436,7 +436,8 @@ TEST_F(ReadingAhead, MemoryIsForSoManyReaders) {
   EXPECT_FALSE(gets_a_place(*readers[19]));
   bool left = false;
   for (unsigned jump = 0; jump < 50 && !left; ++jump) {
-    // Not while something is being read for it.
+    // The place is not given up while a chunk is being read for the reader, so one jump may not be
+    // enough.
     EXPECT_TRUE(right(*readers[0], jump % 2 * 6 * mib, mib));
     left = gets_a_place(*readers[19]);
   }

@@ -1,4 +1,4 @@
-// Ranges that are known to be missing: one answer each, through whatever lies above.
+// Ranges that are known to be missing: one answer each, through all layers above.
 #include "engine/missing.h"
 
 #include <gtest/gtest.h>

@@ -54,7 +54,7 @@ class Stripes : public BlockDevice {
   std::uint64_t chunk_;
 };
 
-/// Answers whatever a test wants.
+/// Gives the answers that a test sets.
 class Liar : public BlockDevice {
  public:
   Liar(Extent answer, std::uint64_t size) : BlockDevice(size), answer_(answer) {}

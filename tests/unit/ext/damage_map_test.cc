@@ -142,7 +142,8 @@ TEST_F(Damage, BlockMapThatIsTooShortForTheSize) {
 
 TEST_F(Damage, IndirectBlocksThatLoop) {
   make("-t ext2 -b 1024");
-  // Three levels that are all the same block: it ends after three, at whatever number stands there.
+  // Three levels that are all the same block: the walk ends after three, with the number that it
+  // finds there.
   const std::size_t root = i_block_at("/many.img");
   const std::uint32_t loop = get32(bytes(), root + 4 * 13);
   put32(bytes(), root + 4 * 14, loop);
@@ -207,7 +208,8 @@ TEST_F(Damage, BadSectorsCostWhatLiesInThemOnly) {
   EXPECT_EQ(tree.trouble(), "") << "block maps are not read before somebody asks";
   EXPECT_SAYS(read_failure(*tree.at("many.img").device), "io: ", "bad sector");
   EXPECT_EQ(sha256(*tree.at("dir/plain.img").device), digest);
-  // The super block itself: nobody can say what it is, and that is an error.
+  // The super block itself cannot be read: the layer cannot tell what the device is, and throws an
+  // error.
   EXPECT_THROW(SeenImage(std::make_shared<Around>(device_, 8 << 20, 1024, 512)), Error);
 }
 

@@ -133,7 +133,7 @@ TEST_F(Damage, NotesOfTheSuperBlock) {
 TEST_F(Damage, LargerThanItsDevice) {
   make();
   const std::string digest = sha256(*see().at("dir/plain.img").device);
-  // Whatever lies there is gone, the rest is not.
+  // Files that lie there are lost, the others are not.
   bytes().resize(bytes().size() / 2);
   device_ = std::make_shared<MemoryDevice>(bytes());
   const SeenImage seen = see();

@@ -35,7 +35,7 @@ TEST_F(ExtWrite, WhatFindsNoSpaceHasNotChanged) {
           if (written < bytes.size()) ++refused;
           std::copy_n(bytes.begin(), written, whole.begin() + static_cast<std::ptrdiff_t>(offset));
           ASSERT_TRUE(read_bytes(*file, 0, whole.size()) == whole) << i;
-          // Whatever was accepted can be made durable.
+          // All writes that were accepted can be made durable.
           if (i % 10 == 9) file->flush();
         }
         file->flush();

@@ -63,8 +63,8 @@ TEST_F(ExtWrite, FilesGrowSideBySide) {
       write_both(*seen.at("grow.img").device, grow, 69'990, pattern(11, 9));
       EXPECT_TRUE(read_bytes(*a, 0, grow.size()) == grow) << kind;
       a->flush();
-      // Whoever opens the filesystem again may have changed it as a whole: what was opened before
-      // writes no more.
+      // The filesystem may have been changed as a whole before it was opened again: devices that
+      // were opened before refuse all writes.
       EXPECT_EQ(SeenImage(disk).at("grow.img").device->size(), grow.size());
       EXPECT_EQ(failure_of([&] { write(*a, grow.size(), Buffer(70'000)); }).first, ESTALE);
     }
@@ -123,7 +123,8 @@ TEST_F(ExtWrite, TheFilesystemsOwnTablesAreNotOverwritten) {
   EXPECT_EQ(failure_of([&] { write(*file, 0, Buffer(1024)); }).first, 0);
 }
 
-// Bytes behind the end within the last block are nobody's; they must not come up when it grows.
+// Bytes behind the end within the last block do not belong to the file; they must not appear when
+// it grows.
 TEST_F(ExtWrite, WhatLaysBehindTheEndDoesNotBecomeData) {
   const auto disk = writable_memory(make("-t ext4 -b 4096"));
   {

@@ -85,7 +85,7 @@ TEST_F(ImageLock, AGuestThatWritesIsNamedAndKeepsOthersOut) {
 
 TEST_F(ImageLock, AGuestThatReadsKeepsWritersOut) {
   const Guest guest("-r", path_);
-  // A reader is nobody's writer, so its arrival is seen by whom it refuses.
+  // A reader writes nothing, so a refusal is the only sign that it has the image open.
   std::string why;
   for (int i = 0; i < 500 && why.empty(); ++i) {
     why = refusal(*writing(), ImageUse::written);

@@ -1,4 +1,4 @@
-// Who on the host uses a file: against a tree as sysfs has it, and against real loop devices.
+// Uses of a file by the host: against a tree as sysfs has it, and against real loop devices.
 #include "host/in_use.h"
 
 #include <gtest/gtest.h>
@@ -396,7 +396,8 @@ TEST_F(RealLoop, TwoPartsOfItsFileAreWrittenTogether) {
   loop_.emplace(disk_, "--sizelimit 4M");
   const Loop other(disk_, "--offset 4M");
   ASSERT_FALSE(other.device().empty());
-  // As whoever writes both does: the locks of the one are not in the way of the other.
+  // As a program does that writes both: the locks of the one do not conflict with those of the
+  // other.
   const auto one = HostFile::open(loop_->device());
   const auto two = HostFile::open(other.device());
   lock_image(*one, ImageUse::relied_on);

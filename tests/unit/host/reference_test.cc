@@ -223,7 +223,7 @@ TEST_F(HostReferences, MountCrossing) {
   EXPECT_EQ(::umount(file.c_str()), 0);
 }
 
-/// Blocks in opening a FIFO for writing until somebody opens it for reading.
+/// Blocks in opening a FIFO for writing until another process opens it for reading.
 class FifoWriter {
  public:
   explicit FifoWriter(std::string path)

@@ -26,7 +26,7 @@ class Server {
       ::close(to[1]);
       announce_mount();
       const auto file = HostFile::open(path);
-      // No filesystem of the kernel has this number: nobody is mounted by it.
+      // No filesystem of the kernel has this number, so no mount has it.
       if (mounted) announce_mount(makedev(0, 0xffffe));
       char byte = 0;
       [[maybe_unused]] ssize_t ignored = ::write(from[1], "", 1);

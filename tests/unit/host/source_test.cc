@@ -130,9 +130,9 @@ TEST_F(Sources, NothingInADirectoryIsFollowed) {
   for (const LeftOutEntry& one : opened.left_out) links += one.why == LeftOutEntry::Why::link;
   EXPECT_EQ(links, 4U);
   EXPECT_EQ(opened.left_out.size(), 5U);
-  // What is named is followed.
+  // A link that a person named is followed.
   EXPECT_EQ(open({{directory_ / "d/link.img", "", false}}).sources.size(), 1U);
-  // What became a link since it was found is not.
+  // A file that has become a link since it was found is not.
   SourceSpec found;
   found.path = directory_ / "d/link.img";
   found.from_directory = true;
@@ -151,7 +151,8 @@ TEST_F(Sources, ADirectoryOfLinksOnlySaysWhatToDo) {
             std::string::npos);
 }
 
-/// A FIFO's writer blocks until somebody opens it for reading; its bytes are lost when that closes.
+/// A FIFO's writer blocks until a process opens it for reading; its bytes are lost when that
+/// process closes it.
 TEST_F(Sources, AFifoIsNotOpened) {
   const std::string path = directory_ / "fifo";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);

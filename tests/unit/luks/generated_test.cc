@@ -324,7 +324,7 @@ TEST_F(Generated, Reencryption) {
     EXPECT_FALSE(open_file(resilience).trouble);
     EXPECT_TRUE(plaintext(resilience) == before);
   }
-  // Without resilience nobody knows what was written.
+  // Without resilience it is not known which sectors were written.
   format("none", "2M", volume);
   must_run(start + "--resilience none " + path("none"));
   EXPECT_TRUE(

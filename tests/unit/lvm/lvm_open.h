@@ -29,7 +29,7 @@ struct OpenGroup {
 std::optional<Claim> probe_lvm(const BlockDevice& device, const std::string& identity = "");
 
 /// Probes the devices and opens them as one group; "pv0", "pv1", ... are their stems. Devices that
-/// nobody claims are left out.
+/// the layer does not claim are left out.
 OpenGroup open_lvm(const std::vector<DevicePtr>& devices, const Limits& limits = {});
 
 }  // namespace peelfs::test

@@ -122,7 +122,7 @@ TEST(LvmRaid1, FailedLegsAreNotRead) {
   EXPECT_EQ(state_of(raid(group)), "degraded");
   EXPECT_TRUE(
       holds(reason_of(raid(group)), "leg r_rimage_0 is not in sync: the array has it as failed"));
-  // It counts even when the failed leg alone is left with its disk... which then cannot know.
+  // With the disk of the failed leg alone there is nothing that says that it has failed.
   group = open_lvm({disks[1]});
   EXPECT_EQ(disk_of(*raid(group).device), 1U);
 }
@@ -177,13 +177,13 @@ TEST(LvmRaid1, OldEventCountsAreNotRead) {
 }
 
 TEST(LvmRaid1, LegsWithoutASuperblock) {
-  // One has: the other was added and is not filled yet.
+  // One leg has a superblock: the other was added and is not filled yet.
   std::vector<StampedDiskPtr> disks = raid_disks(raid_group(2), {{}, {}});
   disks[0]->write(kMeta, Buffer(512));
   OpenGroup group = open_lvm(as_devices(disks));
   EXPECT_EQ(disk_of(*raid(group).device), 1U);
   EXPECT_TRUE(holds(reason_of(raid(group)), "it has no superblock"));
-  // Nobody has: the array was never in use, and its first leg is the source.
+  // Neither has one: the array was never in use, and its first leg is the source.
   disks[1]->write(kMeta, Buffer(512));
   group = open_lvm(as_devices(disks));
   EXPECT_EQ(disk_of(*raid(group).device), 0U);

@@ -90,7 +90,7 @@ TEST(LvmMirrorWrite, TheLogSaysSoWhileLegsMayDiffer) {
   EXPECT_EQ(log(), std::byte{0xff});
   zero(mirror, 0, 100, WriteKind::zeroes);
   EXPECT_EQ(log(), std::byte{0});
-  // A crash now: whoever opens it next writes nothing, and reads the first leg.
+  // A crash now: the next open gives a device that cannot be written and reads from the first leg.
   const OpenGroup after = open_lvm(devices(disks));
   EXPECT_FALSE(after.at("vgs-m").device->writable());
   EXPECT_NE(after.at("vgs-m").device->read_only_reason().find("in sync"), std::string::npos);

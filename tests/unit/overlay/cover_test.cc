@@ -1,4 +1,4 @@
-// Overlays over sources: what qemu says of them, whose they are, and what is refused.
+// Overlays over sources: how qemu sees them, which source they belong to, and what is refused.
 #include <sys/stat.h>
 #include <unistd.h>
 

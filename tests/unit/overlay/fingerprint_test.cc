@@ -1,4 +1,4 @@
-// What an overlay says of its source may come from anybody.
+// The fingerprint in an overlay may have been written by anyone.
 #include "overlay/fingerprint.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Overlays that somebody has resized: every view has their size, and a commit loses nothing.
+// Overlays that were resized: every view has their size, and a commit loses nothing.
 #include <filesystem>
 #include <stdexcept>
 
@@ -173,7 +173,8 @@ TEST_F(Resized, WhatCannotGrowIsRefusedAndSaysWhatToDo) {
   EXPECT_EQ(test::sha256(test::read_file(overlay("vm"))), image);
 }
 
-/// As a block device that somebody has made larger; a file has a time, which speaks against it.
+/// As a block device that was made larger; a file has a time of its last change, by which peelfs
+/// would refuse it.
 TEST_F(Resized, ASourceThatWasMadeLargerIsTakenWhenAskedTo) {
   const std::string source = make_raw();
   grow(source, "disk", 64 * mib);

@@ -1,4 +1,4 @@
-// Whose an overlay is, and what is behind its name.
+// The owner of an overlay, and the type of the file under its name.
 #include "overlay/own_file.h"
 #include "peelfs/formats.h"
 

@@ -23,7 +23,7 @@ struct Listed {
 std::ostream& operator<<(std::ostream& out, const Listed& listed);
 
 struct Peeled {
-  std::string row;  ///< "gpt", "mbr", or empty: nobody claimed it
+  std::string row;  ///< "gpt", "mbr", or empty: no row claimed it
   Claim claim;
   Opened opened;
   /// The partitions with bytes, with their place found through the extents of the device.

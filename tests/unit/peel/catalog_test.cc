@@ -230,7 +230,7 @@ TEST_F(CatalogTest, NamesAndPathsComeBackToTheSameDevice) {
   nodes_.at(host)->children = {second};
   const Catalog two = catalog(&one);
   EXPECT_EQ(names(two), "host x~2 ");
-  // Somebody else comes meanwhile, more than one catalogue later.
+  // Another device with the name comes meanwhile, more than one catalogue later.
   const Catalog three = catalog(&two);
   const auto other = add("x", "lvm", {host}, {"x"});
   const Catalog four = catalog(&three);

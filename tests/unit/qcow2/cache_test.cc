@@ -97,7 +97,7 @@ TEST(RecentBlocks, AreFew) {
   const BlockCache::Block kept = block(10);
   for (std::uint64_t id = 0; id < 1000; ++id) RecentBlocks::keep({owner, id * 4096}, kept);
   EXPECT_LE(kept.use_count(), 9);
-  // Wherever they are kept: nobody finds them under another name.
+  // They are not found under another key.
   for (std::uint64_t id = 0; id < 100; ++id) {
     EXPECT_EQ(RecentBlocks::find({owner, id * 4096 + 1}), nullptr);
   }

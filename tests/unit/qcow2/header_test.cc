@@ -179,7 +179,8 @@ TEST_F(HeaderTest, Compression) {
         s.put8(104, 2);
       },
       {"compression type 2", "0 (zlib) or 1 (zstd)"});
-  // Without the additional field there is no compression type, whatever stands at its offset.
+  // Without the additional field there is no compression type: the bytes at its offset do not
+  // count.
   expect_refusal(
       [](Spoiled& s) {
         s.put64(72, 8);

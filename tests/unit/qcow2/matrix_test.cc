@@ -217,7 +217,7 @@ TEST_F(Matrix, BackingFileElsewhereAndWithoutFormat) {
     const std::string format = std::string(base).ends_with("raw") ? "raw" : "qcow2";
     must_run("cd '" + maker().directory() + "' && qemu-img rebase -u -b " + base + " -F " + format +
              " " + name);
-    // Without a stored format, as old qemu made them: the extension becomes one that nobody knows.
+    // Without a stored format, as old qemu made them: the extension becomes one of an unknown type.
     Spoiled image(maker().path(name));
     std::size_t at = 104;
     while (image.get32(at) != 0xe2792aca) at += 8;

@@ -210,7 +210,8 @@ TEST_F(SnapshotTest, AbsurdSize) {
   spoiled.put64(entry(spoiled, 1) + 48, ~0ULL);
   const OpenedImage opened = open_qcow2(spoiled.device(), nullptr);
   EXPECT_TRUE(contains(reason(opened.opened.devices.at(2)), "absurd"));
-  // Nobody is helped by its digits, and a file of that size would only break what looks at it.
+  // The digits of the size would help no person, and a file of that size would only break programs
+  // that look at it.
   EXPECT_FALSE(contains(reason(opened.opened.devices.at(2)), "18446744073709551615"));
   EXPECT_EQ(opened.opened.devices.at(2).device->size(), opened.disk().size());
 }

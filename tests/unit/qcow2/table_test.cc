@@ -293,7 +293,7 @@ TEST_F(TableTest, FileThatEndsInsideOfItsLastClusterOfSubclusters) {
   theirs.resize(cluster);
   EXPECT_EQ(theirs, expected);
 
-  // A cluster that begins behind the end was cut off, whatever its bitmap says of its parts.
+  // A cluster that begins behind the end was cut off, for every bitmap.
   for (const std::uint64_t bits : {0xffff'ffffULL, 0x1ULL, 0x8000'0000ULL}) {
     expect_damage(
         extended(),

@@ -142,7 +142,7 @@ TEST_F(Audit, AnImageIsNotWrittenWhileAnotherIsBasedOnIt) {
     EXPECT_THROW(write(base.disk(), 0, Buffer(512)), Error);
     EXPECT_FALSE(open_rw("base.qcow2").disk().writable());
   }
-  // Once it has been written to, nobody may take it for what it was.
+  // Once it has been written to, no image may use it as its backing file.
   const OpenedImage base = open_rw("base.qcow2");
   write(base.disk(), 0, Buffer(512, std::byte{1}));
   const OpenedImage top = open_rw("top.qcow2");

@@ -107,8 +107,7 @@ TEST_F(FullDisk, ExtendedEntries) {
 }
 
 // One cluster of wide counts counts 64 clusters, and one cluster of table names 64 of those: 2 MiB.
-// A snapshot of an image that ends just before
-// lets the table move.
+// A snapshot of an image that ends just before lets the table move.
 TEST_F(FullDisk, TheRefcountTableMoves) {
   unsigned moved = 0;
   for (unsigned clusters = 3958; clusters < 3968; ++clusters) {

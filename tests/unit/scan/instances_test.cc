@@ -143,7 +143,7 @@ TEST(Instances, SnapshotsWithinSnapshots) {
   EXPECT_EQ(split({a, b}), "1|2|");
 }
 
-/// Whatever is there, in whatever order: nothing is lost, nothing is mixed.
+/// Any set of members, in any order: none is lost, and none are mixed.
 TEST(Instances, NeverAMixture) {
   std::mt19937 random(16);
   const auto pick = [&](std::uint32_t below) {

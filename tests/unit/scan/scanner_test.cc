@@ -367,7 +367,7 @@ TEST_F(ScannerTest, WhatWasWrittenIsPeeledAfresh) {
   write(512, "SPLIT  ");
   scanner_.repeel({part});
   EXPECT_EQ(node("diskp1p2").kind, "part");
-  // An image format that somebody writes to a disk is not followed.
+  // An image format that was written to a disk is not followed.
   write(0, "IMAGE");
   scanner_.repeel({disk});
   EXPECT_EQ(printed(), "disk(disk)\n");

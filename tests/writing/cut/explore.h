@@ -27,8 +27,9 @@ struct Subject {
   std::string name;
   std::function<void(const std::string& folder)> make;
   std::function<Disk(const std::string& folder)> disk;
-  /// Shell commands, in the folder, before anybody looks (e2fsck); then to where others look
-  /// (debugfs). Both must exit 0. The second also after peelfs has written and ended.
+  /// Shell commands, run in the folder: the first repairs before the disk is looked at (e2fsck),
+  /// the second copies it to where other programs look (debugfs). Both must exit 0. The second also
+  /// after peelfs has written and ended.
   std::string recover = {}, copy_out = {};
   /// The same in the directory where it is mounted for writing.
   std::string in_mount = {};

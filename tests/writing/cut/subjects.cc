@@ -32,7 +32,7 @@ Subject nested(const std::string& name, const NestedOptions& options) {
   return {name, [options](const std::string& folder) { make_nested(folder, options); },
           [options](const std::string& folder) { return nested_disk(folder, options); },
           flatten_nested(options) + " && { " + repair_nested(options) + "; }", copy_nested(options),
-          // Nobody can write to the image before the filesystem is repaired, in the same overlay.
+          // The image cannot be written to before the filesystem is repaired, in the same overlay.
           options.overlay ? "PATH=$PATH:/usr/sbin:/sbin; e2fsck -fy whole || [ $? = 1 ]" : "",
           !options.overlay};
 }
