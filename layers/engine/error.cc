@@ -18,7 +18,7 @@ int default_errno(Fault fault) {
       return ENOENT;
     case Fault::usage:
       return EINVAL;
-    // What is below a device file fails as a disk fails: tools know what to do about EIO.
+    // Failures below a device file are those of a disk: tools know what to do about EIO.
     case Fault::damaged:
     case Fault::unsupported:
     case Fault::locked:
@@ -155,7 +155,7 @@ Error&& Error::with_errno(int error_number) && {
 }
 
 void Error::add_context(std::string_view layer) {
-  // A device that reads through itself (a snapshot through its image) would otherwise be said
+  // A device that reads through itself (a snapshot through its image) would otherwise be named
   // twice.
   if (layer.empty() || where_ == layer || where_.starts_with(std::string(layer) + ": ")) return;
   // A file of the host names itself: "writing disk.img at offset 512".

@@ -12,13 +12,13 @@ namespace peelfs {
 
 namespace {
 
-/// What every layer and every host writes or refuses as one: all boundaries between them are
-/// multiples of it.
+/// The unit that every layer and every host writes or refuses as a whole: all boundaries between
+/// them are multiples of it.
 constexpr std::uint64_t atom = 512;
-/// What hosts give space in, or a multiple of it.
+/// The unit in which hosts give space to files, or a multiple of it.
 constexpr std::uint64_t host_page = 4096;
 
-/// Writes halves of what has no room as a whole, the first one first.
+/// Writes a range that has no room as a whole in halves, the first half first.
 /// @param done bytes that are written, from the start of the first call on
 /// @throws Error when one atom has no room, or for another reason
 void write_halves(const BlockDevice& device, std::uint64_t offset, Bytes data, std::size_t& done) {

@@ -9,8 +9,8 @@ namespace peelfs {
 
 namespace {
 
-/// Whether what went wrong is one of the things that are known, with more context. Advice, which
-/// comes behind the first semicolon, may be the same for many things.
+/// Whether the message `more` says something that `known` says already, with more context. Advice,
+/// which comes behind the first semicolon, is not compared: many messages have the same.
 bool is_known(std::string_view known, std::string_view more) {
   constexpr std::string_view separator = "; ";
   constexpr std::size_t telling = 20;  // a shorter clause may be in many a sentence
@@ -18,7 +18,8 @@ bool is_known(std::string_view known, std::string_view more) {
   while (!known.empty()) {
     const std::size_t end = std::min(known.find(separator), known.size());
     const std::string_view clause = known.substr(0, end);
-    // Of an image in a chain its layer says whose backing file it is; a read does not.
+    // The layer's message begins with the image whose backing file this is; the message of a read
+    // does not.
     const std::size_t context = clause.find(": ");
     const std::string_view inner =
         context == std::string_view::npos ? std::string_view() : clause.substr(context + 2);

@@ -12,7 +12,8 @@ namespace {
 constexpr unsigned max_links = 40;  // as the kernel's MAXSYMLINKS
 constexpr unsigned max_components = 1024;
 constexpr std::size_t max_name_bytes = 4096;  // as the kernel's PATH_MAX
-// In good blocks: a directory that is all damage must not take long, however long it says it is.
+// The cost of a damaged block, counted in good blocks: a directory full of damage must not take
+// long, even if its inode gives a large size.
 constexpr std::uint64_t damaged_block_cost = 64;
 
 /// One pass over a directory.

@@ -108,8 +108,8 @@ class Search {
   }
   static FileId identity(const BlockNode& node) { return {true, node.device, 0}; }
 
-  /// What shares the bytes of a device from below: the disk of a partition, and the file under a
-  /// loop device, which another loop device may show as well.
+  /// Adds the uses of the devices below, which share its bytes: the disk of a partition, and the
+  /// file under a loop device, which another loop device may show as well.
   void below(const BlockNode& node) {
     if (const BlockNode* const disk = node_of(node.disk); disk != nullptr) {
       if (seen_.insert(disk->name).second) on(*disk);
@@ -128,7 +128,7 @@ class Search {
     }
   }
 
-  /// Its partitions, and all that is made of it or them.
+  /// Adds the uses of a device, of its partitions, and of all devices that are made of these.
   void on_and_above(const BlockNode& node) {
     if (!seen_.insert(node.name).second) return;
     for (const BlockNode& other : nodes_) {

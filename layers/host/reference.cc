@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What holds for a source and every image of its chain.
+/// The rules for a source and all images of its chain.
 struct Rules {
   std::optional<Folder> root;  ///< the folder of the source; none for a block device
   fs::path root_typed;         ///< the same as a person named it; may be empty

@@ -51,7 +51,7 @@ std::string beside(const std::string& directory, const std::string& name) {
   return (fs::path(directory) / name).string();
 }
 
-/// Where the names that an image gives to other files count from.
+/// The directory from which relative names in an image are looked up.
 std::string directory_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path().string() : ".";
 }

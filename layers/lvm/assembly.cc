@@ -193,7 +193,7 @@ Assembly assemble(std::span<const Member> members) {
   for (const Candidate& one : candidates) {
     const auto found = by_uuid.find(one.volume->uuid);
     if (found == by_uuid.end()) {
-      // Without metadata of its own it never was said to belong here.
+      // A member without metadata of its own never claimed to belong to this group.
       if (one.newest != nullptr) {
         assembly.troubles.add(Trouble::note, called(one) + " no longer belongs to volume group " +
                                                  group.name + ": its metadata has seqno " +

@@ -81,7 +81,7 @@ class Builder {
     for (std::size_t i = 0; i < volumes_.size(); ++i) {
       for (const std::string& part : parts_of(i)) {
         const auto found = group_.volume_index.find(part);
-        if (found == group_.volume_index.end()) continue;  // said when it is mapped
+        if (found == group_.volume_index.end()) continue;  // reported when it is mapped
         users_[found->second].push_back(i);
         ++parts_left_[i];
       }

@@ -331,8 +331,7 @@ std::vector<Committed> carry_out(std::vector<Job>& jobs, const CommitRequest& re
   std::vector<std::string> paths;
   paths.reserve(jobs.size());
   for (const Job& job : jobs) paths.push_back(job.overlay.path);
-  part(request.directory, paths);  // so that a later commit of the other overlays does not ask for
-                                   // these
+  part(request.directory, paths);  // a later commit of the others does not ask for these
   for (const Job& job : jobs) mark_committing(job.overlay);
   for (Job& job : jobs) grow(job);
   for (const Job& job : jobs) copy(job, request);

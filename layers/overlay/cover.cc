@@ -77,7 +77,8 @@ class Made {
   std::vector<std::string> paths_;
 };
 
-/// What is seen of a volume group or a filesystem is half of it then.
+/// Tells the person that overlays which belong to these are left out: a volume group or a
+/// filesystem would be seen only in part.
 void remark_left_out(const std::string& directory, const std::vector<std::string>& paths,
                      std::vector<std::string>& remarks) {
   std::vector<LeftOut> others = left_out(directory, paths);

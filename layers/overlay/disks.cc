@@ -51,7 +51,7 @@ std::vector<HostPart> parts_of(const Source& source) {
   return parts;
 }
 
-/// A source, and all that may share bytes with another one.
+/// A source with its places and parts, which may share bytes with another source.
 struct Extended {
   const Source* source = nullptr;
   std::vector<Place> places;
@@ -59,8 +59,8 @@ struct Extended {
   std::vector<HostPart> parts;
 };
 
-/// What of another source a part of an image is: "/base.raw", "the data of /i.qcow2"; empty:
-/// nothing.
+/// The name of the other source's file that a part of an image is: "/base.raw", "the data of
+/// /i.qcow2"; empty: the part is none of its files.
 std::string place_in(const HostPart& part, const Extended& other) {
   if (overlap(places_of(*part.file), other.places)) return printable(other.source->path);
   const auto own = std::find(other.own_parts.begin(), other.own_parts.end(), part.file->id());

@@ -58,7 +58,7 @@ std::string time_text(const timespec& time) {
   std::array<char, 64> text{};
   if (::localtime_r(&time.tv_sec, &parts) == nullptr) return std::to_string(time.tv_sec);
   text[std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts)] = '\0';
-  // Changed within one second, the times would look the same without them.
+  // Without the nanoseconds two changes within one second would have the same time.
   std::string fraction = std::to_string(time.tv_nsec);
   fraction.insert(0, 9 - std::min<std::size_t>(9, fraction.size()), '0');
   return text.data() + ("." + fraction);

@@ -84,7 +84,8 @@ std::string argument_for(const std::string& path) {
   Source source;
   source.path = stored.path;
   source.stem = unescaped(std::filesystem::path(path).stem().string());
-  // What was covered as raw bytes must be again, even if it looks like an image.
+  // A source that was covered as raw bytes must be covered as raw bytes again, even if it looks
+  // like an image.
   source.raw = stored.format == "raw" && standard_formats().has_image_suffix(stored.path) &&
                !stored.path.ends_with(".img") && !stored.path.ends_with(".raw");
   return source_argument(source);

@@ -117,8 +117,8 @@ bool goes_on_with(const std::string& path, const Base& base, const Fingerprint& 
   return disk->size() == round_up(base.disk->size(), 512);
 }
 
-/// What speaks against a source that is a copy of the one that an overlay was made for: that one is
-/// still there. Empty: nothing, as for what was moved.
+/// The reason to refuse a copy of the source that an overlay was made for: the original is still
+/// there. Empty: none; the source may have been moved.
 std::string still_there(const Source& source, const Fingerprint& stored) {
   if (stored.block_device || source.file->is_block_device()) return "";
   struct stat status {};
@@ -348,14 +348,14 @@ void remember(const OpenedOverlay& overlay, const std::vector<ByteRange>& places
   const std::size_t known = stored->tables.size();
   std::vector<ByteRange> covered = places;
   std::erase_if(covered,
-                [&](const ByteRange& place) {  // where only the overlay is, which has grown
+                [&](const ByteRange& place) {  // behind the end of the source
                   return place.offset + place.length > overlay.base.disk->size();
                 });
   for (const ByteRange& place : not_yet_sampled(covered, *stored)) {
     try {
       stored->tables.push_back(take_sample(*overlay.base.disk, place.offset, place.length));
     } catch (const Error&) {
-      continue;  // what cannot be read now tells nothing later
+      continue;  // a place that cannot be read now cannot be compared later
     }
   }
   if (stored->tables.size() != known) {

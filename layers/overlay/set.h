@@ -36,7 +36,7 @@ Membership membership_of(const BlockDevice& image);
 /// @return what a person should know: where it could not be noted
 std::vector<std::string> join(const std::vector<const OpenedOverlay*>& overlays);
 
-/// One that belongs to overlays but is not among them.
+/// An overlay that belongs to the given ones, but is not among them.
 struct LeftOut {
   std::string path;     ///< where it lies, or lay
   std::string source;   ///< of which source; empty: unknown

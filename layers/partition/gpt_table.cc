@@ -119,8 +119,7 @@ class Finder {
   struct Verdict {
     std::optional<Error> error;
     bool signature = false;
-    std::uint64_t alternate_lba = 0;  ///< the place of the other header as a damaged one has it; 0:
-                                      ///< unknown
+    std::uint64_t alternate_lba = 0;  ///< from a damaged header; 0: unknown
     std::uint32_t sector_size = 0;
   };
 

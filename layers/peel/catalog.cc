@@ -122,7 +122,8 @@ void Catalog::number(const Node& node, const std::string& name) {
 }
 
 void Catalog::assign_names() {
-  // The person named sources; what was found inside of others makes way.
+  // The person chose the names of sources, so devices that were found inside of others give way to
+  // them.
   const auto is_source = [this](const Node* node) {
     return node->parents.empty() || tree_->at(node->parents.front()).hidden;
   };

@@ -22,7 +22,7 @@ std::vector<ByteRange> ranges_of(const overlay::Comparison& comparison) {
   return ranges;
 }
 
-/// What of the ranges lies within a device.
+/// The parts of the ranges that lie within a device.
 std::vector<ByteRange> within(const BlockDevice& device, const std::vector<ByteRange>& ranges) {
   std::vector<ByteRange> result;
   for (const ByteRange& range : ranges) {
@@ -116,12 +116,12 @@ class Finder {
     return node.trouble && node.trouble->state == Trouble::locked;
   }
 
-  /// Whether they are one encrypted device, and not what it was overwritten with.
+  /// Whether both are one encrypted device, and none of them was overwritten with another one.
   static bool same_lock(const Node& one, const Node& other) {
     return one.identity.type == other.identity.type && one.identity.uuid == other.identity.uuid;
   }
 
-  /// Whether a device of one side lies in something that the other side has, and has locked.
+  /// Whether a device of one side lies in a device that is locked on the other side.
   static bool lies_in_locked(const Catalog& own, const Node& node, const Catalog& other) {
     for (const std::uint64_t id : node.parents) {
       const Node& parent = own.tree().at(id);

@@ -60,7 +60,7 @@ class Walk {
   std::vector<PieceOfLayout> pieces_;
 };
 
-/// What is left of a piece from a byte of the device on.
+/// The rest of a piece, from offset `at` of the device on.
 PieceOfLayout from(const PieceOfLayout& piece, std::uint64_t at) {
   const std::uint64_t skipped = at - piece.at;
   return {at, piece.length - skipped, piece.on, piece.offset + skipped};

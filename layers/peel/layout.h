@@ -21,7 +21,7 @@ struct PieceOfLayout {
 /// simply lie somewhere: parity, what cannot be read.
 std::vector<PieceOfLayout> layout_of(const Catalog& catalog, const Node& node);
 
-/// What of a device lies elsewhere now.
+/// The part of a device that was moved.
 struct Moved {
   std::uint64_t bytes = 0;  ///< 0: nothing
   PieceOfLayout from, to;   ///< the first of it

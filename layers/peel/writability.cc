@@ -9,7 +9,7 @@ namespace {
 
 using Ids = std::set<std::uint64_t>;
 
-/// Layers below whose devices nothing is translated: what is in them lies there as it is.
+/// Layers that translate no bytes: their devices are plain ranges of the device below.
 constexpr std::array<std::string_view, 3> plain_layers{"gpt", "mbr", "ext"};
 
 bool translates(const Node& node) {

@@ -35,7 +35,7 @@ class Disk : public BlockDevice, public PartlyMissing {
     return image_->writer ? "snapshots never change" : image_->read_only_reason;
   }
 
-  /// What this image alone says of a range, without its backing file.
+  /// The run at `offset` in this image alone, without its backing file.
   GuestRun own_run(std::uint64_t offset, std::uint64_t length) const {
     return map_.run_at(offset, length);
   }
@@ -43,7 +43,8 @@ class Disk : public BlockDevice, public PartlyMissing {
  protected:
   const Image& image() const noexcept { return *image_; }
   const ClusterMap& clusters() const noexcept { return map_; }
-  /// Whether bytes that no entry of this image says anything of come from a backing file.
+  /// The extent of bytes that are not allocated in this image: bytes of the backing file, or
+  /// zeroes.
   Extent unallocated(std::uint64_t offset, std::uint64_t length) const;
 
  private:

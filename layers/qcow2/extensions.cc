@@ -110,10 +110,10 @@ void take_others(const BlockDevice& file, std::uint32_t type, std::size_t kept) 
 struct Room {
   std::size_t at = 0;
   std::size_t size = 0;
-  bool last = true;  ///< at the list's end; else in an extension of nothing
+  bool last = true;  ///< at the list's end; else in an empty extension
 };
 
-/// The smallest one that is large enough; at the list's end when there is no other.
+/// The smallest empty extension that is large enough; the list's end if there is none.
 Room find_room(const Area& area, std::size_t needed) {
   const std::size_t end = area.end_marker + head_size;
   Room best{area.end_marker, area.limit > end ? area.limit - end : 0};
@@ -124,14 +124,14 @@ Room find_room(const Area& area, std::size_t needed) {
   return best;
 }
 
-/// Lets the extension behind an empty one and that one change places, or makes one of two that are
-/// empty. @return false: it is too large to
+/// Swaps an empty extension and the one behind it, or makes one of two empty ones. @return false:
+/// the one behind is too large
 bool move_back(const BlockDevice& file, const Area& area, const Place& empty, const Place& next) {
   if (next.type == extension_void) {
     write_durably(file, empty.at, void_of(empty.size() + next.size()));
     return true;
   }
-  // The head that is to follow it must not lie on its own.
+  // The new head of the empty extension must not overwrite the old head of the one behind.
   if (next.size() >= empty.size()) return false;
   put(file, empty.at, next.type, area.data_of(next), void_of(empty.size()));
   return true;
@@ -198,14 +198,16 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension) 
       room.last ? head_of(extension_end, 0) : void_of(std::max(room.size - needed, head_size));
   const bool exact = !room.last && room.size == needed;
   put(file, room.at, extension.type, extension.data, exact ? Bytes() : Bytes(next));
-  // At once: qemu turns the order of those that it does not know around when it writes the header.
+  // Old ones are removed at once: when qemu writes the header it reverses the order of extensions
+  // that it does not know, and the last one counts.
   take_others(file, extension.type, room.at);
 }
 
 void remove_extension(const BlockDevice& file, std::uint32_t type) {
   {
     const Area area = read_area(file);
-    // Those that do not count first: what counts stays the same until nothing is left.
+    // Removes the ones that do not count first, so that the one that counts stays the same until
+    // none is left.
     if (const Place* const last = area.last_of(type)) take_others(file, type, last->at);
   }
   take_others(file, type, 0);

@@ -123,11 +123,12 @@ std::vector<std::uint64_t> Scanner::State::homeless_of(
   for (auto& [uuid, some] : offers) {
     std::sort(some.begin(), some.end(),
               [](const Offer& a, const Offer& b) { return a.nearness > b.nearness; });
-    // Two copies that are as near do not tell which of them belongs here.
+    // If two copies are equally near it is not known which of them belongs here.
     const bool tied = some.size() > 1 && some[0].nearness == some[1].nearness;
     if (!tied && !some.front().doubtful) ids.push_back(some.front().id);
   }
-  // Each near the instance, but not all near one another: none is known to belong to it.
+  // If each is near the instance, but they are not all near one another, it is not known which of
+  // them belong to it.
   std::vector<GroupMember> all = instance.members;
   for (const std::uint64_t id : ids) all.push_back(graph.member_of_group(id));
   if (time_span(all).seconds() > same_moment_seconds) return {};
