@@ -157,7 +157,7 @@ MountEntry our_mount(const std::string& mountpoint) {
   return *std::move(mount);
 }
 
-/// What ends with `end`, each without it.
+/// The pieces of a text that each end with `end`, without it.
 std::vector<std::string> pieces(const std::string& text, char end) {
   std::vector<std::string> found;
   std::size_t begin = 0;

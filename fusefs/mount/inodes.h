@@ -47,7 +47,7 @@ class Directory {
   std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> positions_;
 };
 
-/// One inode; what is set tells what it is. Immutable.
+/// One inode. Its type follows from the members that are set. Immutable.
 struct Inode {
   struct stat attributes {};  ///< without st_blocks of a device, which costs something to tell
   InodeNumber parent = root_inode;  ///< of a directory

@@ -86,8 +86,8 @@ std::vector<std::string> Writing::flush_all() {
   return failures;
 }
 
-/// What a retired file has not flushed: as much of it as has reached the devices that it lies on is
-/// theirs now; the rest must never be written.
+/// Called for a file that is retired with unflushed writes: those that have reached the devices
+/// below must be flushed by these devices; the others must never be written.
 void Writing::hand_down(const InodeView& before, const InodeView& after, std::uint64_t node) {
   const std::shared_ptr<const DeviceFile> was = before.devices().at(node).file;
   if (unflushed_.erase(was.get()) == 0) {

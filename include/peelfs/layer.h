@@ -219,8 +219,8 @@ struct Layer {
   std::span<const Signature> signatures = {};
   /// Of names of files in this format: lower case, with the dot.
   std::span<const std::string_view> suffixes = {};
-  /// The same for what no signature tells. Strict: it says which file of many is taken for an
-  /// image.
+  /// The same for formats that no signature tells. It must be strict: it decides which of many
+  /// files count as images.
   /// @return the format; empty: it is none of this layer's @throws Error when it cannot be read
   std::string_view (*recognise)(const BlockDevice& file) = nullptr;
   /// Of an image format: the names of the files that hold bytes of the image itself (an external
