@@ -8,19 +8,31 @@
 #include "identify/identify.h"
 #include "peelfs/error.h"
 #include "peelfs/formats.h"
+#include "scan/head_cache.h"
 
 namespace peelfs::overlay {
 
 namespace {
 
+std::optional<ImageFormat> first_claim(const BlockDevice& file, const Identity& identity) {
+  for (const Layer& layer : standard_formats().rows()) {
+    if (!layer.traits.image || layer.probe == nullptr) continue;
+    if (auto claim = layer.probe({file, identity})) return ImageFormat{&layer, *std::move(claim)};
+  }
+  return std::nullopt;
+}
+
 /// The files that hold bytes of the source's image, if a person named them. Failures are dropped
 /// here: opening the image reports them.
 std::vector<FileId> named_parts(const Source& source) {
   std::vector<FileId> parts;
+  if (source.raw) return parts;
   try {
-    const auto format = image_format(source);
+    const HeadCache file(make_storage_device(source.file));
+    // Formats with parts are known without libblkid, and it reads much.
+    const auto format = first_claim(file, Identity());
     if (!format || format->layer->parts == nullptr) return parts;
-    for (const std::string& name : format->layer->parts(*make_storage_device(source.file))) {
+    for (const std::string& name : format->layer->parts(file)) {
       if (const auto id = source.references->named_part(name)) parts.push_back(*id);
     }
   } catch (const Error&) {
@@ -104,13 +116,8 @@ void refuse_common_bytes(const std::vector<Source>& sources, const std::string& 
 
 std::optional<ImageFormat> image_format(const Source& source) {
   if (source.raw) return std::nullopt;
-  const DevicePtr file = make_storage_device(source.file);
-  const Identity identity = identify(*file);
-  for (const Layer& layer : standard_formats().rows()) {
-    if (!layer.traits.image || layer.probe == nullptr) continue;
-    if (auto claim = layer.probe({*file, identity})) return ImageFormat{&layer, *std::move(claim)};
-  }
-  return std::nullopt;
+  const HeadCache file(make_storage_device(source.file));
+  return first_claim(file, identify(file));
 }
 
 OpenedSources open_disks(std::span<const SourceSpec> specs,
@@ -118,6 +125,7 @@ OpenedSources open_disks(std::span<const SourceSpec> specs,
   OpenedSources opened = open_sources(specs, allow_references, standard_formats());
   const std::vector<Source> all = opened.sources;
   for (const Source& whole : all) {
+    if (all.size() == 1) break;  // a part is another source
     for (const FileId& part : named_parts(whole)) {
       // An image that names itself is damaged, not a part.
       if (part == whole.file->id()) continue;
