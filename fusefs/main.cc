@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "cli/arguments.h"
-#include "cli/command.h"
-#include "cli/help.h"
 #include "cli/text.h"
+#include "cli/verb_table.h"
+#include "cli/verbs/mount.h"
 #include "mount/descriptors.h"
+#include "mount/mount.h"
 #include "peelfs/error.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -32,8 +33,8 @@ extern "C" const char* __lsan_default_options() {
 
 namespace {
 
-using peelfs::cli::Command;
-using peelfs::cli::Verb;
+using peelfs::cli::FailureCodes;
+using peelfs::cli::VerbRow;
 
 /// Keys lie in this process's memory: no core file shows them, and no other process of the same
 /// user may look into it.
@@ -45,50 +46,16 @@ void keep_memory_private() {
 #endif
 }
 
-int perform(const Command& command) {
-  using namespace peelfs::cli;
-  switch (command.verb) {
-    case Verb::mount:
-      return run_mount_verb(command);
-    case Verb::ls:
-      return run_ls(command);
-    case Verb::cat:
-      return run_cat(command);
-    case Verb::export_:
-      return run_export(command);
-    case Verb::map:
-      return run_map(command);
-    case Verb::umount:
-      return run_umount(command);
-    case Verb::unlock:
-      return run_unlock(command);
-    case Verb::diff:
-      return run_diff(command);
-    case Verb::commit:
-      return run_commit(command);
-    case Verb::drop:
-      return run_drop(command);
-    case Verb::checkpoint:
-      return run_checkpoint(command);
-    case Verb::revert:
-      return run_revert(command);
-    case Verb::try_:
-      return run_try(command);
-    case Verb::version:
-      put("peelfs " PEELFS_VERSION "\n");
-      break;
-    case Verb::help:
-      put(help_text(command.help_for));
+/// mount(8)'s exit codes for mounting, env(1)'s for try, ours for the rest.
+int failure_code(const VerbRow& verb, const peelfs::Error* error) {
+  switch (verb.failures) {
+    case FailureCodes::of_try:
+      return peelfs::cli::try_exit::failed;
+    case FailureCodes::usual:
+      return peelfs::cli::exit_code::nothing;
+    case FailureCodes::of_mount:
       break;
   }
-  finish_output();
-  return exit_code::ok;
-}
-
-/// mount(8)'s exit codes for mounting, ours for the rest.
-int failure_code(Verb verb, const peelfs::Error* error) {
-  if (verb == Verb::try_) return peelfs::cli::try_exit::failed;
-  if (verb != Verb::mount) return peelfs::cli::exit_code::nothing;
   if (error == nullptr) return peelfs::mount_exit::system;
   const bool usage =
       error->fault() == peelfs::Fault::usage || error->fault() == peelfs::Fault::unsupported;
@@ -117,10 +84,11 @@ int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   const bool helper = called_as_helper(argc > 0 ? argv[0] : nullptr);
-  const Verb verb = helper ? Verb::mount : peelfs::cli::verb_of(arguments);
+  const VerbRow& verb = helper ? peelfs::cli::default_verb() : peelfs::cli::verb_of(arguments);
   try {
-    return perform(helper ? peelfs::cli::parse_helper_arguments(arguments)
-                          : peelfs::cli::parse_arguments(arguments));
+    return (helper ? peelfs::cli::parse_helper_arguments(arguments)
+                   : peelfs::cli::parse_arguments(arguments))
+        .run();
   } catch (const peelfs::Error& error) {
     complain(error.what());
     return failure_code(verb, &error);

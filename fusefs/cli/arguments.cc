@@ -1,85 +1,119 @@
-// The command line as a whole. Which verb is meant and what the operands are is decided here and
-// not by CLI11, because a verb may be left out and a source may be named like one.
+// The command line as a whole. Which verb is meant is decided here and not by CLI11, because a verb
+// may be left out and a source may be named like one.
 #include "cli/arguments.h"
 
-#include "cli/combinations.h"
-#include "cli/operands.h"
-#include "cli/options.h"
-#include "cli/parser.h"
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+
 #include "cli/values.h"
-#include "cli/verbs.h"
+#include "cli/verb_table.h"
+#include "cli/verbs/help.h"
+#include "peelfs/error.h"
 
 namespace peelfs::cli {
+namespace {
 
-std::vector<std::string> split_spec(std::string_view spec) {
-  std::vector<std::string> sources(1);
-  for (std::size_t i = 0; i < spec.size(); ++i) {
-    if (spec[i] != '|') {
-      sources.back() += spec[i];
-    } else if (i + 1 < spec.size() && spec[i + 1] == '|') {
-      sources.back() += spec[++i];
-    } else {
-      sources.emplace_back();
-    }
-  }
-  std::erase(sources, "");
-  return sources;
+/// What --help and --version ask for, whatever else is said.
+struct Asked {
+  bool help = false;
+  bool version = false;
+};
+
+Call call_of(const VerbRow& verb) {
+  return {&verb, verb.actions.make()};
 }
 
-Command parse_arguments(const std::vector<std::string>& arguments) {
-  Command command;
-  command.verb = verb_of(arguments);
+/// Both must outlive the run of the parser.
+void bind_options(Parser& parser, const Call& call, Asked& asked) {
+  parser.flag("-h,--help", asked.help);
+  parser.flag("-V,--version", asked.version);
+  parser.flag("-v,--verbose", call.options->verbose);
+  parser.flag("-q,--quiet", call.options->quiet);
+  call.verb->actions.bind(parser, *call.options);
+}
+
+/// Whether the argument behind this one is its value. Which verb it belongs to is not known yet, so
+/// that no option may have a value with one verb and none with another.
+bool takes_next(std::string_view option) {
+  if (!option.starts_with("--")) return option.find('o') == option.size() - 1;  // -o, -fo
+  const auto verbs = all_verbs();
+  return std::any_of(verbs.begin(), verbs.end(), [&](const VerbRow* verb) {
+    const auto options = options_of(*verb);
+    return std::any_of(options.begin(), options.end(), [&](const Parser::Name& known) {
+      return known.name == option && known.with_value;
+    });
+  });
+}
+
+/// Where the verb stands: it is the first argument that is no option. nullopt: that one is no verb,
+/// or stands behind `--`, so mount is meant.
+std::optional<std::size_t> verb_position(const std::vector<std::string>& arguments) {
+  std::size_t at = 0;
+  while (at < arguments.size() && arguments[at].size() > 1 && arguments[at][0] == '-') {
+    if (arguments[at] == "--") return std::nullopt;
+    at += takes_next(arguments[at]) ? 2 : 1;
+  }
+  if (at >= arguments.size() || find_verb(arguments[at]) == nullptr) return std::nullopt;
+  return at;
+}
+
+const VerbRow& verb_at(const std::vector<std::string>& arguments, std::optional<std::size_t> at) {
+  return at ? *find_verb(arguments[*at]) : default_verb();
+}
+
+/// The first operand of a mount that begins the command line, and looks like a verb with a slip of
+/// the finger. @throws Error(Fault::usage) that names the verb
+void check_misspelt_verb(const std::vector<std::string>& arguments, const std::string& operand) {
+  if (arguments.empty() || operand != arguments.front()) return;
+  if (operand.find_first_of("./=:") != std::string::npos) return;
+  const std::string_view meant = closest(operand, verb_words());
+  if (!meant.empty() && ::access(operand.c_str(), F_OK) != 0) {
+    throw usage("'" + printable(operand) + "' is neither a verb nor a file here")
+        .advice("did you mean 'peelfs " + std::string(meant) + "'?");
+  }
+}
+
+}  // namespace
+
+Call parse_arguments(const std::vector<std::string>& arguments) {
   const auto at = verb_position(arguments);
-  std::vector<std::string> rest = arguments;
-  if (at) rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(*at));
-  if (command.verb == Verb::try_) split_command_line(command, rest);
+  Call call = call_of(verb_at(arguments, at));
+  std::vector<std::string> words = arguments;
+  if (at) words.erase(words.begin() + static_cast<std::ptrdiff_t>(*at));
 
   Asked asked;
-  Parser parser{std::string(verb_name(command.verb))};
-  bind_options(parser, command, asked);
-  std::vector<std::string> operands = parser.run(rest);
-  if (asked.version) {
-    command.verb = Verb::version;
-    return command;
-  }
+  Parser parser{std::string(call.verb->word)};
+  bind_options(parser, call, asked);
+  std::vector<std::string> operands = parser.run(words);
+  if (asked.version) return call_of(version_verb());
   if (asked.help) {
-    command.help_for = at ? command.verb : Verb::help;
-    command.verb = Verb::help;
-    return command;
+    auto options = std::make_unique<HelpOptions>();
+    if (at) options->topic = call.verb;
+    return {&help_verb(), std::move(options)};
   }
   if (arguments.empty()) throw usage("nothing to do").advice("'peelfs --help' shows how to begin");
-  take_operands(command, std::move(operands));
-  if (command.verb == Verb::mount) check_misspelt_verb(arguments, command);
-  check_combinations(command);
-  return command;
+  const std::string first = operands.empty() ? "" : operands.front();
+  call.verb->actions.take(*call.options, std::move(operands));
+  if (call.verb == &default_verb()) check_misspelt_verb(arguments, first);
+  call.verb->actions.check(*call.options);
+  return call;
 }
 
-Command parse_helper_arguments(const std::vector<std::string>& arguments) {
-  Command command;
-  command.verb = Verb::mount;
-  bool sloppy = false;
-  bool no_mtab = false;
-  Parser parser("mount.fuse.peelfs");
-  parser.flag("-s", sloppy);
-  parser.flag("-f", command.fake);
-  parser.flag("-n", no_mtab);
-  parser.flag("-v", command.verbose);
-  parser.option("-N", [](const std::string&) {
-    throw usage("-N: mounting in another namespace is not possible").advice("use nsenter(1)");
-  });
-  parser.option("-t", [](const std::string&) {});
-  parser.option("-o",
-                [&command](const std::string& text) { set_mount_options(command, text, true); });
-  std::vector<std::string> operands = parser.run(arguments);
-  if (operands.size() != 2) {
-    throw usage("wrong number of operands").expected("the sources as one word, and a directory");
-  }
-  // What fstab calls it is what `mount` must show: `mount -a` would mount it again otherwise.
-  if (command.mount.fsname.empty()) command.mount.fsname = operands[0];
-  command.mount.mountpoint = operands[1];
-  take_sources(command, split_spec(operands[0]), "");
-  check_combinations(command);
-  return command;
+const VerbRow& verb_of(const std::vector<std::string>& arguments) {
+  return verb_at(arguments, verb_position(arguments));
+}
+
+std::vector<Parser::Name> options_of(const VerbRow& verb) {
+  const Call call = call_of(verb);
+  Asked asked;
+  Parser parser("");
+  bind_options(parser, call, asked);
+  return parser.names();
 }
 
 }  // namespace peelfs::cli

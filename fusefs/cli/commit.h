@@ -2,13 +2,16 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
-#include "cli/command.h"
 #include "overlay/commit.h"
 
 namespace peelfs::cli {
 
-overlay::CommitRequest commit_request(const SourceOptions& from, const std::string& directory);
+/// @param sources as parse_source() takes them
+overlay::CommitRequest commit_request(const std::vector<std::string>& sources,
+                                      const std::vector<std::string>& allow_references,
+                                      const std::string& directory);
 
 /// Commits, with a progress bar, and says what was done.
 /// @param to_errors on standard error, not on standard output

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/arguments.h"
 #include "cli/values.h"
+#include "cli/verbs/mount.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -101,33 +101,33 @@ unsigned parse_threads(std::string_view value) {
 }
 
 /// The options that are peelfs' own. @return false when it is none of them
-bool set_own_option(Command& command, std::string_view name, std::string_view value) {
+bool set_own_option(MountVerbOptions& options, std::string_view name, std::string_view value) {
   const bool flag = value.empty();
   if (name == "allow_other" && flag) {
-    command.mount.allow_other = true;
-  } else if (name == "rw" && flag) {
-    command.in_place = true;
-  } else if (name == "in-place" && flag) {
-    command.in_place = true;
+    options.mount.allow_other = true;
+  } else if (name == "overlay-temp" && flag) {
+    options.overlay_temp = true;
+  } else if ((name == "rw" || name == "in-place") && flag) {
+    options.in_place = true;
   } else if (name == "ro" && flag) {
-    command.read_only = true;
+    options.read_only = true;
   } else if (name == "writable" && !value.empty()) {
-    command.mount.writable_containers.emplace_back(value);
+    options.mount.writable_containers.emplace_back(value);
   } else if (name == "debug" && flag) {
-    command.mount.debug = true;
+    options.mount.debug = true;
   } else if (name == "no-auto-unmount" && flag) {
-    command.mount.auto_unmount = false;
+    options.mount.auto_unmount = false;
   } else if (name == "auto_unmount" && flag) {
-    command.mount.auto_unmount = true;
+    options.mount.auto_unmount = true;
   } else if (name == "fsname" && !value.empty()) {
-    command.mount.fsname = value;
+    options.mount.fsname = value;
   } else if (name == "log-file" && !value.empty()) {
-    command.mount.log_file = value;
+    options.mount.log_file = value;
   } else if (name == "threads") {
-    command.mount.threads = parse_threads(value);
+    options.mount.threads = parse_threads(value);
   } else if (name == "max_read") {
     parse_size(value, "option 'max_read'");
-    command.mount.kernel_options.push_back("max_read=" + std::string(value));
+    options.mount.kernel_options.push_back("max_read=" + std::string(value));
   } else {
     return false;
   }
@@ -136,7 +136,7 @@ bool set_own_option(Command& command, std::string_view name, std::string_view va
 
 }  // namespace
 
-void set_mount_options(Command& command, std::string_view text, bool from_helper) {
+void set_mount_options(MountVerbOptions& options, std::string_view text, bool from_helper) {
   for (const std::string& option : split_options(text)) {
     const auto equals = option.find('=');
     const std::string_view name = std::string_view(option).substr(0, equals);
@@ -149,11 +149,12 @@ void set_mount_options(Command& command, std::string_view text, bool from_helper
     if (!plain && is_in(kDroppedWithValue, name)) continue;
     if (plain && name == "rw" && from_helper) continue;
     if (plain && is_in(kKernel, name)) {
-      command.mount.kernel_options.emplace_back(name);
+      options.mount.kernel_options.emplace_back(name);
       continue;
     }
-    if (set_source_option(command.from, name, value)) continue;
-    if (set_own_option(command, name, value)) continue;
+    if (set_source_option(options.from, name, value)) continue;
+    if (set_cover_option(options.cover, name, value)) continue;
+    if (set_own_option(options, name, value)) continue;
     throw refused(name);
   }
 }

@@ -86,9 +86,16 @@ void say(const std::string& text) {
   std::fputs((text + "\n").c_str(), stderr);
 }
 
-Outcome decide(const Command& command, const std::string& overlays, int code, int ended) {
-  const bool good = is_success(command.command_line, code, command.good_codes);
-  Outcome outcome = command.outcome;
+overlay::CommitRequest commit_request_of(const TryOptions& options, const std::string& directory) {
+  overlay::CommitRequest request =
+      commit_request(options.from.sources, options.from.allow_references, directory);
+  request.accept_shared = options.accept_shared;
+  return request;
+}
+
+Outcome decide(const TryOptions& options, const std::string& overlays, int code, int ended) {
+  const bool good = is_success(options.command_line, code, options.good_codes);
+  Outcome outcome = options.outcome;
   if (outcome == Outcome::ask) outcome = ended != 0 ? Outcome::keep : ask(good, overlays);
   if (outcome == Outcome::commit && !good) {
     warn("not committed: the command has ended with " + std::to_string(code) +
@@ -98,13 +105,13 @@ Outcome decide(const Command& command, const std::string& overlays, int code, in
   return outcome;
 }
 
-void conclude(const Command& command, const std::string& overlays, Outcome outcome) {
+void conclude(const TryOptions& options, const std::string& overlays, Outcome outcome) {
   switch (outcome) {
     case Outcome::commit:
       try {
-        commit_overlays(commit_request(command.from, overlays), command.quiet, true);
+        commit_overlays(commit_request_of(options, overlays), options.quiet, true);
       } catch (const Error&) {
-        explain_kept(command, overlays);
+        explain_kept(options, overlays);
         throw;
       }
       remove_if_empty(overlays);
@@ -114,16 +121,16 @@ void conclude(const Command& command, const std::string& overlays, Outcome outco
       say("peelfs: the changes are dropped; the sources are as they were");
       break;
     default:
-      explain_kept(command, overlays);
+      explain_kept(options, overlays);
   }
 }
 
-void explain_kept(const Command& command, const std::string& overlays) {
+void explain_kept(const TryOptions& options, const std::string& overlays) {
   std::vector<std::string> sources;
-  for (const std::string& path : command.from.allow_references) {
+  for (const std::string& path : options.from.allow_references) {
     sources.insert(sources.end(), {"--allow-reference", path});
   }
-  for (const std::string& source : command.from.sources) {
+  for (const std::string& source : options.from.sources) {
     sources.push_back((source.starts_with('-') ? "./" : "") + source);
   }
   std::string text = "peelfs: the changes are kept in " + shown(overlays) + ". What next:";
@@ -135,16 +142,16 @@ void explain_kept(const Command& command, const std::string& overlays) {
   say(text);
 }
 
-void keep_what_was_written(const Command& command, const std::string& overlays) {
+void keep_what_was_written(const TryOptions& options, const std::string& overlays) {
   try {
     const auto paths = overlay::overlays_in(overlays);
     if (std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
-      if (command.keep.empty()) remove_overlays(overlays);
+      if (options.keep.empty()) remove_overlays(overlays);
       return;
     }
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then they stay
   }
-  explain_kept(command, overlays);
+  explain_kept(options, overlays);
 }
 
 }  // namespace peelfs::cli

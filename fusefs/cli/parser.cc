@@ -42,7 +42,16 @@ void Parser::option(const std::string& names, std::function<void(const std::stri
   bound_.push_back({names, nullptr, std::move(take), {}});
 }
 
-std::vector<std::string> Parser::run(const std::vector<std::string>& words) {
+void Parser::behind_dashes(std::vector<std::string>& target) {
+  behind_dashes_ = &target;
+}
+
+std::vector<std::string> Parser::run(std::vector<std::string> words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  if (behind_dashes_ != nullptr && dashes != words.end()) {
+    behind_dashes_->assign(dashes + 1, words.end());
+    words.erase(dashes, words.end());
+  }
   CLI::App app("", program_);
   app.set_help_flag();
   app.allow_extras(false);
@@ -103,6 +112,7 @@ Error Parser::unknown(const std::vector<std::string>& extras) const {
   const std::string word = extras.empty() ? "" : unshielded(extras.front());
   const std::vector<Name> known = names();
   std::vector<std::string_view> views;
+  views.reserve(known.size());
   for (const Name& one : known) views.push_back(one.name);
   const std::string bare = word.substr(0, word.find('='));
   const std::string_view meant = bare.starts_with("--") ? closest(bare, views) : "";

@@ -28,10 +28,13 @@ class Parser {
   /// An option with a value that may be given again and again; `take` is called for each, in order.
   void option(const std::string& names, std::function<void(const std::string&)> take);
 
+  /// What stands behind the first `--` is no operand: those words go here as they are.
+  void behind_dashes(std::vector<std::string>& target);
+
   /// @return the operands
   /// @throws Error(Fault::usage) for what is not bound, naming what was probably meant; whatever
   /// `take` and `act` throw
-  std::vector<std::string> run(const std::vector<std::string>& words);
+  std::vector<std::string> run(std::vector<std::string> words);
 
   /// Every name that is bound, in the order of binding.
   std::vector<Name> names() const;
@@ -47,6 +50,7 @@ class Parser {
 
   const std::string program_;
   std::vector<Bound> bound_;
+  std::vector<std::string>* behind_dashes_ = nullptr;
 };
 
 }  // namespace peelfs::cli

@@ -6,10 +6,10 @@
 #include <cerrno>
 #include <csignal>
 
-#include "cli/command.h"
 #include "cli/handed_signals.h"
 #include "cli/orders.h"
 #include "cli/runner_process.h"
+#include "cli/verb.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {

@@ -16,10 +16,10 @@
 #include <thread>
 #include <vector>
 
-#include "cli/command.h"
 #include "cli/handed_signals.h"
 #include "cli/orders.h"
 #include "cli/values.h"
+#include "cli/verb.h"
 #include "mount/descriptors.h"
 #include "world/namespaces.h"
 #include "world/world.h"

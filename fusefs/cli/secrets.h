@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/command.h"
+#include "cli/groups/keys.h"
 #include "peelfs/keys.h"
 
 namespace peelfs::cli {

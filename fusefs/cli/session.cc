@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-#include <map>
 #include <utility>
 #include <vector>
 
@@ -16,63 +14,29 @@
 #include "cli/values.h"
 #include "host/host_call.h"
 #include "peelfs/error.h"
-#include "peelfs/shell.h"
 
 namespace peelfs::cli {
 namespace {
 
-/// Without anybody to ask, what is locked stays so; a mount says how to open it later.
-void explain_locked(const Command& command, const Peeling& peeling, bool newline_key) {
-  const auto locked = peeling.locked();
-  if (locked.empty() || command.quiet) return;
-  if (newline_key) {
-    warn(
-        "a key that was given ends with a newline, which is part of it as for cryptsetup's "
-        "--key-file; "
-        "if no key fits, write the file with printf instead of echo");
-  }
-  if (command.verb != Verb::mount) return;
-  for (const Catalog::Entry& entry : locked) {
-    warn(entry.name + " is locked; to open it: " +
-         shell_line({"peelfs", "unlock", command.mount.mountpoint, entry.name}));
-  }
+/// A key that does not fit because of the newline at its end looks right.
+void explain_newline(const Opening& opening, const Peeling& peeling, bool newline_key) {
+  if (opening.quiet || !newline_key || peeling.locked().empty()) return;
+  warn(
+      "a key that was given ends with a newline, which is part of it as for cryptsetup's "
+      "--key-file; "
+      "if no key fits, write the file with printf instead of echo");
 }
 
 /// What lies in directories that were named, and is no source.
-void explain_left_out(const Command& command, const Peeling& peeling) {
-  if (command.quiet) return;
+void explain_left_out(const Opening& opening, const Peeling& peeling) {
+  if (opening.quiet) return;
   // A link may well be meant; the rest is of interest to who looks at what there is.
   std::vector<LeftOutEntry> left_out = peeling.left_out();
-  if (command.verb != Verb::ls && !command.verbose) {
+  if (!opening.tells_left_out && !opening.verbose) {
     std::erase_if(left_out,
                   [](const LeftOutEntry& one) { return one.why != LeftOutEntry::Why::link; });
   }
-  for (const std::string& line : left_out_lines(left_out, command.verbose)) warn(line);
-}
-
-/// Where in a mount that can be written it ends that things can be: what lies in there is silently
-/// read-only otherwise, however deep.
-void explain_read_only(const Command& command, const Peeling& peeling) {
-  const bool overlay = !command.from.overlay.empty() || command.from.overlay_temp;
-  const bool written = command.in_place || (overlay && !command.read_only);
-  if (command.verb != Verb::mount || !written || command.quiet) return;
-  const auto catalog = peeling.catalog();
-  std::map<std::pair<std::string, std::string>, std::vector<std::string>> refused;
-  for (const Catalog::Entry& entry : catalog->devices()) {
-    const Node& node = *entry.node;
-    if (node.device->writable() || node.component || node.kind == "snapshot") continue;
-    const std::string reason = node.device->read_only_reason();
-    if (reason.empty() || node.parents.empty()) continue;
-    const Node& below = catalog->tree().at(node.parents.front());
-    if (!below.device->writable()) continue;  // said there
-    refused[{catalog->name_of(below.id), reason}].push_back(entry.name);
-  }
-  for (const auto& [why, names] : refused) {
-    const std::string more =
-        names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "";
-    warn(names.front() + more + (why.first.empty() ? "" : ", on " + why.first + ",") +
-         " and what lies in there can only be read: " + why.second);
-  }
+  for (const std::string& line : left_out_lines(left_out, opening.verbose)) warn(line);
 }
 
 /// Those that carry a tag (UUID=..., or a UUID alone) that names none because several do.
@@ -94,57 +58,21 @@ std::string carriers(const Catalog& catalog, std::string_view what) {
   return found > 1 ? names : "";
 }
 
-/// The one device that a verb is about; empty: all of them.
-std::string wanted_device(const Command& command) {
-  const bool one =
-      command.verb == Verb::cat || command.verb == Verb::export_ || command.verb == Verb::map;
-  return one ? command.name : "";
-}
-
-bool has_clock(Verb verb) {
-  switch (verb) {
-    case Verb::mount:
-    case Verb::ls:
-    case Verb::cat:
-    case Verb::map:
-    case Verb::export_:
-    case Verb::diff:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::vector<std::string> names_of(const Catalog& catalog) {
   std::vector<std::string> names;
   for (const Catalog::Entry& entry : catalog.devices()) names.push_back(entry.name);
   return names;
 }
 
-/// Only a mount writes into an overlay, and makes one; everybody else looks through it.
-overlay::Request overlay_request(const Command& command) {
-  using Kind = overlay::Request::Kind;
-  const bool mounts = command.verb == Verb::mount && !command.read_only;
-  overlay::Request request;
-  request.directory = command.from.overlay;
-  request.accept_source = command.from.accept_source;
-  request.accept_shared = command.from.accept_shared;
-  if (!request.directory.empty()) request.kind = mounts ? Kind::persistent : Kind::view;
-  if (command.from.overlay_temp) request.kind = Kind::temporary;
-  return request;
-}
-
 }  // namespace
 
-OpeningClock::OpeningClock(const Command& command)
-    : for_good_(command.verb == Verb::ls || command.verb == Verb::cat ||
-                command.verb == Verb::map) {
-  if (!has_clock(command.verb)) return;
-  const int code = command.verb == Verb::mount ? mount_exit::failed : exit_code::nothing;
-  watch_host_calls(command.patience, [patience = command.patience, code](const std::string& path) {
-    const std::string line = std::string("peelfs: ") + no_answer(path, patience).what() + "\n";
+OpeningClock::OpeningClock(const std::optional<Patience>& patience)
+    : for_good_(patience && patience->for_good) {
+  if (!patience) return;
+  watch_host_calls(patience->limit, [one = *patience](const std::string& path) {
+    const std::string line = std::string("peelfs: ") + no_answer(path, one.limit).what() + "\n";
     [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
-    ::_exit(code);
+    ::_exit(one.code);
   });
 }
 
@@ -169,29 +97,37 @@ std::string source_text(const std::vector<std::string>& sources) {
   return text;
 }
 
-PeelRequest peel_request(const Command& command) {
+Opening opening_of(const LookOptions& options) {
+  return {.from = options.from,
+          .overlay = look_through(options.cover),
+          .patience = Patience{.limit = options.patience},
+          .verbose = options.verbose,
+          .quiet = options.quiet};
+}
+
+PeelRequest peel_request(const Opening& opening) {
   PeelRequest request;
-  for (const std::string& source : command.from.sources) {
+  for (const std::string& source : opening.from.sources) {
     request.sources.push_back(parse_source(source));
-    if (has_clock(command.verb)) request.sources.back().patience = command.patience;
+    if (opening.patience) request.sources.back().patience = opening.patience->limit;
   }
-  request.allow_references = command.from.allow_references;
-  request.headers = command.from.headers;
-  request.limits = command.from.limits;
-  request.writable = command.verb == Verb::mount && command.in_place;
-  request.overlay = overlay_request(command);
+  request.allow_references = opening.from.allow_references;
+  request.headers = opening.from.headers;
+  request.limits = opening.from.limits;
+  request.writable = opening.writable;
+  request.overlay = opening.overlay;
   if (request.writable || request.overlay.kind != overlay::Request::Kind::none) {
     refuse_twice(request.sources);
   }
   return request;
 }
 
-std::shared_ptr<Peeling> open_session(const Command& command) {
-  const OpeningClock clock(command);
-  const PeelRequest request = peel_request(command);
+std::shared_ptr<Peeling> open_session(const Opening& opening) {
+  const OpeningClock clock(opening.patience);
+  const PeelRequest request = peel_request(opening);
   auto ring = std::make_shared<KeyRing>();
   bool newline = false;
-  for (NamedKey& key : read_keys(command.from.keys)) {
+  for (NamedKey& key : read_keys(opening.from.keys.origins)) {
     newline = newline || key.ends_with_newline;
     if (key.whose.empty()) {
       ring->add_for_all(std::move(key.key));
@@ -200,16 +136,15 @@ std::shared_ptr<Peeling> open_session(const Command& command) {
     }
   }
   auto peeling = std::make_shared<Peeling>(request, std::move(ring));
-  explain_left_out(command, *peeling);
-  if (command.from.prompt) ask_for_locked(*peeling, wanted_device(command));
-  find_unmet(command, *peeling);
-  explain_locked(command, *peeling, newline);
-  explain_read_only(command, *peeling);
+  explain_left_out(opening, *peeling);
+  if (opening.from.keys.prompt) ask_for_locked(*peeling, opening.wanted);
+  find_unmet_keys(opening.from.keys.origins, *peeling);
+  explain_newline(opening, *peeling, newline);
   return peeling;
 }
 
-void report_warnings(const Command& command, const Peeling& peeling) {
-  if (command.quiet) return;
+void report_warnings(bool quiet, const Peeling& peeling) {
+  if (quiet) return;
   for (const std::string& warning : peeling.warnings()) warn(warning);
 }
 

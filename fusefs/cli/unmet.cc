@@ -4,8 +4,8 @@
 #include <array>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "cli/verb.h"
 #include "peelfs/budget.h"
 #include "peelfs/error.h"
 
@@ -13,9 +13,9 @@ namespace peelfs::cli {
 namespace {
 
 /// "the key in file k.txt": where a secret came from, never the secret.
-std::string key_text(const Command& command, std::size_t number) {
-  if (number >= command.from.keys.size()) return "a key that was given";
-  const KeyOrigin& origin = command.from.keys[number];
+std::string key_text(const std::vector<KeyOrigin>& keys, std::size_t number) {
+  if (number >= keys.size()) return "a key that was given";
+  const KeyOrigin& origin = keys[number];
   switch (origin.kind) {
     case KeyOrigin::Kind::descriptor:
       return "the key of descriptor " + std::to_string(origin.descriptor);
@@ -26,12 +26,6 @@ std::string key_text(const Command& command, std::size_t number) {
   }
   return origin.place == "-" ? "the key on standard input"
                              : "the key in " + printable(origin.place);
-}
-
-std::string hint(const Peeling& peeling) {
-  const auto locked = peeling.locked();
-  if (locked.empty()) return "";
-  return "; it may lie within " + locked.front().name + ", which is locked";
 }
 
 /// Whether a device is, or may be, a volume that opens with a key, and was not opened.
@@ -98,36 +92,25 @@ std::string complaint(const Peeling& peeling, const KeyRing::Use& use, const std
     return key + ", given for " + name + ", opens nothing: " + entry->name + " needs no key";
   }
   return "no device is called " + name + ", for which --key gives a key; there are " +
-         Peeling::names_text(*catalog) + hint(peeling);
+         Peeling::names_text(*catalog) + locked_hint(peeling);
 }
 
 }  // namespace
 
-void find_unmet(const Command& command, Peeling& peeling) {
+void find_unmet_keys(const std::vector<KeyOrigin>& keys, Peeling& peeling) {
   const std::vector<KeyRing::Use> uses = peeling.keys()->uses();
   for (std::size_t i = 0; i < uses.size(); ++i) {
     if (uses[i].opened) continue;
-    if (std::string what = complaint(peeling, uses[i], key_text(command, i)); !what.empty()) {
+    if (std::string what = complaint(peeling, uses[i], key_text(keys, i)); !what.empty()) {
       peeling.add_unmet(std::move(what));
     }
   }
-  if (command.verb != Verb::mount) return;
-  const auto catalog = peeling.catalog();
-  const bool written =
-      command.in_place || !command.from.overlay.empty() || command.from.overlay_temp;
-  for (const std::string& name : command.mount.writable_containers) {
-    if (catalog->find(name) != nullptr) {
-      if (!written) {
-        peeling.add_unmet(
-            "-o writable=" + printable(name) +
-            " does nothing: this mount is read-only; --overlay DIR makes it writable");
-      }
-      continue;
-    }
-    peeling.add_unmet("no device is called '" + printable(name) +
-                      "', which -o writable= names; there are " + Peeling::names_text(*catalog) +
-                      hint(peeling));
-  }
+}
+
+std::string locked_hint(const Peeling& peeling) {
+  const auto locked = peeling.locked();
+  if (locked.empty()) return "";
+  return "; it may lie within " + locked.front().name + ", which is locked";
 }
 
 int code_for(const Peeling& peeling, int code) {

@@ -11,6 +11,14 @@ Error usage(std::string what) {
   return Error(Fault::usage, std::move(what));
 }
 
+void need_value(std::string_view name, std::string_view value) {
+  if (value.empty()) throw usage("option '" + std::string(name) + "' needs a value");
+}
+
+void refuse_value(std::string_view name, std::string_view value) {
+  if (!value.empty()) throw usage("option '" + std::string(name) + "' takes no value");
+}
+
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t value = 0;
   const char* end = text.data() + text.size();

@@ -14,6 +14,11 @@ namespace peelfs::cli {
 /// @return what is wrong with the command line, to be thrown
 Error usage(std::string what);
 
+/// @param name of an option, without dashes @throws Error(Fault::usage) when the value is empty
+void need_value(std::string_view name, std::string_view value);
+/// The same for an option without a value, when there is one.
+void refuse_value(std::string_view name, std::string_view value);
+
 /// A plain decimal number and nothing else.
 std::optional<std::uint64_t> parse_number(std::string_view text);
 

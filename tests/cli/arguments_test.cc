@@ -5,9 +5,15 @@
 
 #include <map>
 
-#include "cli/options.h"
 #include "cli/values.h"
-#include "cli/verbs.h"
+#include "cli/verb_table.h"
+#include "cli/verbs/cat.h"
+#include "cli/verbs/export.h"
+#include "cli/verbs/help.h"
+#include "cli/verbs/ls.h"
+#include "cli/verbs/mount.h"
+#include "cli/verbs/umount.h"
+#include "cli/verbs/unlock.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -27,32 +33,55 @@ std::string complaint(const std::vector<std::string>& arguments) {
 
 using Words = std::vector<std::string>;
 
+/// What a call says to its verb, which must be the one that takes these options.
+template <typename Options>
+Options options_in(const Call& call) {
+  return dynamic_cast<const Options&>(*call.options);
+}
+
+template <typename Options>
+Options parsed(const Words& arguments) {
+  return options_in<Options>(parse_arguments(arguments));
+}
+
+/// The word for the verb that is meant.
+std::string_view verb_in(const Words& arguments) {
+  return parse_arguments(arguments).verb->word;
+}
+
+/// What --help, or help, is asked about; "": the program.
+std::string_view topic_in(const Words& arguments) {
+  const VerbRow* topic = parsed<HelpOptions>(arguments).topic;
+  return topic == nullptr ? "" : topic->word;
+}
+
 TEST(Arguments, MountIsMeantWithoutVerb) {
-  const Command command = parse_arguments({"a.img", "name=b.img", "/mnt"});
-  EXPECT_EQ(command.verb, Verb::mount);
+  const Call call = parse_arguments({"a.img", "name=b.img", "/mnt"});
+  EXPECT_EQ(call.verb->word, "mount");
+  const auto command = options_in<MountVerbOptions>(call);
   EXPECT_EQ(command.from.sources, (Words{"a.img", "name=b.img"}));
   EXPECT_EQ(command.mount.mountpoint, "/mnt");
   EXPECT_FALSE(command.mount.foreground);
-  EXPECT_EQ(parse_arguments({"mount", "a.img", "/mnt"}).from.sources, (Words{"a.img"}));
+  EXPECT_EQ(parsed<MountVerbOptions>({"mount", "a.img", "/mnt"}).from.sources, (Words{"a.img"}));
 }
 
 TEST(Arguments, OptionsStandAnywhere) {
-  const Command command = parse_arguments(
+  const auto command = parsed<MountVerbOptions>(
       {"--key-file", "k", "a.img", "-fo", "nodev,allow_other", "--depth=2", "/mnt", "-v"});
   EXPECT_TRUE(command.mount.foreground);
   EXPECT_TRUE(command.mount.allow_other);
   EXPECT_TRUE(command.verbose);
   EXPECT_EQ(command.mount.kernel_options, (Words{"nodev"}));
   EXPECT_EQ(command.from.limits.search_depth, 2U);
-  ASSERT_EQ(command.from.keys.size(), 1U);
-  EXPECT_EQ(command.from.keys[0].place, "k");
+  ASSERT_EQ(command.from.keys.origins.size(), 1U);
+  EXPECT_EQ(command.from.keys.origins[0].place, "k");
   EXPECT_EQ(command.from.sources, (Words{"a.img"}));
 }
 
 TEST(Arguments, VerbBehindOptions) {
-  EXPECT_EQ(parse_arguments({"-v", "ls", "x"}).verb, Verb::ls);
-  EXPECT_EQ(parse_arguments({"--key-file", "ls", "cat", "x", "y"}).verb, Verb::cat);
-  EXPECT_EQ(parse_arguments({"-o", "ro", "mount", "x", "y"}).from.sources, (Words{"x"}));
+  EXPECT_EQ(verb_in({"-v", "ls", "x"}), "ls");
+  EXPECT_EQ(verb_in({"--key-file", "ls", "cat", "x", "y"}), "cat");
+  EXPECT_EQ(parsed<MountVerbOptions>({"-o", "ro", "mount", "x", "y"}).from.sources, (Words{"x"}));
 }
 
 /// The parser looks for the verb before it knows which verb the options before it belong to.
@@ -66,7 +95,7 @@ TEST(Arguments, AnOptionHasAValueWithEveryVerbOrWithNone) {
       std::vector<std::string> line{option.name};
       if (option.with_value) line.emplace_back("ls");
       line.emplace_back("map");
-      EXPECT_EQ(verb_of(line), Verb::map) << option.name;
+      EXPECT_EQ(verb_of(line).word, "map") << option.name;
     }
   }
   EXPECT_TRUE(seen.at("--overlay"));
@@ -74,53 +103,55 @@ TEST(Arguments, AnOptionHasAValueWithEveryVerbOrWithNone) {
 }
 
 TEST(Arguments, SourcesNamedLikeVerbsAndOptions) {
-  EXPECT_EQ(parse_arguments({"./ls", "/mnt"}).from.sources, (Words{"./ls"}));
-  const Command command = parse_arguments({"--", "ls", "-f", "/mnt"});
-  EXPECT_EQ(command.verb, Verb::mount);
+  EXPECT_EQ(parsed<MountVerbOptions>({"./ls", "/mnt"}).from.sources, (Words{"./ls"}));
+  const Call call = parse_arguments({"--", "ls", "-f", "/mnt"});
+  EXPECT_EQ(call.verb->word, "mount");
+  const auto command = options_in<MountVerbOptions>(call);
   EXPECT_EQ(command.from.sources, (Words{"ls", "-f"}));
   EXPECT_FALSE(command.mount.foreground);
-  EXPECT_EQ(parse_arguments({"ls", "--", "ls", "--json"}).from.sources, (Words{"ls", "--json"}));
-  EXPECT_EQ(parse_arguments({"ls", "cat"}).from.sources, (Words{"cat"}));
+  EXPECT_EQ(parsed<LsOptions>({"ls", "--", "ls", "--json"}).from.sources, (Words{"ls", "--json"}));
+  EXPECT_EQ(parsed<LsOptions>({"ls", "cat"}).from.sources, (Words{"cat"}));
 }
 
 TEST(Arguments, NothingIsTakenApartThatIsAName) {
   const Words odd{"[a,b]", "{}", "%%", "a,b", "++", "\x01[x]", "=x", "a b", "-"};
   Words arguments{"ls"};
   arguments.insert(arguments.end(), odd.begin(), odd.end());
-  EXPECT_EQ(parse_arguments(arguments).from.sources, odd);
-  EXPECT_EQ(parse_arguments({"cat", "--header", "n=[x]", "a", "[n]"}).name, "[n]");
-  EXPECT_EQ(parse_arguments({"cat", "--header", "n=[x]", "a", "[n]"}).from.headers.at("n"), "[x]");
+  EXPECT_EQ(parsed<LsOptions>(arguments).from.sources, odd);
+  EXPECT_EQ(parsed<CatOptions>({"cat", "--header", "n=[x]", "a", "[n]"}).name, "[n]");
+  EXPECT_EQ(parsed<CatOptions>({"cat", "--header", "n=[x]", "a", "[n]"}).from.headers.at("n"),
+            "[x]");
 }
 
 TEST(Arguments, OperandsOfEveryVerb) {
-  EXPECT_EQ(parse_arguments({"cat", "a", "b", "n"}).name, "n");
-  const Command exported = parse_arguments({"export", "a", "n", "f", "--sparse=always"});
+  EXPECT_EQ(parsed<CatOptions>({"cat", "a", "b", "n"}).name, "n");
+  const auto exported = parsed<ExportOptions>({"export", "a", "n", "f", "--sparse=always"});
   EXPECT_EQ(exported.name, "n");
   EXPECT_EQ(exported.output, "f");
   EXPECT_EQ(exported.sparse, Sparse::always);
-  EXPECT_EQ(parse_arguments({"umount", "/a", "/b"}).mountpoints, (Words{"/a", "/b"}));
-  const Command all = parse_arguments({"unlock", "/a"});
+  EXPECT_EQ(parsed<UmountOptions>({"umount", "/a", "/b"}).mountpoints, (Words{"/a", "/b"}));
+  const auto all = parsed<UnlockOptions>({"unlock", "/a"});
   EXPECT_EQ(all.mountpoint, "/a");
   EXPECT_EQ(all.name, "");
-  EXPECT_EQ(parse_arguments({"unlock", "/a", "n"}).name, "n");
-  const Command part = parse_arguments({"cat", "--offset", "64K", "--length=1M", "a", "n"});
+  EXPECT_EQ(parsed<UnlockOptions>({"unlock", "/a", "n"}).name, "n");
+  const auto part = parsed<CatOptions>({"cat", "--offset", "64K", "--length=1M", "a", "n"});
   EXPECT_EQ(part.offset, 65536U);
   EXPECT_EQ(part.length, 1048576U);
 }
 
 TEST(Arguments, HelpAndVersion) {
-  EXPECT_EQ(parse_arguments({"--help"}).verb, Verb::help);
-  EXPECT_EQ(parse_arguments({"--help"}).help_for, Verb::help);
-  EXPECT_EQ(parse_arguments({"ls", "-h"}).help_for, Verb::ls);
-  EXPECT_EQ(parse_arguments({"help", "export"}).help_for, Verb::export_);
-  EXPECT_EQ(parse_arguments({"--version"}).verb, Verb::version);
-  EXPECT_EQ(parse_arguments({"ls", "--version"}).verb, Verb::version);
+  EXPECT_EQ(verb_in({"--help"}), "help");
+  EXPECT_EQ(topic_in({"--help"}), "");
+  EXPECT_EQ(topic_in({"ls", "-h"}), "ls");
+  EXPECT_EQ(topic_in({"help", "export"}), "export");
+  EXPECT_EQ(verb_in({"--version"}), "version");
+  EXPECT_EQ(verb_in({"ls", "--version"}), "version");
 }
 
 TEST(Arguments, Keys) {
-  const Command command = parse_arguments(
+  const auto command = parsed<LsOptions>(
       {"ls", "--key", "root=file:/k=1", "--key", "a=b=fd:7", "--key", "env:PASS", "x"});
-  const auto& keys = command.from.keys;
+  const auto& keys = command.from.keys.origins;
   ASSERT_EQ(keys.size(), 3U);
   EXPECT_EQ(keys[0].whose, "root");
   EXPECT_EQ(keys[0].place, "/k=1");
@@ -195,7 +226,7 @@ TEST(Arguments, EveryMistakeIsNamed) {
 }
 
 TEST(MountOptions, WhatIsForOthersIsDropped) {
-  Command command;
+  MountVerbOptions command;
   set_mount_options(
       command,
       "defaults,ro,noauto,user,nofail,user=alice,_netdev,x-systemd.automount,comment=a b,"
@@ -205,21 +236,21 @@ TEST(MountOptions, WhatIsForOthersIsDropped) {
 }
 
 TEST(MountOptions, TheOptionsOfSources) {
-  Command command;
+  MountVerbOptions command;
   set_mount_options(
       command,
       "key-file=/a\\,b,key=vm=file:/k,header=vm=/h,depth=0,no-prompt,allow-reference=/r,"
       "kdf-memory=1G,kdf-iterations=7,fsname=x\\\\y,threads=4,log-file=/l,debug,max_read=131072",
       false);
-  ASSERT_EQ(command.from.keys.size(), 2U);
-  EXPECT_EQ(command.from.keys[0].place, "/a,b");
-  EXPECT_EQ(command.from.keys[1].whose, "vm");
+  ASSERT_EQ(command.from.keys.origins.size(), 2U);
+  EXPECT_EQ(command.from.keys.origins[0].place, "/a,b");
+  EXPECT_EQ(command.from.keys.origins[1].whose, "vm");
   EXPECT_EQ(command.from.headers.at("vm"), "/h");
   EXPECT_EQ(command.from.limits.search_depth, 0U);
   EXPECT_EQ(command.from.limits.kdf_memory, 1U << 30U);
   EXPECT_EQ(command.from.limits.kdf_iterations, 7U);
   EXPECT_EQ(command.from.allow_references, (Words{"/r"}));
-  EXPECT_FALSE(command.from.prompt);
+  EXPECT_FALSE(command.from.keys.prompt);
   EXPECT_EQ(command.mount.fsname, "x\\y");
   EXPECT_EQ(command.mount.threads, 4U);
   EXPECT_EQ(command.mount.log_file, "/l");
@@ -228,18 +259,20 @@ TEST(MountOptions, TheOptionsOfSources) {
 }
 
 TEST(Helper, AsMountCallsIt) {
-  const Command command =
+  const Call call =
       parse_helper_arguments({"/srv/a b.img|/srv/c||d.img", "/mnt/p", "-o",
                               "rw,noauto,user,nodev,allow_other", "-t", "fuse.peelfs"});
-  EXPECT_EQ(command.verb, Verb::mount);
+  EXPECT_EQ(call.verb->word, "mount");
+  const auto command = options_in<MountVerbOptions>(call);
   EXPECT_EQ(command.from.sources, (Words{"/srv/a b.img", "/srv/c|d.img"}));
   EXPECT_EQ(command.mount.mountpoint, "/mnt/p");
   EXPECT_EQ(command.mount.fsname, "/srv/a b.img|/srv/c||d.img");
   EXPECT_TRUE(command.mount.allow_other);
   EXPECT_FALSE(command.mount.foreground);
-  EXPECT_TRUE(parse_helper_arguments({"a", "b", "-f"}).fake);
-  EXPECT_TRUE(parse_helper_arguments({"a", "b", "-sfnv"}).verbose);
-  EXPECT_EQ(parse_helper_arguments({"ls", "b"}).from.sources, (Words{"ls"}));
+  EXPECT_TRUE(options_in<MountVerbOptions>(parse_helper_arguments({"a", "b", "-f"})).fake);
+  EXPECT_TRUE(options_in<MountVerbOptions>(parse_helper_arguments({"a", "b", "-sfnv"})).verbose);
+  EXPECT_EQ(options_in<MountVerbOptions>(parse_helper_arguments({"ls", "b"})).from.sources,
+            (Words{"ls"}));
   EXPECT_THROW(parse_helper_arguments({"a"}), Error);
   EXPECT_THROW(parse_helper_arguments({"a", "b", "-N", "ns"}), Error);
   EXPECT_THROW(parse_helper_arguments({"|", "b"}), Error);

@@ -6,10 +6,9 @@
 #include <set>
 
 #include "cli/arguments.h"
-#include "cli/help.h"
-#include "cli/options.h"
 #include "cli/program.h"
-#include "cli/verbs.h"
+#include "cli/verb_table.h"
+#include "cli/verbs/mount.h"
 #include "peelfs/error.h"
 #include "support/paths.h"
 
@@ -17,7 +16,7 @@ namespace peelfs::test {
 namespace {
 
 using Set = std::set<std::string>;
-using cli::Verb;
+using cli::VerbRow;
 
 const std::string kManual = source_folder() + "/contrib/peelfs.1";
 const std::string kCompletion = source_folder() + "/contrib/completion/peelfs.bash";
@@ -32,7 +31,7 @@ Set options_in(const std::string& text) {
   return found;
 }
 
-Set parsed_options(Verb verb) {
+Set parsed_options(const VerbRow& verb) {
   Set found;
   for (const auto& option : cli::options_of(verb)) {
     if (option.name.starts_with("--")) found.insert(option.name);
@@ -55,14 +54,14 @@ std::string joined(const Set& words) {
 const Set kGeneral{"--help", "--version", "--verbose", "--quiet"};
 
 /// What the help of one verb says of others and of other programs.
-Set spoken_of(Verb verb) {
-  return verb == Verb::try_ ? Set{"--repair"} : Set{};
+Set spoken_of(const VerbRow& verb) {
+  return verb.word == "try" ? Set{"--repair"} : Set{};
 }
 
 TEST(Documents, HelpShowsTheOptionsThatTheParserTakes) {
   for (const std::string_view word : cli::verb_words()) {
-    const Verb verb = *cli::find_verb(word);
-    if (verb == Verb::help) continue;
+    const VerbRow& verb = *cli::find_verb(word);
+    if (verb.word == "help") continue;
     const Set shown = options_in(cli::help_text(verb));
     const Set taken = parsed_options(verb);
     EXPECT_EQ(joined(without(without(taken, kGeneral), shown)), "")
@@ -73,7 +72,7 @@ TEST(Documents, HelpShowsTheOptionsThatTheParserTakes) {
 }
 
 TEST(Documents, ProgramHelpNamesEveryVerb) {
-  const std::string text = cli::help_text(Verb::help);
+  const std::string text = cli::program_help();
   for (const std::string_view word : cli::verb_words()) {
     if (word == "help") continue;
     EXPECT_NE(text.find(word), std::string::npos) << word;
@@ -121,11 +120,11 @@ Set completed(const std::string& line) {
 TEST(Documents, CompletionOffersTheOptionsThatTheParserTakes) {
   SKIP_WITHOUT("bash");
   for (const std::string_view word : cli::verb_words()) {
-    const Verb verb = *cli::find_verb(word);
+    const VerbRow& verb = *cli::find_verb(word);
     Set offered = completed("peelfs " + std::string(word) + " --");
     EXPECT_EQ(joined(offered), joined(parsed_options(verb))) << word;
   }
-  EXPECT_EQ(joined(completed("peelfs --")), joined(parsed_options(Verb::mount)));
+  EXPECT_EQ(joined(completed("peelfs --")), joined(parsed_options(*cli::find_verb("mount"))));
 }
 
 TEST(Documents, CompletionKnowsTheVerbsAndMountOptions) {
@@ -138,8 +137,8 @@ TEST(Documents, CompletionKnowsTheVerbsAndMountOptions) {
   for (const std::string& name : offered) {
     const bool with_value = name.ends_with('=');
     const std::string value = name == "key=" ? "env:X" : name == "header=" ? "a=b" : "1";
-    cli::Command command;
-    EXPECT_NO_THROW(cli::set_mount_options(command, name + (with_value ? value : ""), false))
+    cli::MountVerbOptions options;
+    EXPECT_NO_THROW(cli::set_mount_options(options, name + (with_value ? value : ""), false))
         << name;
   }
 }

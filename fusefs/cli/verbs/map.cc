@@ -1,12 +1,15 @@
 // `peelfs map`: where every byte of a device lives, exactly.
 #include <algorithm>
+#include <array>
 #include <cinttypes>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
-#include "cli/command.h"
+#include "cli/groups/format.h"
+#include "cli/groups/look.h"
+#include "cli/operands.h"
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
@@ -17,6 +20,11 @@
 
 namespace peelfs::cli {
 namespace {
+
+struct MapOptions : LookOptions {
+  std::string name;  ///< of the device
+  bool json = false;
+};
 
 /// A run of a device whose bytes are of one sort and lie one behind the other.
 struct MapRun {
@@ -123,7 +131,7 @@ class Printer {
     first_ = false;
   }
 
-  void finish() {
+  void finish() const {
     if (json_) put(first_ ? "]\n" : "\n]\n");
     finish_output();
   }
@@ -172,16 +180,44 @@ class Printer {
   bool first_ = true;
 };
 
-}  // namespace
+constexpr const char* kBefore = R"(peelfs map [--json] SOURCE... NAME
 
-int run_map(const Command& command) {
-  const auto peeling = open_session(command);
-  report_warnings(command, *peeling);
+Lists where every byte of the device NAME lives: in which file and at which offset
+(data; hole where that file stores nothing), nowhere (zero), or computed (decrypted,
+uncompressed). Exactly, through all layers.
+
+  --timeout SECONDS       give up when a source leaves a question unanswered so long (60)
+  -J, --json              JSON with the keys of qemu-img map
+)";
+constexpr const char* kAfter = R"(
+Exit status: 0 all known; 1 some of it lies behind damaged tables; 2 nothing listed.
+
+Example:
+  peelfs map disk.qcow2 diskp1
+)";
+constexpr std::array<const char*, 7> kHelp{
+    kBefore, kSourceHelp, kOverlayHelp, kAcceptSourceHelp, kAcceptSharedHelp, kLimitHelp, kAfter};
+
+void bind(Parser& parser, MapOptions& options) {
+  bind_look(parser, options);
+  bind_json(parser, options.json);
+}
+
+void take(MapOptions& options, std::vector<std::string> operands) {
+  take_sources_and_name(options.from.sources, options.name, std::move(operands));
+}
+
+int run(const MapOptions& options) {
+  Opening opening = opening_of(options);
+  opening.wanted = options.name;
+  opening.patience->for_good = true;
+  const auto peeling = open_session(opening);
+  report_warnings(options.quiet, *peeling);
   const auto catalog = peeling->catalog();
-  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+  const Catalog::Entry entry = find_device(*peeling, *catalog, options.name);
   const BlockDevice& device = *entry.node->device;
 
-  Printer printer(command.json);
+  Printer printer(options.json);
   std::optional<MapRun> pending;
   bool complete = true;
   for (std::uint64_t at = 0; at < device.size();) {
@@ -196,5 +232,14 @@ int run_map(const Command& command) {
   printer.finish();
   return code_for(*peeling, complete ? exit_code::ok : exit_code::incomplete);
 }
+
+}  // namespace
+
+extern const VerbRow kMapVerb{
+    .word = "map",
+    .line = "  peelfs map SOURCE... NAME             where each byte of a device lives\n",
+    .help = kHelp,
+    .actions = actions_of<MapOptions, bind, take, run>(),
+};
 
 }  // namespace peelfs::cli

@@ -1,15 +1,19 @@
 // `peelfs cat`: the bytes of one device on standard output.
+#include "cli/verbs/cat.h"
+
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <optional>
 
-#include "cli/command.h"
+#include "cli/operands.h"
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
+#include "cli/values.h"
 #include "host/output_file.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
@@ -49,10 +53,10 @@ std::uint64_t write_good_part(const BlockDevice& device, std::uint64_t offset, M
   return offset;
 }
 
-int write_device(const Command& command, const Catalog::Entry& entry) {
+int write_device(const CatOptions& options, const Catalog::Entry& entry) {
   const BlockDevice& device = *entry.node->device;
-  std::uint64_t offset = command.offset;
-  const std::uint64_t end = offset + std::min(command.length, device.size() - offset);
+  std::uint64_t offset = options.offset;
+  const std::uint64_t end = offset + std::min(options.length, device.size() - offset);
   Buffer buffer(std::min<std::uint64_t>(kChunk, std::max<std::uint64_t>(end - offset, 1)));
   while (offset < end) {
     // Chunks end on multiples of their size, so that layers are asked for whole clusters.
@@ -70,7 +74,7 @@ int write_device(const Command& command, const Catalog::Entry& entry) {
       }
       warn(entry.name + " cannot be read at byte " + std::to_string(reached) +
            ", so its output ends there: " + why->what());
-      if (!command.quiet) warn("'peelfs export' goes on behind such places");
+      if (!options.quiet) warn("'peelfs export' goes on behind such places");
       return exit_code::incomplete;
     }
     write_out(chunk);
@@ -79,30 +83,75 @@ int write_device(const Command& command, const Catalog::Entry& entry) {
   return exit_code::ok;
 }
 
-}  // namespace
+constexpr const char* kBefore = R"(peelfs cat [--offset N] [--length N] SOURCE... NAME
 
-int run_cat(const Command& command) {
-  if (::isatty(STDOUT_FILENO) != 0 && !command.force) {
+Writes the bytes of the device NAME to standard output. NAME is one of `peelfs ls`,
+UUID=..., LABEL=..., PARTUUID=..., PARTLABEL=..., or a path below by-path.
+
+  --offset N, --length N  a part of it only, in bytes (64K, 1M, 2G ... as well)
+  --force                 even if standard output is a terminal
+  --timeout SECONDS       give up when a source leaves a read unanswered so long (60)
+)";
+constexpr const char* kAfter = R"(
+Exit status: 0 all written; 1 it ends early, at a byte that cannot be read (see export,
+which goes on behind it); 2 nothing written.
+
+Examples:
+  peelfs cat disk.qcow2 diskp1 | sha256sum
+  peelfs cat --length 1M disk.img LABEL=root | file -
+)";
+constexpr std::array<const char*, 7> kHelp{
+    kBefore, kSourceHelp, kOverlayHelp, kAcceptSourceHelp, kAcceptSharedHelp, kLimitHelp, kAfter};
+
+void bind(Parser& parser, CatOptions& options) {
+  bind_look(parser, options);
+  parser.flag("--force", options.force);
+  parser.option("--offset", [&options](const std::string& text) {
+    options.offset = parse_size(text, "--offset");
+  });
+  parser.option("--length", [&options](const std::string& text) {
+    options.length = parse_size(text, "--length");
+  });
+}
+
+void take(CatOptions& options, std::vector<std::string> operands) {
+  take_sources_and_name(options.from.sources, options.name, std::move(operands));
+}
+
+int run(const CatOptions& options) {
+  if (::isatty(STDOUT_FILENO) != 0 && !options.force) {
     throw Error(Fault::usage, "standard output is a terminal, and a device is not text")
         .advice("send it into a file or a pipe, or insist with --force");
   }
-  const auto peeling = open_session(command);
-  report_warnings(command, *peeling);
+  Opening opening = opening_of(options);
+  opening.wanted = options.name;
+  opening.patience->for_good = true;
+  const auto peeling = open_session(opening);
+  report_warnings(options.quiet, *peeling);
   const auto catalog = peeling->catalog();
-  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+  const Catalog::Entry entry = find_device(*peeling, *catalog, options.name);
   const BlockDevice& device = *entry.node->device;
   refuse_as_output(STDOUT_FILENO, "standard output");  // ">>disk.img"
-  if (command.offset > device.size()) {
+  if (options.offset > device.size()) {
     throw Error(Fault::usage, "--offset lies behind the end of " + entry.name)
-        .found(std::to_string(command.offset))
+        .found(std::to_string(options.offset))
         .expected("at most " + std::to_string(device.size()));
   }
   try {
-    return code_for(*peeling, write_device(command, entry));
+    return code_for(*peeling, write_device(options, entry));
   } catch (const Error& error) {  // of the output; those of the device are told where they are met
     warn(error.what());
     return exit_code::incomplete;
   }
 }
+
+}  // namespace
+
+extern const VerbRow kCatVerb{
+    .word = "cat",
+    .line = "  peelfs cat SOURCE... NAME             the bytes of one device on standard output\n",
+    .help = kHelp,
+    .actions = actions_of<CatOptions, bind, take, run>(),
+};
 
 }  // namespace peelfs::cli

@@ -1,7 +1,4 @@
-// `peelfs try`: runs a command on a device as if it could write, and asks afterwards.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "cli/trial.h"
 
 #include <chrono>
 #include <filesystem>
@@ -9,8 +6,8 @@
 #include <thread>
 
 #include "cli/changes_text.h"
-#include "cli/commit.h"
 #include "cli/interrupt.h"
+#include "cli/out_of_reach.h"
 #include "cli/outcome.h"
 #include "cli/relatives.h"
 #include "cli/runner.h"
@@ -38,67 +35,27 @@ struct Target {
   world::HostFiles originals;
 };
 
-/// Keeps the sources, and all that they take bytes from, out of the command's reach.
-world::HostFiles protect_originals(const Command& command, world::Plan& plan) {
-  world::HostFiles opened = world::opened_host_files();
-  world::add_what_mounts_show(opened);
-  plan.mounted_from_originals = world::filesystems_on(opened);
-  plan.originals = opened.files;
-  for (const world::Original& original : plan.originals) {
-    if (!original.linked || command.quiet) continue;
-    warn(shown(original.path) +
-         " has other names (hard links), so the command can write no file on its filesystem");
-  }
-  return opened;
-}
-
-/// Says that the command does not get these of descriptors 0 to 2, which lead to the originals, or
-/// to an overlay, past the world's paths; and lets no message of ours be written there.
-void withhold(const Command& command, const std::set<int>& found) {
-  std::vector<std::string> said;
-  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  for (const int fd : found) {
-    std::error_code ignored;
-    const std::string path =
-        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), ignored);
-    said.push_back("the command gets /dev/null as its descriptor " + std::to_string(fd) + ", not " +
-                   shown(path) + ", through which a source could be written");
-    // A source may be named as /dev/stdin, and is opened again.
-    if (fd != STDIN_FILENO && null) ::dup2(null.get(), fd);
-  }
-  for (const std::string& text : said) {
-    if (!command.quiet) warn(text);
-  }
-}
-
-/// The sources as they are named: before anything is opened, or said.
-world::HostFiles named_files(const Command& command) {
-  world::HostFiles named;
-  for (const std::string& source : command.from.sources) {
-    const std::string path = parse_source(source).path;
-    struct stat status {};
-    if (::stat(path.c_str(), &status) == 0 && S_ISBLK(status.st_mode)) {
-      named.devices.insert(status.st_rdev);
-    }
-    for (world::Original& file : world::original_at(path)) named.files.push_back(std::move(file));
-  }
-  return named;
-}
-
-void explain_relatives(const Command& command, const Target& target) {
-  if (command.quiet || target.relatives.missing.empty()) return;
+void explain_relatives(const TryOptions& options, const Target& target) {
+  if (options.quiet || target.relatives.missing.empty()) return;
   warn(target.name + " " + target.relatives.what + ": " + target.relatives.missing);
 }
 
-Target find_target(const Command& command) {
-  const auto peeling = open_session(command);
-  report_warnings(command, *peeling);
+/// The sources without an overlay, and without a clock: a command may take its time.
+Opening opening_of(const TryOptions& options) {
+  Opening opening{.from = options.from, .verbose = options.verbose, .quiet = options.quiet};
+  opening.overlay.accept_shared = options.accept_shared;
+  return opening;
+}
+
+Target find_target(const TryOptions& options) {
+  const auto peeling = open_session(opening_of(options));
+  report_warnings(options.quiet, *peeling);
   if (!peeling->unmet().empty()) {
     throw Error(Fault::usage, peeling->unmet().front())
         .advice("nothing was run; give the right key, or leave this one out");
   }
   const auto catalog = peeling->catalog();
-  const Catalog::Entry entry = find_device(*peeling, *catalog, command.name);
+  const Catalog::Entry entry = find_device(*peeling, *catalog, options.name);
   if (entry.node->trouble && entry.node->trouble->state == Trouble::locked) {
     throw Error(Fault::locked, entry.name + " is locked: " + entry.node->trouble->reason);
   }
@@ -107,17 +64,17 @@ Target find_target(const Command& command) {
   target.keys = peeling->keys();
   target.relatives = relatives_of(*catalog, entry);
   target.world.devices = listed_with(*catalog, entry, "");
-  target.originals = protect_originals(command, target.world);
-  explain_relatives(command, target);
+  target.originals = protect_originals(options, target.world);
+  explain_relatives(options, target);
   return target;
 }
 
-PeelRequest request_for(const Command& command, const std::string& overlays,
+PeelRequest request_for(const TryOptions& options, const std::string& overlays,
                         overlay::Request::Kind kind) {
-  PeelRequest request = peel_request(command);
+  PeelRequest request = peel_request(opening_of(options));
   request.overlay.kind = kind;
   request.overlay.directory = overlays;
-  request.overlay.accept_shared = command.from.accept_shared;
+  request.overlay.accept_shared = options.accept_shared;
   return request;
 }
 
@@ -143,8 +100,8 @@ void unmount_patiently(const std::string& mountpoint) {
 }
 
 /// The command with the device's path in the place of every {}.
-std::vector<std::string> words_for(const Command& command, const std::string& path) {
-  std::vector<std::string> words = command.command_line;
+std::vector<std::string> words_for(const TryOptions& options, const std::string& path) {
+  std::vector<std::string> words = options.command_line;
   for (std::string& word : words) {
     for (std::size_t at = 0; (at = word.find("{}", at)) != std::string::npos; at += path.size()) {
       word.replace(at, 2, path);
@@ -169,19 +126,19 @@ world::Plan world_for(const Target& target, const Workplace& work, const std::st
 
 /// @throws Error when the command could find the originals of this target, and had no world to keep
 /// it away from them
-Ending run_in_world(const Command& command, Runner& runner, const Target& target,
+Ending run_in_world(const TryOptions& options, Runner& runner, const Target& target,
                     const Workplace& work, const std::string& overlays) {
   Order order;
-  order.words = words_for(command, work.mountpoint() + "/" + target.name);
+  order.words = words_for(options, work.mountpoint() + "/" + target.name);
   order.world = world_for(target, work, overlays);
   order.only_in_world = !target.relatives.alone;
   world::HostFiles originals = target.originals;
   originals.files = order.world.originals;
   order.withheld = world::descriptors_on(originals);
-  withhold(command, order.withheld);
+  withhold(options, order.withheld);
   try {
     Ending ending = runner.run(order);
-    if (!ending.no_world.empty() && !command.quiet) {
+    if (!ending.no_world.empty() && !options.quiet) {
       warn(
           "the command could see the host's devices and the sources, since there is no namespace "
           "for it: " +
@@ -203,21 +160,21 @@ Ending run_in_world(const Command& command, Runner& runner, const Target& target
 
 /// Mounts, runs the command, unmounts.
 /// @param is_mounted set once the command could write
-Ending run_on(const Command& command, Runner& runner, const Target& target,
+Ending run_on(const TryOptions& options, Runner& runner, const Target& target,
               const std::string& overlays, bool& is_mounted) {
   const Workplace work;
   Lifeline lifeline;
-  MountOptions options;
-  options.mountpoint = work.mountpoint();
-  options.fsname = source_text(command.from.sources);
-  options.read_only = false;
-  options.quiet = true;
-  const int mounted = run_mount(options, [&] {
+  MountOptions mount;
+  mount.mountpoint = work.mountpoint();
+  mount.fsname = source_text(options.from.sources);
+  mount.read_only = false;
+  mount.quiet = true;
+  const int mounted = run_mount(mount, [&] {
     Interruptible::stop_noting();
     runner.let_go();
-    lifeline.end_mount_without_us(work.path(), command.keep.empty() ? overlays : "");
+    lifeline.end_mount_without_us(work.path(), options.keep.empty() ? overlays : "");
     return std::make_shared<Peeling>(
-        request_for(command, overlays, overlay::Request::Kind::persistent), target.keys);
+        request_for(options, overlays, overlay::Request::Kind::persistent), target.keys);
   });
   if (mounted != mount_exit::ok) {
     Interruptible::check();
@@ -227,7 +184,7 @@ Ending run_on(const Command& command, Runner& runner, const Target& target,
   Ending ending;
   try {
     Interruptible::check();
-    ending = run_in_world(command, runner, target, work, overlays);
+    ending = run_in_world(options, runner, target, work, overlays);
   } catch (const Error&) {
     try {
       unmount_patiently(work.mountpoint());
@@ -246,80 +203,65 @@ Ending run_on(const Command& command, Runner& runner, const Target& target,
 }
 
 /// Whether there is anything in the overlays that differs from the sources.
-bool show_changes(const Command& command, const std::string& overlays, const Target& target) {
-  const Peeling after(request_for(command, overlays, overlay::Request::Kind::view), target.keys);
+bool show_changes(const TryOptions& options, const std::string& overlays, const Target& target) {
+  const Peeling after(request_for(options, overlays, overlay::Request::Kind::view), target.keys);
   const auto before = after.uncovered();
-  std::vector<DeviceChange> changes = find_changes_visibly(*before, after, "", !command.quiet);
+  std::vector<DeviceChange> changes = find_changes_visibly(*before, after, "", !options.quiet);
   std::erase_if(changes, [](const DeviceChange& change) { return !change.interesting(); });
   std::string text;
-  print_changes(changes, command.verbose, command.verbose, text);
+  print_changes(changes, options.verbose, options.verbose, text);
   if (!changes.empty()) say("peelfs: what has changed:\n" + text.substr(0, text.size() - 1));
   return !changes.empty();
 }
 
 /// Said before the command runs, too, and not only when everything is done.
-void refuse_uncommittable(const Command& command) {
-  if (command.outcome != Outcome::commit) return;
-  for (const std::string& source : command.from.sources) {
+void refuse_uncommittable(const TryOptions& options) {
+  if (options.outcome != Outcome::commit) return;
+  for (const std::string& source : options.from.sources) {
     const std::string path = parse_source(source).path;
     if (const auto file = identity_of(path)) refuse_in_use(*file, path);
   }
   try {
-    overlay::refuse_unwritable(commit_request(command.from, ""));
+    overlay::refuse_unwritable(commit_request_of(options, ""));
   } catch (Error& error) {
     error.add_context("nothing was run, since its changes could not be committed");
     throw;
   }
 }
 
-/// Those of descriptors 0 to 2 that a key is read from. A terminal keeps nothing of it.
-std::set<int> key_descriptors(const Command& command) {
-  std::set<int> found;
-  for (const KeyOrigin& origin : command.from.keys) {
-    struct stat key {};
-    const bool file = origin.kind == KeyOrigin::Kind::file;
-    const bool known = file && ::stat(origin.place.c_str(), &key) == 0;
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-      struct stat status {};
-      if (::isatty(fd) != 0 || ::fstat(fd, &status) != 0) continue;
-      const bool same = known && key.st_dev == status.st_dev && key.st_ino == status.st_ino;
-      const bool named = file ? origin.place == "-" && fd == STDIN_FILENO : origin.descriptor == fd;
-      if (same || named) found.insert(fd);
-    }
-  }
-  return found;
-}
+}  // namespace
 
-int attempt(Command command) {
+int run_trial(const TryOptions& said) {
+  TryOptions options = said;
   // Before any key is read that the command could inherit, and after those in the environment.
-  take_from_environment(command.from.keys);
-  std::set<int> withheld = world::descriptors_on(named_files(command));
+  take_from_environment(options.from.keys.origins);
+  std::set<int> withheld = world::descriptors_on(named_files(options));
   withheld.erase(STDIN_FILENO);  // nothing is written there until the command runs
-  withhold(command, withheld);
-  withheld.merge(key_descriptors(command));
+  withhold(options, withheld);
+  withheld.merge(key_descriptors(options));
   Runner runner(withheld);
-  refuse_uncommittable(command);
-  const Target target = find_target(command);
+  refuse_uncommittable(options);
+  const Target target = find_target(options);
   // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed
   // afterwards.
   const Interruptible interruptible;
-  const bool own = command.keep.empty();
+  const bool own = options.keep.empty();
   const std::string overlays =
-      own ? make_folder("/var/tmp") : std::filesystem::absolute(command.keep).string();
+      own ? make_folder("/var/tmp") : std::filesystem::absolute(options.keep).string();
   int code = 0;
   bool changed = true;
   bool is_mounted = false;
   try {
-    code = run_on(command, runner, target, overlays, is_mounted).code;
+    code = run_on(options, runner, target, overlays, is_mounted).code;
     if (code == try_exit::not_found || code == try_exit::not_runnable) {
-      warn(command.command_line.front() +
+      warn(options.command_line.front() +
            (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
     }
-    changed = show_changes(command, overlays, target);
+    changed = show_changes(options, overlays, target);
   } catch (const Error&) {
     // What was written until then is worth looking at. What lies in the person's own directory, and
     // was never mounted here, is older.
-    if (own || is_mounted) keep_what_was_written(command, overlays);
+    if (own || is_mounted) keep_what_was_written(options, overlays);
     throw;
   }
   if (!changed) {
@@ -327,21 +269,7 @@ int attempt(Command command) {
     if (own) remove_overlays(overlays);
     return code;
   }
-  conclude(command, overlays, decide(command, overlays, code, Runner::ended_by()));
-  return code;
-}
-
-}  // namespace
-
-int run_try(const Command& command) {
-  int code = try_exit::failed;
-  try {
-    code = attempt(command);
-  } catch (const Error& error) {
-    if (Interruptible::signal() == 0) throw;
-    Interruptible::obey(error);
-  }
-  if (Interruptible::signal() != 0) Interruptible::obey();
+  conclude(options, overlays, decide(options, overlays, code, Runner::ended_by()));
   return code;
 }
 

@@ -1,4 +1,6 @@
 // `peelfs ls`: the tree as a table, in the shape that people know from lsblk.
+#include "cli/verbs/ls.h"
+
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -6,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/command.h"
+#include "cli/groups/format.h"
+#include "cli/operands.h"
 #include "cli/session.h"
 #include "cli/text.h"
 
@@ -158,16 +161,51 @@ bool is_failure(const Node& node) {
   }
 }
 
-}  // namespace
+constexpr const char* kBefore = R"(peelfs ls [-b] [--json] SOURCE...
 
-int run_ls(const Command& command) {
-  const auto peeling = open_session(command);
-  report_warnings(command, *peeling);
+Shows the devices inside as a tree: NAME TYPE SIZE FSTYPE LABEL UUID, and in STATE why a
+branch ends: locked, damaged, missing, degraded, unsupported, denied, io, or a note.
+A device on several others stands below each; what is in it is shown once. Backing and
+data files of an image have a line below it. What a directory holds besides disk images
+is counted (-v: named): links in it are not followed.
+
+  -b, --bytes             sizes in bytes
+  --timeout SECONDS       give up when a source leaves a question unanswered so long (60)
+  -J, --json              JSON in the shape of lsblk -J, for programs
+)";
+constexpr const char* kAfter = R"(
+Exit status: 0 all shown; 1 shown, but a source could not be opened, or a device is
+damaged, degraded, missing or unreadable (locked and unsupported ones are no failure);
+2 nothing shown.
+
+Examples:
+  peelfs ls disk.img
+  peelfs ls --json /dev/sdb /dev/sdc | jq '.blockdevices[].children'
+)";
+constexpr std::array<const char*, 7> kHelp{
+    kBefore, kSourceHelp, kOverlayHelp, kAcceptSourceHelp, kAcceptSharedHelp, kLimitHelp, kAfter};
+
+void bind(Parser& parser, LsOptions& options) {
+  bind_look(parser, options);
+  bind_json(parser, options.json);
+  parser.flag("--bytes,-b", options.bytes);
+}
+
+void take(LsOptions& options, std::vector<std::string> operands) {
+  take_sources(options.from.sources, std::move(operands), "");
+}
+
+int run(const LsOptions& options) {
+  Opening opening = opening_of(options);
+  opening.patience->for_good = true;
+  opening.tells_left_out = true;
+  const auto peeling = open_session(opening);
+  report_warnings(options.quiet, *peeling);
   const auto catalog = peeling->catalog();
-  if (command.json) {
+  if (options.json) {
     put(tree_json(*catalog));
   } else {
-    Table(*catalog, command.bytes).print();
+    Table(*catalog, options.bytes).print();
   }
   finish_output();
   const auto& nodes = catalog->tree().nodes;
@@ -176,5 +214,14 @@ int run_ls(const Command& command) {
                                   [](const auto& item) { return is_failure(*item.second); });
   return failed ? exit_code::incomplete : exit_code::ok;
 }
+
+}  // namespace
+
+extern const VerbRow kLsVerb{
+    .word = "ls",
+    .line = "  peelfs ls SOURCE...                   show what is inside, as a tree\n",
+    .help = kHelp,
+    .actions = actions_of<LsOptions, bind, take, run>(),
+};
 
 }  // namespace peelfs::cli
