@@ -81,7 +81,7 @@ _peelfs() {
             export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error --timeout" ;;
             map) options+=" $sources $overlay --json --timeout" ;;
             diff) options+=" $sources $overlay --json --hexdump --timeout" ;;
-            commit) options+=" $sources $overlay --accept-part --drop-snapshots --grow" ;;
+            commit) options+=" --allow-reference $overlay --accept-part --drop-snapshots --grow" ;;
             drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;
             revert) options+=" --overlay --accept-shared --accept-part" ;;
             checkpoint) options+=" --overlay --accept-shared --list" ;;

@@ -29,18 +29,21 @@ HeadCache::HeadCache(DevicePtr device)
       chunk_(std::bit_floor(std::clamp(preferred(*device_), kLeastChunk, kMostChunk))) {}
 
 Extent HeadCache::map(std::uint64_t offset, std::uint64_t length) const {
+  const std::uint64_t first = round_down(offset, chunk_);
+  std::uint64_t room = 0;
   {
     const std::lock_guard lock(mutex_);
-    const std::uint64_t first = round_down(offset, chunk_);
     const bool is_known = chunks_.contains(first);
     if (is_known) return Extent::computed(std::min(length, first + chunk_ - offset));
     if (unreadable_.contains(first) || bytes_ + chunk_ > kMostBytes) {
       return Extent::in_device(*device_, offset, std::min(length, first + chunk_ - offset));
     }
+    room = round_down(kMostBytes - bytes_, chunk_);
   }
   // Holes of a thin image stay holes: they are neither read nor kept.
   const Run run = block_status(*device_, offset, length);
-  return run.data ? Extent::computed(run.length) : Extent::zeroes(run.length);
+  if (!run.data) return Extent::zeroes(run.length);
+  return Extent::computed(std::min(run.length, first + room - offset));
 }
 
 void HeadCache::compute(std::uint64_t offset, MutableBytes out) const {
