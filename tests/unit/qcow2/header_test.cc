@@ -108,10 +108,12 @@ TEST_F(HeaderTest, ClusterBits) {
 }
 
 TEST_F(HeaderTest, HeaderLength) {
-  for (const std::uint32_t length : {0U, 72U, 103U, 105U, 8200U, 0xfffffff8U}) {
+  for (const std::uint32_t length : {0U, 72U, 103U, 105U, 8200U}) {
     expect_refusal([&](Spoiled& s) { s.put32(100, length); },
                    {"header_length", "found " + std::to_string(length), "multiple of 8"});
   }
+  expect_refusal([](Spoiled& s) { s.put32(100, 0xfffffff8U); },
+                 {"header_length", "found (an absurd number)", "multiple of 8"});
 }
 
 TEST_F(HeaderTest, RefcountOrder) {
