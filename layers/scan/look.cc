@@ -76,7 +76,7 @@ void Scanner::State::take_up(std::uint64_t id) {
   item.node.format = item.claim->format;
   // The identifier of a partition table is no UUID of the device: lsblk shows it as PTUUID.
   const bool table = item.claim->format == "gpt" || item.claim->format == "dos";
-  if (!table && item.node.identity.type != item.claim->format) {
+  if (!table && !item.node.identity.type.empty() && item.node.identity.type != item.claim->format) {
     // Another signature was taken than libblkid's first: its names are those of something else.
     item.node.identity.type = item.claim->format;
     item.node.identity.uuid.clear();

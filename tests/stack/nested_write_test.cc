@@ -6,6 +6,7 @@
 
 #include "ext/ext.h"
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 #include "peelfs/io.h"
 #include "qcow2/overlay.h"
 #include "support/support.h"
@@ -18,7 +19,7 @@ Opened open_ext(const DevicePtr& device, Claim& claim) {
   const Member member{device, &claim, "disk", "disk", false, nullptr};
   const KeyRing keys;
   const Limits limits;
-  return ext_open({{&member, 1}, keys, limits, nullptr, 0});
+  return ext_open({{&member, 1}, keys, limits, nullptr, 0, nullptr, nullptr, &standard_formats()});
 }
 
 TEST(NestedWrite, Qcow2InExt) {
