@@ -15,9 +15,10 @@ struct Reason {
   std::string_view one, many;  ///< "1 ...", "2 ..."
 };
 
-constexpr std::array<Reason, 7> reasons{{
+constexpr std::array<Reason, 8> reasons{{
     {Why::link, "it is a symbolic link; name it to have it followed", "symbolic link",
      "symbolic links"},
+    {Why::packed, "it is compressed; unpack it first", "compressed image", "compressed images"},
     {Why::no_image, "neither its suffix nor what is in it is that of a disk image",
      "file that does not look like a disk image", "files that do not look like disk images"},
     {Why::hidden, "its name begins with a dot", "hidden entry", "hidden entries"},

@@ -21,9 +21,12 @@ class Formats {
   const Layer* for_detached_header() const noexcept;
 
   /// Whether a file name ends in a suffix of a row, or in one that raw images use (.img, .raw,
-  /// ...). Case does not matter, a suffix alone is no name, and one of an archive may stand behind
-  /// it (disk.img.gz).
+  /// ...). Case does not matter, and a suffix alone is no name.
   bool has_image_suffix(std::string_view file_name) const;
+
+  /// Whether the name is that of a disk image which has to be unpacked first: "disk.img.gz". It is
+  /// no source by that name, and nothing that an image may refer to.
+  bool is_packed_image(std::string_view file_name) const;
 
   /// "os43.qcow2" -> "os43"; names without such a suffix stay as they are.
   std::string strip_image_suffix(std::string_view file_name) const;

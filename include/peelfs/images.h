@@ -2,6 +2,7 @@
 // them, and reads it. Nothing is written. contrib/example shows it in thirty lines.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,8 @@ class Images {
     /// For the device with that name or UUID; an empty name: tried on every locked device.
     std::vector<std::pair<std::string, Secret>> keys;
     Limits limits;
+    /// How long a source may leave a question unanswered while it is opened; 0: for ever.
+    std::chrono::seconds patience{60};
   };
 
   struct Device {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 
+#include "peelfs/error.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
@@ -62,16 +63,25 @@ std::string Formats::strip_image_suffix(std::string_view file_name) const {
 }
 
 bool Formats::has_image_suffix(std::string_view file_name) const {
-  for (const std::string_view suffix : archive_suffixes) {
-    if (!ends_in(file_name, suffix)) continue;
-    file_name.remove_suffix(suffix.size());
-    break;
-  }
   return strip_image_suffix(file_name).size() != file_name.size();
 }
 
+bool Formats::is_packed_image(std::string_view file_name) const {
+  for (const std::string_view suffix : archive_suffixes) {
+    if (!ends_in(file_name, suffix)) continue;
+    file_name.remove_suffix(suffix.size());
+    return has_image_suffix(file_name);
+  }
+  return false;
+}
+
 std::string_view Formats::wrapped_format(const BlockDevice& file) const {
-  const Buffer bytes = read_up_to(file, 0, head_size);
+  Buffer bytes;
+  try {
+    bytes = read_up_to(file, 0, head_size);
+  } catch (const Error&) {
+    bytes = read_up_to(file, 0, sector);  // a bad sector further on hides no magic number here
+  }
   const ByteReader head(bytes, "beginning of a file");
   for (const Layer& row : rows_) {
     if (!is_wrapper(row)) continue;

@@ -229,21 +229,37 @@ std::vector<HostUse> host_uses(const FileId& file, const HostView& view) {
 
 namespace {
 
+bool ends_in_name(const std::string& path, const std::string& name) {
+  return path.substr(path.rfind('/') + 1) == name;
+}
+
 /// Whether what sysfs calls a loop device's file can be that file: a file with one name has that.
 bool can_be(const FileTraits& file, const std::string& backing_file) {
   if (file.links > 1 || backing_file.ends_with(" (deleted)")) return true;
-  return backing_file.substr(backing_file.rfind('/') + 1) == file.name;
+  return ends_in_name(backing_file, file.name);
 }
 
 }  // namespace
 
 std::vector<HostUse> possible_uses(const FileTraits& file, const HostView& view) {
   std::vector<HostUse> uses;
+  const std::vector<MountEntry> mounts = view.mounts();
   for (const BlockNode& node : view.blocks()) {
-    if (node.backing_file.empty() || node.read_only || node.offset >= file.size) continue;
+    if (node.backing_file.empty() || node.offset >= file.size) continue;
+    const bool is_mounted = std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& mount) {
+      return mount.device == node.device;
+    });
+    if (node.read_only && !is_mounted) continue;
     std::uint64_t shown = file.size - node.offset;
     if (node.size_limit != 0) shown = std::min(shown, node.size_limit);
-    if (round_down(shown, 512) != node.size || !can_be(file, node.backing_file)) continue;
+    shown = round_down(shown, 512);
+    // A file of that very name may have grown since.
+    const bool is_namesake = ends_in_name(node.backing_file, file.name);
+    if (is_namesake ? node.size > shown : node.size != shown) continue;
+    if (!can_be(file, node.backing_file)) continue;
+    // A server that does not answer must not be asked; it has not the file of another filesystem.
+    const MountEntry* const mount = mount_of(mounts, node.backing_file);
+    if (mount != nullptr && may_hang(*mount) && mount->device != file.filesystem) continue;
     if (view.backing(node)) continue;  // it is known, and another
     uses.push_back({"loop device " + node.path() + " shows a file of this size, " +
                         node.backing_file + ", that this user may not look at",
@@ -261,8 +277,8 @@ void refuse_possibly_in_use(const FileId& file, const std::string& path) {
   const auto plain = std::filesystem::canonical(path, failed);
   if (file.block_device || failed || ::stat(plain.c_str(), &status) != 0) return;
   if (file != FileId{false, status.st_dev, status.st_ino}) return;  // renamed since it was opened
-  const auto uses = possible_uses(
-      {plain.filename(), static_cast<std::uint64_t>(status.st_size), status.st_nlink});
+  const auto uses = possible_uses({plain.filename(), static_cast<std::uint64_t>(status.st_size),
+                                   status.st_nlink, status.st_dev});
   if (uses.empty()) return;
   throw Error(Fault::denied, path + " cannot be written: this host may use it")
       .found(printable(uses.front().what))

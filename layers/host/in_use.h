@@ -69,10 +69,11 @@ struct FileTraits {
   std::string name;         ///< the last part of its path, without links
   std::uint64_t size = 0;   ///< bytes
   std::uint64_t links = 1;  ///< how many names it has
+  dev_t filesystem = 0;     ///< st_dev
 };
-/// Loop devices that may show a file, as far as can be told: they can write, show as many bytes,
-/// the name does not speak against it, and this user may look neither at them nor at what lies
-/// under them.
+/// Loop devices that may show a file, as far as can be told: they can write or are mounted, show as
+/// many bytes (or fewer, of a file of that name, which may have grown), the name does not speak
+/// against it, and this user may look neither at them nor at what lies under them.
 std::vector<HostUse> possible_uses(const FileTraits& file, const HostView& view = HostView());
 
 /// For a file that is about to be written.

@@ -35,6 +35,7 @@ std::optional<Why> why_left_out(const Folder& folder, const std::string& name,
   if (!pin) return obstacle.is_link ? Why::link : Why::mounted;
   if (pin->is_directory()) return Why::directory;
   if (!pin->is_file() && !pin->is_block_device()) return Why::other;
+  if (pin->is_file() && formats.is_packed_image(name)) return Why::packed;
   if (formats.has_image_suffix(name)) return std::nullopt;
   try {
     const auto file = HostFile::open_pinned(pin->descriptor(), name);
@@ -87,9 +88,10 @@ class Opener {
       const std::string path = beside(spec.path, name);
       std::optional<Why> why;
       try {
-        why = answer_in_time(path, spec.patience, [folder = listing.first, name, this] {
-          return why_left_out(*folder, name, consent_->formats());
-        });
+        why = answer_in_time(path, spec.patience,
+                             [folder = listing.first, name, &formats = consent_->formats()] {
+                               return why_left_out(*folder, name, formats);
+                             });
       } catch (const Error& error) {
         any = true;
         result_.failures.push_back({path, error});

@@ -66,6 +66,7 @@ struct LeftOutEntry {
   std::string path;
   enum class Why : std::uint8_t {
     link,       ///< a symbolic link, which must be named to be followed
+    packed,     ///< a disk image that has to be unpacked first: disk.img.gz
     no_image,   ///< neither a suffix nor a signature of disk images
     hidden,     ///< its name begins with a dot
     directory,  ///< sources are not looked for below

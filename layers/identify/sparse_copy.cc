@@ -19,7 +19,7 @@ namespace peelfs {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kChunk = 1024 * 1024;
+constexpr std::size_t kChunk = 256 * 1024;
 
 // A disk with bad blocks answers each of them after seconds: an identity is not worth minutes.
 constexpr unsigned kMostFailures = 16;

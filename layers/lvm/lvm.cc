@@ -243,4 +243,17 @@ Opened lvm_open(const OpenInput& input) {
   return opened;
 }
 
+std::string_view lvm_recognise(const BlockDevice& file) {
+  constexpr std::size_t sector = 512;
+  const Buffer bytes = read_up_to(file, 0, 4 * sector);
+  const ByteReader reader(bytes, "LVM label");
+  for (std::size_t at = 0; at < bytes.size(); at += sector) {
+    if (reader.has(at + lvm::LabelHeader::kId, lvm::LabelHeader::kIdText) &&
+        reader.has(at + lvm::LabelHeader::kType, lvm::LabelHeader::kTypeText)) {
+      return "LVM2_member";
+    }
+  }
+  return {};
+}
+
 }  // namespace peelfs

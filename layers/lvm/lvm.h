@@ -1,8 +1,6 @@
 // LVM2: physical volumes are put together to volume groups, whose logical volumes are shown.
 #pragma once
 
-#include <array>
-
 #include "peelfs/layer.h"
 
 namespace peelfs {
@@ -24,12 +22,10 @@ std::optional<Claim> lvm_probe(const ProbeInput& input);
 /// @throws Error(Fault::damaged) when no member's metadata can be parsed
 Opened lvm_open(const OpenInput& input);
 
-// The label lies in one of the first four sectors; its type stands at 24.
-inline constexpr std::array kLvmSignatures{Signature{24, "LVM2 001", "LVM2_member"},
-                                           Signature{512 + 24, "LVM2 001", "LVM2_member"},
-                                           Signature{1024 + 24, "LVM2 001", "LVM2_member"},
-                                           Signature{1536 + 24, "LVM2 001", "LVM2_member"}};
+/// Takes a label of LVM2 in one of the first four sectors.
+std::string_view lvm_recognise(const BlockDevice& file);
+
 inline constexpr Layer kLvmLayer{
-    .name = "lvm", .probe = &lvm_probe, .open = &lvm_open, .signatures = kLvmSignatures};
+    .name = "lvm", .probe = &lvm_probe, .open = &lvm_open, .recognise = &lvm_recognise};
 
 }  // namespace peelfs

@@ -19,7 +19,9 @@ constexpr std::uint64_t chunk = 1U << 20U;
 constexpr std::uint64_t unreadable_step = 64U << 10U;
 
 bool is_same(const Storage& a, const Storage& b) {
-  return &a == &b || a.identity() == b.identity();
+  if (&a == &b) return true;
+  const StorageId one = a.identity();
+  return one != StorageId() && one == b.identity();
 }
 
 bool all_zero(Bytes bytes) {

@@ -35,7 +35,10 @@ Images::Device device_of(const Catalog& catalog, const Catalog::Entry& entry) {
 
 Images::Images(Request request) {
   PeelRequest peel;
-  for (const std::string& source : request.sources) peel.sources.push_back(parse_source(source));
+  for (const std::string& source : request.sources) {
+    peel.sources.push_back(parse_source(source));
+    peel.sources.back().patience = request.patience;
+  }
   peel.allow_references = std::move(request.allow_references);
   peel.limits = request.limits;
   auto keys = std::make_shared<KeyRing>();

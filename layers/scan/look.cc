@@ -1,12 +1,14 @@
 // Looking at one device: what is it, and what is in it?
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "identify/identify.h"
+#include "identify/sparse_copy.h"
 #include "scan/head_cache.h"
 #include "scan/signatures.h"
 #include "scan/state.h"
@@ -17,6 +19,22 @@ namespace {
 
 /// More than there are processors: most of the time is spent waiting for disks and networks.
 constexpr std::size_t kMostLookers = 8;
+
+/// Threads that are started while one exists take no signals.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
 
 }  // namespace
 
@@ -49,8 +67,12 @@ void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
   };
   {
     std::vector<std::jthread> helpers;
-    const std::size_t count = std::min(items.size(), kMostLookers);
+    // Where the budget may end within the wave, it ends at the same device each time.
+    const bool is_scarce =
+        budget->left(Budget::Kind::identify_bytes) / SparseCopy::kMostBytes < items.size();
+    const std::size_t count = is_scarce ? 1 : std::min(items.size(), kMostLookers);
     try {
+      const SignalsBlocked blocked;  // they are this thread's business
       while (helpers.size() + 1 < count) helpers.emplace_back(work);
     } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): fewer do
     }
@@ -79,6 +101,7 @@ void Scanner::State::take_up(std::uint64_t id) {
   if (!table && !item.node.identity.type.empty() && item.node.identity.type != item.claim->format) {
     // Another signature was taken than libblkid's first: its names are those of something else.
     item.node.identity.type = item.claim->format;
+    item.node.identity.usage = item.layer->traits.encryption ? "crypto" : "raid";
     item.node.identity.uuid.clear();
     item.node.identity.label.clear();
   }

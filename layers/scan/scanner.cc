@@ -12,9 +12,16 @@ void Scanner::State::settle() {
     while (!queue.empty()) {
       const std::vector<std::uint64_t> wave(queue.begin(), queue.end());
       queue.clear();
-      look_at_all(wave);
-      for (const std::uint64_t id : wave) {
-        if (graph.items().contains(id)) take_up(id);
+      std::size_t done = 0;
+      try {
+        look_at_all(wave);
+        for (; done < wave.size(); ++done) {
+          if (graph.items().contains(wave[done])) take_up(wave[done]);
+        }
+      } catch (...) {
+        // Out of memory. What was not taken up is looked at again by the next settle().
+        queue.insert(queue.begin(), wave.begin() + static_cast<std::ptrdiff_t>(done), wave.end());
+        throw;
       }
     }
     const auto dirty = std::find_if(groups.begin(), groups.end(),

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -69,44 +70,61 @@ class BlockTable {
   mutable std::mutex loading_;
 };
 
+/// The bitmaps in front of blocks: which sectors of a block are there. Thread-safe.
+class Bitmaps {
+ public:
+  Bitmaps(DevicePtr file, std::uint64_t size) : file_(std::move(file)), size_(size) {}
+
+  /// @param place of the bitmap in the file, in bytes
+  std::shared_ptr<const Buffer> at(std::uint64_t place) const {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = known_.find(place); known != known_.end()) return known->second;
+    auto bitmap = std::make_shared<const Buffer>(read_bytes(*file_, place, size_));
+    if ((known_.size() + 1) * size_ > kMostBytes) known_.clear();
+    known_.emplace(place, bitmap);
+    return bitmap;
+  }
+
+ private:
+  static constexpr std::uint64_t kMostBytes = 4U << 20U;
+  const DevicePtr file_;
+  const std::uint64_t size_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::uint64_t, std::shared_ptr<const Buffer>> known_;
+};
+
 class DynamicDisk final : public BlockDevice {
  public:
   DynamicDisk(DevicePtr file, const VhdDynamicHeader& header, std::uint64_t size,
               std::string description)
       : BlockDevice(size),
         file_(std::move(file)),
+        header_(header),
         table_(file_, header.table_offset, header.max_table_entries),
         block_size_(header.block_size),
         // One bit for each sector, in whole sectors.
         bitmap_size_(round_up(div_round_up(header.block_size / kSector, 8), kSector)),
+        bitmaps_(file_, bitmap_size_),
         description_(std::move(description)) {}
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
     const std::uint64_t block = offset / block_size_;
-    const std::uint64_t within = offset % block_size_;
-    std::uint64_t run = std::min(length, block_size_ - within);
     const std::uint32_t entry = table_.entry(block);
-    if (entry == kAbsent) {
-      // As many as are absent together, within reason.
-      for (std::uint64_t next = block + 1; run < length && next - block < 1024; ++next) {
-        if (table_.entry(next) != kAbsent) break;
-        run = std::min(length, run + block_size_);
-      }
-      return Extent::zeroes(run);
-    }
-    const std::uint64_t place = std::uint64_t{entry} * kSector + bitmap_size_ + within;
-    if (place + run > file_->size()) {
-      throw Error(Fault::damaged, "block " + std::to_string(block) +
-                                      " of the VHD image lies outside "
-                                      "of the file")
-          .found("an end at byte " + figure(place + run))
-          .expected("at most " + std::to_string(file_->size()))
-          .advice(
-              "the file is truncated, or its block allocation table is damaged: look for a whole "
-              "copy of it")
-          .with_errno(EIO);
-    }
-    return Extent::in_device(*file_, place, run);
+    if (entry == kAbsent) return Extent::zeroes(absent_from(offset, length));
+    const std::uint64_t place = std::uint64_t{entry} * kSector;
+    check_place(block, place);
+    const std::uint64_t within = offset % block_size_;
+    const std::uint64_t most = std::min(length, block_size_ - within);
+    const std::shared_ptr<const Buffer> bitmap = bitmaps_.at(place);
+    const bool is_there = bit(*bitmap, within / kSector);
+    std::uint64_t end = round_down(within, kSector) + kSector;
+    while (end < within + most && bit(*bitmap, end / kSector) == is_there) end += kSector;
+    const std::uint64_t run = std::min(most, end - within);
+    // What a program put there before the block was made is not the disk's.
+    if (!is_there) return Extent::zeroes(run);
+    const std::uint64_t data = place + bitmap_size_ + within;
+    if (data >= file_->size()) throw outside(block, data + run);
+    return Extent::in_device(*file_, data, std::min(run, file_->size() - data));
   }
 
   std::uint64_t allocated_bytes() const override {
@@ -118,10 +136,59 @@ class DynamicDisk final : public BlockDevice {
   std::string describe() const override { return description_; }
 
  private:
+  /// Most significant first.
+  static bool bit(const Buffer& bitmap, std::uint64_t sector) {
+    return (std::to_integer<unsigned>(bitmap[sector / 8]) >> (7 - sector % 8) & 1U) != 0;
+  }
+
+  /// Bytes from there on that are in absent blocks, as many as are absent together, within reason.
+  std::uint64_t absent_from(std::uint64_t offset, std::uint64_t length) const {
+    std::uint64_t run = std::min(length, block_size_ - offset % block_size_);
+    const std::uint64_t block = offset / block_size_;
+    try {
+      for (std::uint64_t next = block + 1; run < length && next - block < 1024; ++next) {
+        if (table_.entry(next) != kAbsent) break;
+        run = std::min(length, run + block_size_);
+      }
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): said when that block is read
+    }
+    return run;
+  }
+
+  void check_place(std::uint64_t block, std::uint64_t place) const {
+    const std::uint64_t end = place + bitmap_size_ + block_size_;
+    const auto overlaps = [&](std::uint64_t begin, std::uint64_t length) {
+      return place < begin + length && begin < end;
+    };
+    if (overlaps(0, VhdFooter::kSize) || overlaps(header_.offset, VhdDynamicHeader::kSize) ||
+        overlaps(header_.table_offset, std::uint64_t{header_.max_table_entries} * 4)) {
+      throw Error(Fault::damaged, "block " + std::to_string(block) +
+                                      " of the VHD image lies on the image's own tables")
+          .found("byte " + figure(place))
+          .expected("a place behind the header and the block allocation table")
+          .advice("the block allocation table is damaged: look for a whole copy of the image")
+          .with_errno(EIO);
+    }
+    if (place + bitmap_size_ > file_->size()) throw outside(block, place + bitmap_size_);
+  }
+
+  Error outside(std::uint64_t block, std::uint64_t end) const {
+    return Error(Fault::damaged,
+                 "block " + std::to_string(block) + " of the VHD image lies outside of the file")
+        .found("an end at byte " + figure(end))
+        .expected("at most " + std::to_string(file_->size()))
+        .advice(
+            "the file is truncated, or its block allocation table is damaged: look for a whole "
+            "copy of it")
+        .with_errno(EIO);
+  }
+
   const DevicePtr file_;
+  const VhdDynamicHeader header_;
   const BlockTable table_;
   const std::uint64_t block_size_;
   const std::uint64_t bitmap_size_;
+  const Bitmaps bitmaps_;
   const std::string description_;
 };
 

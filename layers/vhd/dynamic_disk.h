@@ -8,8 +8,8 @@
 
 namespace peelfs {
 
-/// Absent blocks read as zero. The bitmap in front of a block is not looked at: in a dynamic image
-/// (not in a differencing one) what it does not mark is zero in the block, too.
+/// Absent blocks read as zero, and so do the sectors that the bitmap in front of a block does not
+/// mark: their place in the file may hold something older.
 /// @param size bytes of the disk, see VhdFooter::disk_size()
 /// @throws Error: damaged when the header contradicts itself, the file or the size; unsupported
 ///   when the table would take more memory than that of any disk in this format needs

@@ -37,6 +37,7 @@ struct VhdFooter {
 struct VhdDynamicHeader {
   static constexpr std::size_t kSize = 1024;
 
+  std::uint64_t offset = 0;             ///< where it lies in the file, in bytes
   std::uint64_t table_offset = 0;       ///< Table Offset, 16: of the block allocation table
   std::uint32_t max_table_entries = 0;  ///< Max Table Entries, 28
   std::uint32_t block_size = 0;         ///< Block Size, 32: bytes of data, without the bitmap

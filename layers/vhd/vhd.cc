@@ -37,24 +37,45 @@ bool is_fixed(const BlockDevice& file, const VhdFooter& footer) {
          footer.current_size == file.size() - VhdFooter::kSize;
 }
 
-/// What the footer and its copy say of a dynamic image; the footer at the end counts for more.
+/// What the footer and its copy say of a dynamic image.
 struct Dynamic {
   VhdFooter footer;
   std::string note;
 };
+
+bool agree(const VhdFooter& one, const VhdFooter& other) {
+  return one.disk_type == other.disk_type && one.data_offset == other.data_offset &&
+         one.disk_size() == other.disk_size();
+}
+
+/// @throws Error(Fault::damaged) when they contradict each other, or none of them can be trusted
 std::optional<Dynamic> find_dynamic(const BlockDevice& file) {
   // A guest may write a footer into the last sector of its raw disk: one at the start is needed.
   const auto copy = footer_at(file, 0);
   if (!copy) return std::nullopt;
   const auto footer = footer_at_end(file);
-  if (footer && footer->intact && footer->disk_type == VhdFooter::kDynamic) {
-    return Dynamic{*footer, copy->intact ? "" : "the copy of the footer has a wrong checksum"};
+  const bool has_footer = footer && footer->intact;
+  if (!copy->intact && !has_footer) {
+    if (copy->disk_type != VhdFooter::kDynamic) return std::nullopt;
+    throw Error(Fault::damaged, "neither the footer of the VHD image nor its copy is whole")
+        .found("wrong checksums")
+        .expected("one of them to be right: they say where everything else is")
+        .advice("look for a whole copy of the image");
   }
-  if (copy->disk_type != VhdFooter::kDynamic) return std::nullopt;
-  std::string note = copy->intact
-                         ? "there is no whole footer at the end; its copy at the start is used"
-                         : "neither the footer nor its copy has a right checksum";
-  return Dynamic{*copy, std::move(note)};
+  if (copy->intact && has_footer && !agree(*copy, *footer)) {
+    throw Error(Fault::damaged, "the footer of the VHD image and its copy contradict each other")
+        .found("type " + std::to_string(footer->disk_type) + " and " + figure(footer->disk_size()) +
+               " bytes at the end, type " + std::to_string(copy->disk_type) + " and " +
+               figure(copy->disk_size()) + " bytes at the start")
+        .expected("the same in both")
+        .advice("look for a whole copy of the image");
+  }
+  const VhdFooter& used = has_footer ? *footer : *copy;
+  if (used.disk_type != VhdFooter::kDynamic) return std::nullopt;
+  std::string note;
+  if (!has_footer) note = "there is no whole footer at the end; its copy at the start is used";
+  if (!copy->intact) note = "the copy of the footer at the start has a wrong checksum";
+  return Dynamic{used, std::move(note)};
 }
 
 void open_dynamic(const Member& member, const Dynamic& image, Inner& disk) {
@@ -67,16 +88,23 @@ void open_dynamic(const Member& member, const Dynamic& image, Inner& disk) {
         .found("Data Offset " + figure(footer.data_offset))
         .expected("at most " + std::to_string(file.size()) + " less 1024 bytes");
   }
-  const auto header =
+  auto header =
       VhdDynamicHeader::decode(read_bytes(file, footer.data_offset, VhdDynamicHeader::kSize));
   if (!header) {
     throw Error(Fault::damaged, "there is no dynamic disk header in the VHD image")
         .found("no 'cxsparse' at byte " + std::to_string(footer.data_offset))
         .expected("the header that the footer names");
   }
+  if (!header->intact) {
+    throw Error(Fault::damaged, "the dynamic disk header of the VHD image has a wrong checksum")
+        .found("block size " + std::to_string(header->block_size) + ", " +
+               std::to_string(header->max_table_entries) + " table entries")
+        .expected("fields that fit the checksum: a wrong one would show wrong bytes")
+        .advice("look for a whole copy of the image");
+  }
+  header->offset = footer.data_offset;
   Troubles troubles;
   troubles.note(image.note);
-  if (!header->intact) troubles.note("the dynamic disk header has a wrong checksum");
   if (footer.disk_size() != footer.current_size) {
     troubles.note("the size is that of the geometry (" + std::to_string(footer.disk_size()) +
                   " bytes), as Virtual PC and qemu mean it; Current Size says " +

@@ -110,12 +110,24 @@ TEST_F(Answers, ADirectoryThatCannotBeSearchedIsNotEmpty) {
   EXPECT_TRUE(has(listed.errors, "permission")) << listed.errors;
 }
 
-TEST_F(Answers, ACompressedImageInADirectoryIsNamed) {
-  make_disk(folder_ / "disk.img");
-  must_run("gzip " + (folder_ / "disk.img"));
-  const Outputs listed = peelfs_apart("ls " + folder_.path());
-  EXPECT_TRUE(has(listed.output, "disk.img.gz")) << listed.output << listed.errors;
-  EXPECT_TRUE(has(listed.output, "gunzip")) << listed.output;
+TEST_F(Answers, ACompressedImageInADirectoryIsSaidAndNoSource) {
+  SKIP_IF_CANNOT_MOUNT();
+  const std::string directory = folder_ / "d";
+  const std::string at = folder_ / "mnt";
+  fs::create_directory(directory);
+  fs::create_directory(at);
+  make_disk(directory + "/disk.img");
+  must_run("gzip -k " + directory + "/disk.img");
+  const Outputs listed = peelfs_apart("ls " + directory);
+  EXPECT_FALSE(has(listed.output, "disk.img.gz")) << listed.output;
+  EXPECT_TRUE(has(listed.errors + listed.output, "1 compressed image")) << listed.errors;
+  const Outputs said = peelfs_apart("ls -v " + directory);
+  EXPECT_TRUE(has(said.errors + said.output, "it is compressed; unpack it first")) << said.errors;
+  // It is in nobody's way.
+  const Outputs mounted =
+      peelfs_apart("--overlay " + (folder_ / "ov") + " " + directory + " " + at);
+  EXPECT_EQ(mounted.exit_code, 0) << mounted.errors;
+  EXPECT_EQ(peelfs("umount " + at).exit_code, 0);
 }
 
 TEST_F(Answers, AKeyFileOfMoreThanEightMiBIsNone) {

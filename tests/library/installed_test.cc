@@ -27,15 +27,17 @@ TEST(InstalledLibrary, AProgramLinksIt) {
       must_run((folder / "build/peel") + " " + (folder / "disk.img") + " disk");
   EXPECT_NE(shown.find("disk disk 1048576"), std::string::npos) << shown;
 
-  // pkg-config needs no CMake. The prefix is that of the configuration, so it is given here.
+  // pkg-config needs no CMake.
   std::string libraries;
   for (const auto& entry : fs::recursive_directory_iterator(prefix)) {
     if (entry.path().extension() == ".pc") libraries = entry.path().parent_path();
   }
   ASSERT_NE(libraries, "");
   const std::string flags =
-      must_run("PKG_CONFIG_PATH=" + libraries + " pkg-config --define-variable=prefix=" + prefix +
-               " --cflags --libs --static peelfs");
+      must_run("PKG_CONFIG_PATH=" + libraries + " pkg-config --cflags --libs --static peelfs");
+  must_run("g++ -std=c++20 " + example + "/peel.cc -o " + (folder / "other") + " " +
+           flags.substr(0, flags.find('\n')) + " && " + (folder / "other") + " " +
+           (folder / "disk.img") + " disk");
   EXPECT_NE(flags.find("-lpeelfs"), std::string::npos) << flags;
   EXPECT_NE(flags.find("-lcryptsetup"), std::string::npos) << flags;
 }

@@ -127,7 +127,9 @@ TEST_F(InUse, WhatMayNotBeLookedAtMayBeTheFile) {
   EXPECT_EQ(possible({"vm.img", size, 1}), 1U);
   EXPECT_EQ(possible({"other.img", size, 1}), 0U) << "its only name is another";
   EXPECT_EQ(possible({"other.img", size, 2}), 1U) << "it has more names than this one";
-  EXPECT_EQ(possible({"vm.img", size + 512, 1}), 0U) << "another size";
+  EXPECT_EQ(possible({"vm.img", size + 512, 1}), 1U) << "it may have grown since";
+  EXPECT_EQ(possible({"vm.img", size - 512, 1}), 0U) << "the device shows more than it has";
+  EXPECT_EQ(possible({"other.img", size + 512, 2}), 0U) << "another size";
   EXPECT_EQ(possible({"vm.img", size + 511, 2}), 1U) << "the device shows whole sectors";
   host_.set("loop3", "loop/backing_file", "/root/private/vm.img (deleted)");
   EXPECT_EQ(possible({"other.img", size, 1}), 1U) << "a name that is gone says nothing";
@@ -139,8 +141,21 @@ TEST_F(InUse, WhatMayNotBeLookedAtMayBeTheFile) {
   host_.set("loop3", "ro", "1");
   EXPECT_EQ(possible({"other.img", 16 * size, 1}), 0U) << "it cannot write";
   host_.set("loop3", "ro", "0");
+  host_.set("loop3", "ro", "1");
+  host_.mount("7:3", "/mnt", "ext4", "/dev/loop3", "ro");
+  EXPECT_EQ(possible({"other.img", 16 * size, 1}), 1U) << "a mount relies on it";
+  host_.set("loop3", "ro", "0");
   host_.paths["/root/private/vm.img (deleted)"] = file(8);
   EXPECT_EQ(possible({"other.img", 16 * size, 1}), 0U) << "it is known";
+}
+
+TEST_F(InUse, ALoopDeviceOnAServerIsNotAskedForAnotherFile) {
+  host_.add("loop3", "7:3");
+  host_.set("loop3", "size", "2048");
+  host_.set("loop3", "loop/backing_file", "/net/vm.img");
+  host_.mount("0:50", "/net", "nfs4", "server:/x", "rw");
+  host_.hanging["loop3"] = true;
+  EXPECT_TRUE(possible_uses({"vm.img", 1U << 20U, 1, makedev(254, 0)}, host_).empty());
 }
 
 TEST_F(InUse, AMountedPartitionIsAUseOfItsDiskAndNotOfItsNeighbour) {

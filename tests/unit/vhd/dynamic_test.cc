@@ -54,6 +54,14 @@ class DynamicVhd : public ::testing::Test {
   static void put(Buffer& image, std::size_t at, std::string_view bytes) {
     std::copy_n(as_bytes(bytes).data(), bytes.size(), image.data() + at);
   }
+  /// Makes the checksum of a structure right.
+  static void sign(Buffer& image, std::size_t at, std::size_t size, std::size_t place) {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      if (i < place || i >= place + 4) sum += std::to_integer<std::uint32_t>(image[at + i]);
+    }
+    put_be<std::uint32_t>(image, at + place, ~sum);
+  }
   static std::string failure(const Buffer& image) {
     try {
       const Opened opened = open(std::make_shared<MemoryDevice>(image));
@@ -132,23 +140,66 @@ TEST_F(DynamicVhd, EveryWrongFieldIsSaid) {
       {header_ + 16, std::string("\x7f\0\0\0\0\0\0\0", 8), "table of the VHD image lies outside"},
       {header_ + 28, std::string("\1\0\0\0", 4), "lies outside"},
       {table_, std::string("\x7f\xff\xff\xff", 4), "block 0"},
+      {table_, std::string("\0\0\0\0", 4), "own tables"},
+      {table_, std::string("\0\0\0\2", 4), "own tables"},
   };
   for (const auto& one : wrong) {
     Buffer image = good;
     put(image, one.at, one.bytes);
+    sign(image, header_, 1024, 36);
     const std::string said = failure(image);
     EXPECT_NE(said.find(one.says), std::string::npos) << one.says << ": " << said;
   }
   Buffer image = good;
-  put(image, image.size() - 512 + 16, std::string("\0\0\0\x7f\0\0\0\0", 8));  // Data Offset
-  put(image, 16, std::string("\0\0\0\x7f\0\0\0\0", 8));
+  for (const std::size_t footer : {std::size_t{0}, image.size() - 512}) {
+    put(image, footer + 16, std::string("\0\0\0\x7f\0\0\0\0", 8));  // Data Offset
+    sign(image, footer, 512, 64);
+  }
   const std::string said = failure(image);
   EXPECT_NE(said.find("dynamic disk header of the VHD image lies outside"), std::string::npos)
       << said;
   // A table that no disk needs is not held in memory.
   image = good;
   put(image, header_ + 28, std::string("\x7f\0\0\0", 4));
+  sign(image, header_, 1024, 36);
   EXPECT_THROW(open(std::make_shared<MemoryDevice>(image)), Error);
+}
+
+// A field that cannot be trusted would show wrong bytes.
+TEST_F(DynamicVhd, WithoutAChecksumNothingIsShown) {
+  const Buffer good = small_image();
+  Buffer image = good;
+  put(image, header_ + 33, "\x40");  // a block size of 4 MiB
+  EXPECT_NE(failure(image).find("wrong checksum"), std::string::npos);
+  image = good;
+  put(image, 48, "\x7f");
+  EXPECT_EQ(failure(image), "") << "the footer at the end is whole";
+  put(image, image.size() - 512 + 48, "\x7f");
+  const auto probe = [](const Buffer& bytes) { return vhd_probe({MemoryDevice(bytes), {}}); };
+  EXPECT_THROW(probe(image), Error) << "neither is";
+  image = good;
+  put(image, 60, std::string("\0\0\0\4", 4));
+  sign(image, 0, 512, 64);
+  EXPECT_THROW(probe(image), Error) << "differencing at the start, dynamic at the end";
+}
+
+// What was in the file before a block was made is not the disk's.
+TEST_F(DynamicVhd, SectorsThatTheBitmapDoesNotMarkAreZeroes) {
+  Buffer image = small_image();
+  const Buffer whole = read_bytes(*open(file_device(vhd_)).devices.front().device, 0, 4096);
+  const std::size_t place = std::to_integer<unsigned>(image[table_ + 3]) * std::size_t{512} +
+                            std::to_integer<unsigned>(image[table_ + 2]) * std::size_t{512} * 256;
+  image[place] = std::byte{0b1010'0000};  // of the first eight sectors the first and the third
+  const Opened opened = open(std::make_shared<MemoryDevice>(image));
+  const DevicePtr& disk = opened.devices.front().device;
+  Buffer expected = whole;
+  for (std::size_t sector = 0; sector < 8; ++sector) {
+    if (sector == 0 || sector == 2) continue;
+    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(sector * 512), 512, std::byte{0});
+  }
+  EXPECT_EQ(read_bytes(*disk, 0, 4096), expected);
+  EXPECT_FALSE(block_status(*disk, 512, 512).data);
+  check_contract(*disk);
 }
 
 TEST_F(DynamicVhd, ACutImageReadsUpToTheCut) {
