@@ -99,6 +99,7 @@ void refuse_part(const Extended& whole, const Extended& other, const std::string
 void refuse_common_bytes(const std::vector<Source>& sources, const std::string& advice) {
   if (sources.size() < 2) return;
   std::vector<Extended> all;
+  all.reserve(sources.size());
   for (const Source& source : sources) {
     all.push_back({&source, places_of(*source.file), named_parts(source), parts_of(source)});
   }

@@ -112,7 +112,7 @@ void Scanner::State::take_up(std::uint64_t id) {
   join_group(item);
 }
 
-bool Scanner::State::identified(Item& item, const HeadCache& head) {
+bool Scanner::State::identified(Item& item, const HeadCache& head) const {
   if (budget->left(Budget::Kind::identify_bytes) == 0) {
     budget->refuse(Budget::Kind::identify_bytes, item.node.stem);
     join(item.node.trouble, {Trouble::denied, spent_reason(Budget::Kind::identify_bytes)});
@@ -125,7 +125,7 @@ bool Scanner::State::identified(Item& item, const HeadCache& head) {
   return !trouble;
 }
 
-void Scanner::State::probe(Item& item, const HeadCache& head) {
+void Scanner::State::probe(Item& item, const HeadCache& head) const {
   const ProbeInput input{head, item.node.identity, item.node.parttype};
   for (const Layer& layer : formats->rows()) {
     if (layer.probe == nullptr || (layer.traits.image && !item.probe_formats)) continue;

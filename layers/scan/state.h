@@ -82,8 +82,8 @@ struct Scanner::State {
   void look_at_all(const std::vector<std::uint64_t>& wave);
   void look_at(Item& item);
   /// @return whether it could be found out what is on it; if not, it says why
-  bool identified(Item& item, const HeadCache& head);
-  void probe(Item& item, const HeadCache& head);
+  bool identified(Item& item, const HeadCache& head) const;
+  void probe(Item& item, const HeadCache& head) const;
   /// The name by which the person gave a detached header for it; nullopt: none was given.
   std::optional<std::string> header_name(const Item& item) const;
   bool use_detached_header(Item& item);
