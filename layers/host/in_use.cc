@@ -244,12 +244,18 @@ bool can_be(const FileTraits& file, const std::string& backing_file) {
 std::vector<HostUse> possible_uses(const FileTraits& file, const HostView& view) {
   std::vector<HostUse> uses;
   const std::vector<MountEntry> mounts = view.mounts();
-  for (const BlockNode& node : view.blocks()) {
+  const std::vector<BlockNode> nodes = view.blocks();
+  const auto is_mounted = [&](const BlockNode& node) {
+    return std::any_of(mounts.begin(), mounts.end(),
+                       [&](const MountEntry& mount) { return mount.device == node.device; });
+  };
+  for (const BlockNode& node : nodes) {
     if (node.backing_file.empty() || node.offset >= file.size) continue;
-    const bool is_mounted = std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& mount) {
-      return mount.device == node.device;
+    // A loop device that can only be read counts if a mount relies on it, or on a partition of it.
+    const bool is_relied_on = std::any_of(nodes.begin(), nodes.end(), [&](const BlockNode& one) {
+      return (one.name == node.name || one.disk == node.name) && is_mounted(one);
     });
-    if (node.read_only && !is_mounted) continue;
+    if (node.read_only && !is_relied_on) continue;
     std::uint64_t shown = file.size - node.offset;
     if (node.size_limit != 0) shown = std::min(shown, node.size_limit);
     shown = round_down(shown, 512);

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include "peelfs/formats.h"
 
 #include "host/output_file.h"
 #include "overlay/common.h"
 #include "overlay/disks.h"
 #include "overlay/set.h"
 #include "overlay/tables.h"
+#include "peelfs/formats.h"
 
 namespace peelfs {
 

@@ -1,11 +1,11 @@
 #include "writing/stack.h"
 
 #include <gtest/gtest.h>
-#include "peelfs/formats.h"
 
 #include <filesystem>
 
 #include "overlay/cover.h"
+#include "peelfs/formats.h"
 #include "peelfs/host_file.h"
 #include "scan/scanner.h"
 

@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "peelfs/formats.h"
 
 #include <cstring>
 #include <filesystem>
 
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 
 namespace peelfs::test {
 
