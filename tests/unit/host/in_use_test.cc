@@ -144,17 +144,22 @@ TEST_F(InUse, WhatMayNotBeLookedAtMayBeTheFile) {
   host_.set("loop3", "ro", "1");
   host_.mount("7:3", "/mnt", "ext4", "/dev/loop3", "ro");
   EXPECT_EQ(possible({"other.img", 16 * size, 1}), 1U) << "a mount relies on it";
-  host_.add("loop4", "7:4");
-  host_.set("loop4", "size", "4096");
-  host_.set("loop4", "ro", "1");
-  host_.set("loop4", "loop/backing_file", "/root/private/parted.img");
-  EXPECT_EQ(possible({"parted.img", 2 * size, 1}), 0U);
-  host_.add("loop4p1", "259:1", "loop4");
-  host_.mount("259:1", "/mnt2", "ext4", "/dev/loop4p1", "ro");
-  EXPECT_EQ(possible({"parted.img", 2 * size, 1}), 1U) << "a mount relies on a partition of it";
   host_.set("loop3", "ro", "0");
   host_.paths["/root/private/vm.img (deleted)"] = file(8);
   EXPECT_EQ(possible({"other.img", 16 * size, 1}), 0U) << "it is known";
+}
+
+TEST_F(InUse, AMountedPartitionOfAReadOnlyLoopDeviceReliesOnTheFile) {
+  constexpr std::uint64_t size = 1U << 20U;
+  host_.add("loop4", "7:4");
+  host_.set("loop4", "size", "2048");
+  host_.set("loop4", "ro", "1");
+  host_.set("loop4", "loop/backing_file", "/root/private/parted.img");
+  EXPECT_TRUE(possible_uses({"parted.img", size, 1}, host_).empty()) << "it cannot write";
+  host_.add("loop4p1", "259:1", "loop4");
+  EXPECT_TRUE(possible_uses({"parted.img", size, 1}, host_).empty());
+  host_.mount("259:1", "/mnt2", "ext4", "/dev/loop4p1", "ro");
+  EXPECT_EQ(possible_uses({"parted.img", size, 1}, host_).size(), 1U);
 }
 
 TEST_F(InUse, ALoopDeviceOnAServerIsNotAskedForAnotherFile) {
