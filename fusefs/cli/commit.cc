@@ -15,11 +15,12 @@ namespace {
 /// The files besides the source that a commit writes, and those that it only reads.
 void say_what_is_written(const std::vector<overlay::Announcement>& all) {
   for (const overlay::Announcement& one : all) {
-    for (const HostPart& part : one.host_parts) {
+    for (const Part& part : one.parts) {
+      if (part.file == nullptr) continue;  // it lies in the source itself
       const std::string what = part.file->writable()
                                    ? " will be written, too: it is the " + part.role + " of "
                                    : " is only read: it is a " + part.role + " of ";
-      std::fputs((shown(part.path) + what + shown(one.source) + "\n").c_str(), stderr);
+      std::fputs((shown(part.name) + what + shown(one.source) + "\n").c_str(), stderr);
     }
   }
 }

@@ -20,6 +20,10 @@ class Formats {
   /// The row that takes detached headers; null: none does.
   const Layer* for_detached_header() const noexcept;
 
+  /// The row that opens images of a format: by its name, one of its signatures' formats, or qemu's
+  /// name for it. Null: none does.
+  const Layer* image_row(std::string_view format) const noexcept;
+
   /// Whether a file name ends in a suffix of a row, or in one that raw images use (.img, .raw,
   /// ...). Case does not matter, and a suffix alone is no name.
   bool has_image_suffix(std::string_view file_name) const;
@@ -35,6 +39,10 @@ class Formats {
   /// the raw bytes of a disk. Reads a few sectors.
   /// @return empty: none @throws Error when it cannot be read
   std::string_view wrapped_format(const BlockDevice& file) const;
+
+  /// The same by what stands at the start alone, as qemu has it of a file that an image names
+  /// without a format: a fixed VHD is raw to it.
+  std::string_view format_at_start(const BlockDevice& file) const;
 
   /// Which format a file is that looks like a disk image: one of wrapped_format(), or a disk of at
   /// least 1 MiB, in whole sectors, with a partition table, a volume or a filesystem at its start.

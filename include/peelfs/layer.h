@@ -16,6 +16,7 @@
 #include "peelfs/error.h"
 #include "peelfs/host_file.h"
 #include "peelfs/keys.h"
+#include "peelfs/origin.h"
 #include "peelfs/trouble.h"
 
 namespace peelfs {
@@ -67,13 +68,33 @@ class References {
   virtual Found open_part(std::string_view name, bool /*writing*/) const { return open(name); }
   /// Which file of the host a part is, if the person named it. Nothing is opened for it.
   virtual std::optional<FileId> named_part(std::string_view /*name*/) const { return std::nullopt; }
+  /// The files beside the image whose names begin like this: the further segments of an image that
+  /// is split into many. Nothing is opened for it; open_part() may still refuse one of them.
+  /// @return names as open_part() takes them, sorted; empty where the image may name nothing
+  /// @throws Error when the directory cannot be read
+  virtual std::vector<std::string> siblings(std::string_view /*begin*/) const { return {}; }
 };
 
-/// A file of the host, besides its source, that bytes of a disk come from.
-struct HostPart {
+/// A file, besides the one that was opened, that bytes of a disk come from.
+struct Part {
   std::string role;  ///< "data-file", "backing-file"
-  std::string path;  ///< raw
-  std::shared_ptr<const HostFile> file;
+  std::string name;  ///< raw; of a host file its path
+  std::uint64_t size = 0;
+  /// By which it is known again when it is found on its own: such a file is no disk of its own.
+  Origin origin = {};
+  /// The file of the host that it is; null: it lies in a guest's filesystem.
+  std::shared_ptr<const HostFile> file = {};
+};
+
+/// What a device says of the group that it is a member of. Text is raw, as on the disk.
+struct Membership {
+  std::string group;       ///< by UUID, never by name; empty: it does not know its group
+  std::string group_name;  ///< for people: "vg volssd10"
+  std::string member;      ///< which one it is, by UUID: a clone of it has the same
+  /// Grows with each change of the group (seqno, event count): of two that contradict each other
+  /// the higher one is right. 0: not known.
+  std::uint64_t generation = 0;
+  unsigned expected = 0;  ///< how many members there are; 0: it does not say
 };
 
 /// "This is mine", as a layer's probe says it. Text is raw, as on the disk.
@@ -81,10 +102,9 @@ struct Claim {
   std::string format;  ///< as blkid names it where blkid knows it: "LVM2_member", "qcow2", "gpt"
   std::string label;
   std::string uuid;
-  /// For a layer of several members (LVM, MD): which group this member belongs to, by UUID, never
-  /// by name. The scanner opens the group once a wave of probing has settled.
-  std::optional<std::string> group;
-  std::string group_name;  ///< for people: "vg volssd10"
+  /// For a layer of several members (LVM, MD). The scanner opens the group once a wave of probing
+  /// has settled.
+  std::optional<Membership> membership;
   /// Anything that probe read and open would otherwise read again; private to the layer.
   std::shared_ptr<const void> state;
 };
@@ -154,8 +174,17 @@ struct Inner {
   /// Of a snapshot: when it was taken. What lies in it is never put together with what is of
   /// another moment.
   std::optional<Moment> moment = std::nullopt;
-  /// Files of the host that an image names and its bytes come from, in the order of the chain.
-  std::vector<HostPart> host_parts = {};
+  /// Files that an image names and its bytes come from, in the order of the chain. They are
+  /// consumed: what else is found of them is shown as a part of this device, and not looked into.
+  std::vector<Part> parts = {};
+};
+
+/// What an open says of one member of a group.
+struct MemberReport {
+  std::size_t member = 0;  ///< its index in OpenInput::members
+  Trouble trouble;
+  /// It missed changes of its group: what it says of the group is not believed.
+  bool stale = false;
 };
 
 /// What an open found.
@@ -164,9 +193,13 @@ struct Opened {
   /// Why the container shows less than it could: locked, a missing member, a damaged primary
   /// header.
   std::optional<Trouble> trouble;
-  /// Members that did not know their group (Claim::group is "") and turned out to belong to this
-  /// one.
+  /// Members that did not know their group (Membership::group is "") and turned out to belong to
+  /// this one.
   std::vector<std::size_t> adopted = {};
+  /// What concerns one member, and not the group as a whole.
+  std::vector<MemberReport> reports = {};
+  /// How many members the group has, if opening it told; 0: as the members' claims say.
+  unsigned expected = 0;
 };
 
 struct ProbeInput {
@@ -187,6 +220,8 @@ struct OpenInput {
   /// emptied before devices are looked at again. Null: nowhere.
   std::shared_ptr<void>* memory = nullptr;
   const Formats* formats = nullptr;  ///< by which files within are known; null: none are known
+  /// The images that this one is opened for, from the outermost child on; see parent.h.
+  std::span<const Origin> children = {};
 };
 
 /// Bytes at a place by which a format is known.
@@ -219,6 +254,8 @@ struct Layer {
   std::span<const Signature> signatures = {};
   /// Of names of files in this format: lower case, with the dot.
   std::span<const std::string_view> suffixes = {};
+  /// What qemu calls the format, where that is another name: "vpc".
+  std::string_view qemu_name = {};
   /// The same for formats that no signature tells. It must be strict: it decides which of many
   /// files count as images.
   /// @return the format; empty: it is none of this layer's @throws Error when it cannot be read

@@ -50,6 +50,18 @@ const Layer* Formats::for_detached_header() const noexcept {
   return row == rows_.end() ? nullptr : &*row;
 }
 
+const Layer* Formats::image_row(std::string_view format) const noexcept {
+  if (format.empty()) return nullptr;
+  const auto row = std::ranges::find_if(rows_, [&](const Layer& layer) {
+    return layer.traits.image && layer.probe != nullptr &&
+           (layer.name == format || layer.qemu_name == format ||
+            std::ranges::any_of(layer.signatures, [&](const Signature& signature) {
+              return signature.format == format;
+            }));
+  });
+  return row == rows_.end() ? nullptr : &*row;
+}
+
 std::string Formats::strip_image_suffix(std::string_view file_name) const {
   std::size_t length = 0;
   const auto try_all = [&](std::span<const std::string_view> suffixes) {
@@ -89,6 +101,21 @@ std::string_view Formats::wrapped_format(const BlockDevice& file) const {
   }
   for (const Layer& row : rows_) {
     if (!is_wrapper(row) || row.recognise == nullptr) continue;
+    if (const auto format = row.recognise(file); !format.empty()) return format;
+  }
+  return {};
+}
+
+std::string_view Formats::format_at_start(const BlockDevice& file) const {
+  const Buffer bytes = read_up_to(file, 0, sector);
+  const ByteReader head(bytes, "beginning of a file");
+  for (const Layer& row : rows_) {
+    if (!is_wrapper(row)) continue;
+    if (const auto format = by_signature(row, head); !format.empty()) return format;
+  }
+  for (const Layer& row : rows_) {
+    // Rows with signatures have been asked; what else they recognise does not stand at the start.
+    if (!is_wrapper(row) || row.recognise == nullptr || !row.signatures.empty()) continue;
     if (const auto format = row.recognise(file); !format.empty()) return format;
   }
   return {};

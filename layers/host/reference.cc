@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "host/consent.h"
+#include "host/folder.h"
 #include "host/image_lock.h"
 #include "host/pinned.h"
 #include "host/reference_name.h"
@@ -62,6 +63,35 @@ class HostReferences : public References {
                       rules_->consent->written_part(target.id) != nullptr;
     if (rules_->relied_on && !ours) lock_image(*file, ImageUse::relied_on);
     return found(target, std::move(file));
+  }
+
+  std::vector<std::string> siblings(std::string_view begin) const override {
+    std::vector<std::string> found;
+    if (begin.empty() || begin.find('/') != std::string_view::npos) return found;
+    const auto list = [&](int folder) {
+      // Through the descriptor: what is listed is what is beneath the folder of the source.
+      const std::string path = "/proc/self/fd/" + std::to_string(folder);
+      for (std::string& name : names_in(path, directory_.string())) {
+        if (name.starts_with(begin)) found.push_back(std::move(name));
+      }
+    };
+    const auto list_beneath = [&](const Folder& folder) {
+      if (folder.path() == directory_) {
+        list(folder.descriptor());
+        return true;
+      }
+      const fs::path relative = path_beneath(directory_, folder.path());
+      Obstacle ignored;
+      const auto pin = relative.empty() ? std::nullopt : folder.find(relative, ignored);
+      if (!pin || !pin->is_directory()) return false;
+      list(pin->descriptor());
+      return true;
+    };
+    if (rules_->root && list_beneath(*rules_->root)) return found;
+    for (const Consent::AllowedFolder& one : rules_->consent->folders()) {
+      if (list_beneath(one.folder)) break;
+    }
+    return found;
   }
 
   std::optional<FileId> named_part(std::string_view name) const override {

@@ -111,23 +111,32 @@ bool better(const Candidate& a, const Candidate& b, const GroupMember& member) {
   return holds(a, member) && !holds(b, member);
 }
 
+bool is_stale(const Candidate& candidate, const VolumeGroup& group) {
+  return candidate.newest != nullptr && candidate.newest->summary.seqno < group.seqno;
+}
+
 void describe_carrier(const Candidate& candidate, const GroupMember& member,
-                      const VolumeGroup& group, Troubles& troubles) {
+                      const VolumeGroup& group, std::vector<MemberReport>& reports) {
+  const auto report = [&](Trouble::State state, const std::string& reason, bool stale = false) {
+    reports.push_back({candidate.index, {state, printable(reason)}, stale});
+  };
   if (candidate.newest != nullptr && candidate.newest->summary.seqno != group.seqno) {
-    troubles.add(Trouble::note, called(candidate) + " holds older metadata: seqno " +
-                                    std::to_string(candidate.newest->summary.seqno) +
-                                    ", the newest is " + std::to_string(group.seqno));
+    report(Trouble::note,
+           called(candidate) + " holds older metadata: seqno " +
+               std::to_string(candidate.newest->summary.seqno) + ", the newest is " +
+               std::to_string(group.seqno),
+           is_stale(candidate, group));
   }
   if (const std::string damage = candidate.volume->damage(); !damage.empty()) {
-    troubles.add(Trouble::note, called(candidate) + ": " + damage + "; another copy is used");
+    report(Trouble::note, called(candidate) + ": " + damage + "; another copy is used");
   }
   if (!holds(candidate, member)) {
-    troubles.add(Trouble::degraded, called(candidate) + " is too small: found " +
-                                        std::to_string(candidate.member->device->size()) +
-                                        " bytes, expected " + figure(member.device_size, 512) +
-                                        " sectors; the image may be truncated");
+    report(Trouble::degraded, called(candidate) + " is too small: found " +
+                                  std::to_string(candidate.member->device->size()) +
+                                  " bytes, expected " + figure(member.device_size, 512) +
+                                  " sectors; the image may be truncated");
   }
-  if (member.missing) troubles.add(Trouble::degraded, marked_missing(member));
+  if (member.missing) report(Trouble::degraded, marked_missing(member));
 }
 
 void report_missing(const Assembly& assembly, Troubles& troubles) {
@@ -195,10 +204,12 @@ Assembly assemble(std::span<const Member> members) {
     if (found == by_uuid.end()) {
       // A member without metadata of its own never claimed to belong to this group.
       if (one.newest != nullptr) {
-        assembly.troubles.add(Trouble::note, called(one) + " no longer belongs to volume group " +
-                                                 group.name + ": its metadata has seqno " +
-                                                 std::to_string(one.newest->summary.seqno) +
-                                                 ", the newest is " + std::to_string(group.seqno));
+        const std::string reason = called(one) + " no longer belongs to volume group " +
+                                   group.name + ": its metadata has seqno " +
+                                   std::to_string(one.newest->summary.seqno) + ", the newest is " +
+                                   std::to_string(group.seqno);
+        assembly.reports.push_back(
+            {one.index, {Trouble::note, printable(reason)}, is_stale(one, group)});
       }
       continue;
     }
@@ -208,10 +219,11 @@ Assembly assemble(std::span<const Member> members) {
       const bool replace = better(one, *place, group.members[found->second]);
       const Candidate& used = replace ? one : *place;
       const Candidate& unused = replace ? *place : one;
-      assembly.troubles.add(Trouble::note, "physical volume " +
-                                               uuid_with_hyphens(one.volume->uuid) +
-                                               " is here more than once: " + used.member->stem +
-                                               " is used, " + unused.member->stem + " is not");
+      const std::string reason = "physical volume " + uuid_with_hyphens(one.volume->uuid) +
+                                 " is here more than once: " + used.member->stem + " is used, " +
+                                 unused.member->stem + " is not";
+      assembly.reports.push_back(
+          {unused.index, {Trouble::note, printable(reason)}, is_stale(unused, group)});
       place = &used;
     } else {
       place = &one;
@@ -222,7 +234,7 @@ Assembly assemble(std::span<const Member> members) {
     if (chosen[i] != nullptr) {
       carrier.device = chosen[i]->member->device;
       carrier.member = chosen[i]->index;
-      describe_carrier(*chosen[i], group.members[i], group, assembly.troubles);
+      describe_carrier(*chosen[i], group.members[i], group, assembly.reports);
     } else {
       carrier.missing = "physical volume " + name_member(group.members[i]) + " is missing";
     }

@@ -24,11 +24,13 @@ struct Assembly {
   std::vector<Carrier> carriers;  ///< one for each of group.members
   /// Members whose own metadata did not tell, and that the group names: Opened::adopted.
   std::vector<std::size_t> adopted;
-  Troubles troubles;
+  std::vector<MemberReport> reports;  ///< of single members
+  Troubles troubles;                  ///< of the group
 };
 
-/// The metadata with the highest seqno counts, on any member. Members that it does not name are
-/// left out; that is reported, unless their own metadata never named the group. Of several devices
+/// The metadata with the highest seqno counts, on any member; a member with an older one is stale.
+/// Members that it does not name are left out; that is reported, unless their own metadata never
+/// named the group. Of several devices
 /// with one UUID the one with the newest metadata is taken, then one that is large enough, then the
 /// first.
 /// @throws Error(Fault::damaged) when no member's metadata can be parsed

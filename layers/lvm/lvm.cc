@@ -38,8 +38,8 @@ std::optional<Claim> probe_lvm1(const BlockDevice& device) {
   Claim claim;
   claim.format = kFormat1;
   claim.uuid = uuid_with_hyphens(uuid);
-  claim.group = "lvm1:" + uuid;
-  claim.group_name = "vg " + reader.text(Lvm1PvDisk::kVgName, 128);
+  claim.membership =
+      Membership{"lvm1:" + uuid, "vg " + reader.text(Lvm1PvDisk::kVgName, 128), claim.uuid};
   return claim;
 }
 
@@ -202,10 +202,11 @@ std::optional<Claim> lvm_probe(const ProbeInput& input) {
   Claim claim;
   claim.format = kFormat;
   claim.uuid = uuid_with_hyphens(volume->uuid);
-  claim.group = volume->is_orphan() ? "pv:" + claim.uuid : "";
+  claim.membership = Membership{volume->is_orphan() ? "pv:" + claim.uuid : "", "", claim.uuid};
   if (const MetadataCopy* newest = volume->newest()) {
-    claim.group = uuid_with_hyphens(newest->summary.vg_uuid);
-    claim.group_name = "vg " + newest->summary.vg_name;
+    claim.membership->group = uuid_with_hyphens(newest->summary.vg_uuid);
+    claim.membership->group_name = "vg " + newest->summary.vg_name;
+    claim.membership->generation = newest->summary.seqno;
   }
   claim.state = std::make_shared<PhysicalVolume>(std::move(*volume));
   return claim;
@@ -218,7 +219,7 @@ Opened lvm_open(const OpenInput& input) {
     if (member.claim != nullptr && member.claim->format == kFormat1) {
       opened.trouble =
           Trouble{Trouble::unsupported,
-                  "LVM1 physical volume of " + printable(member.claim->group_name) +
+                  "LVM1 physical volume of " + printable(member.claim->membership->group_name) +
                       ": only LVM2's metadata can be read; vgconvert -M2 of LVM2 before "
                       "2.03 converts it, on a copy"};
       return opened;
@@ -231,6 +232,8 @@ Opened lvm_open(const OpenInput& input) {
   }
   Assembly assembly = assemble(input.members);
   opened.adopted = std::move(assembly.adopted);
+  opened.reports = std::move(assembly.reports);
+  opened.expected = static_cast<unsigned>(assembly.group.members.size());
   Troubles troubles = assembly.troubles;
   opened.devices = Presenter(assembly, build_volumes(assembly)).run();
   if (opened.devices.size() > input.limits.devices) {

@@ -1,6 +1,7 @@
 #include "overlay/base.h"
 
 #include "overlay/disks.h"
+#include "peelfs/formats.h"
 #include "peelfs/layer.h"
 
 namespace peelfs::overlay {
@@ -16,7 +17,9 @@ Opened open_image(const Source& source, const DevicePtr& file, const ImageFormat
   const KeyRing no_keys;
   const Limits limits;
   try {
-    return format.layer->open({{&member, 1}, no_keys, limits, nullptr, 0});
+    OpenInput input{{&member, 1}, no_keys, limits, nullptr, 0};
+    input.formats = &standard_formats();
+    return format.layer->open(input);
   } catch (const Error& error) {
     if (error.fault() != Fault::locked) throw;
     throw unusable(source, "it is encrypted, or its backing file is")
@@ -53,7 +56,7 @@ Base open_base(const Source& source) {
                                                  : std::string("the image can only be read")))
         .with_errno(EROFS);
   }
-  return {disk.device, "qcow2", disk.host_parts};
+  return {disk.device, "qcow2", disk.parts};
 }
 
 }  // namespace peelfs::overlay

@@ -11,8 +11,8 @@ namespace peelfs::overlay {
 
 struct Base {
   DevicePtr disk;
-  std::string format;                ///< as qemu calls it: "raw", "qcow2"
-  std::vector<HostPart> host_parts;  ///< what its bytes come from besides the source
+  std::string format;       ///< as qemu calls it: "raw", "qcow2"
+  std::vector<Part> parts;  ///< what its bytes come from besides the source
   bool unpacked() const noexcept { return format != "raw"; }
 };
 

@@ -315,7 +315,7 @@ void announce(const std::vector<Job>& jobs, const CommitRequest& request) {
   std::vector<Announcement> all;
   for (const Job& job : jobs) {
     all.push_back({job.source.path, job.overlay.path, job.report.data, job.report.zeroes,
-                   job.overlay.base.host_parts});
+                   job.overlay.base.parts});
   }
   request.announce(all);
 }

@@ -14,9 +14,9 @@ namespace peelfs::overlay {
 struct Announcement {
   std::string source;
   std::string overlay;
-  std::uint64_t data = 0;            ///< bytes that will be written
-  std::uint64_t zeroes = 0;          ///< bytes that will be made zero
-  std::vector<HostPart> host_parts;  ///< besides the source: a writable one is written
+  std::uint64_t data = 0;    ///< bytes that will be written
+  std::uint64_t zeroes = 0;  ///< bytes that will be made zero
+  std::vector<Part> parts;   ///< besides the source: a writable one is written
 };
 
 struct CommitRequest {

@@ -42,8 +42,8 @@ std::vector<FileId> named_parts(const Source& source) {
 
 /// The other files that a source's bytes come from, at any depth, read without locks. Failures are
 /// dropped here: opening the image reports them.
-std::vector<HostPart> parts_of(const Source& source) {
-  std::vector<HostPart> parts;
+std::vector<Part> parts_of(const Source& source) {
+  std::vector<Part> parts;
   try {
     const auto format = image_format(source);
     if (!format) return parts;
@@ -55,8 +55,10 @@ std::vector<HostPart> parts_of(const Source& source) {
                         references_for_reading(source)};
     const KeyRing no_keys;
     const Limits limits;
-    for (Inner& disk : format->layer->open({{&member, 1}, no_keys, limits, nullptr, 0}).devices) {
-      for (HostPart& part : disk.host_parts) parts.push_back(std::move(part));
+    OpenInput input{{&member, 1}, no_keys, limits, nullptr, 0};
+    input.formats = &standard_formats();
+    for (Inner& disk : format->layer->open(input).devices) {
+      for (Part& part : disk.parts) parts.push_back(std::move(part));
     }
   } catch (const Error&) {
   }
@@ -68,12 +70,12 @@ struct Extended {
   const Source* source = nullptr;
   std::vector<Place> places;
   std::vector<FileId> own_parts;  ///< what is written with it
-  std::vector<HostPart> parts;
+  std::vector<Part> parts;
 };
 
 /// The name of the other source's file that a part of an image is: "/base.raw", "the data of
 /// /i.qcow2"; empty: the part is none of its files.
-std::string place_in(const HostPart& part, const Extended& other) {
+std::string place_in(const Part& part, const Extended& other) {
   if (overlap(places_of(*part.file), other.places)) return printable(other.source->path);
   const auto own = std::find(other.own_parts.begin(), other.own_parts.end(), part.file->id());
   return own == other.own_parts.end() ? "" : "the data of " + printable(other.source->path);
@@ -84,7 +86,7 @@ void refuse_part(const Extended& whole, const Extended& other, const std::string
   // shown as unreadable.
   const bool both_open = whole.source->file->writable() && other.source->file->writable();
   if (both_open && (whole.source->from_directory || other.source->from_directory)) return;
-  for (const HostPart& part : whole.parts) {
+  for (const Part& part : whole.parts) {
     const std::string what = part.file == nullptr ? "" : place_in(part, other);
     if (what.empty()) continue;
     throw Error(Fault::usage, whole.source->path + " and " + other.source->path +

@@ -180,8 +180,9 @@ Fingerprint describe_source(const Source& source, const Base& base) {
   result.block_device = source.file->is_block_device();
   if (!result.block_device) result.mtime = source.file->modified();
   result.parts.emplace();
-  for (const HostPart& part : base.host_parts) {
-    PartNote note{part.role, absolute_path(part.path), part.file->size(), {}};
+  for (const Part& part : base.parts) {
+    if (part.file == nullptr) continue;  // it lies in the source itself
+    PartNote note{part.role, absolute_path(part.name), part.file->size(), {}};
     if (!part.file->is_block_device()) note.mtime = part.file->modified();
     result.parts->push_back(std::move(note));
   }

@@ -334,7 +334,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
     if (accepted && mode == Mode::write) {
       qcow2::write_extension(*result.image, {fingerprint_extension, encode(current)});
     }
-    const bool learns = !stored.parts && !result.base.host_parts.empty();
+    const bool learns = !stored.parts && !result.base.parts.empty();
     if (learns && !accepted && mode == Mode::write) learn_parts(result, stored, current);
   }
   set_base(result, source, std::move(result.base));
@@ -371,8 +371,8 @@ void mark_committing(const OpenedOverlay& overlay) {
 
 std::vector<std::string> commit_words(const Source& source, const Base& base) {
   std::vector<std::string> words;
-  for (const HostPart& part : base.host_parts) {
-    if (part.role == "data-file") words.insert(words.end(), {"--allow-reference", part.path});
+  for (const Part& part : base.parts) {
+    if (part.role == "data-file") words.insert(words.end(), {"--allow-reference", part.name});
   }
   words.push_back(source_argument(source));
   return words;

@@ -42,17 +42,33 @@ class Writer {
         .has_value();
   }
 
-  /// What the bytes come from besides the source.
-  static Json host_files(const Node& node) {
-    Json result = Json::array();
-    for (const HostPart& part : node.host_parts) {
+  /// What the bytes come from besides the source: files of the host, or of the filesystem that the
+  /// image lies in.
+  static void add_parts(const Node& node, Json& result) {
+    Json host = Json::array();
+    Json inside = Json::array();
+    for (const Part& part : node.parts) {
       Json file;
-      file["path"] = part.path;
+      file["path"] = part.name;
       file["type"] = part.role;
-      file["size"] = part.file->size();
-      file["ro"] = !part.file->writable();
-      result.push_back(std::move(file));
+      file["size"] = part.size;
+      if (part.file != nullptr) file["ro"] = !part.file->writable();
+      (part.file != nullptr ? host : inside).push_back(std::move(file));
     }
+    if (!host.empty()) result["host-files"] = std::move(host);
+    if (!inside.empty()) result["files"] = std::move(inside);
+  }
+
+  /// The group that it is a member of, as it says itself.
+  static Json group(const Node& node) {
+    const Membership& says = *node.membership;
+    Json result;
+    result["name"] = text_or_null(says.group_name);
+    result["uuid"] = text_or_null(says.group);
+    result["member"] = text_or_null(says.member);
+    result["generation"] = says.generation == 0 ? Json(nullptr) : Json(says.generation);
+    result["members"] = says.expected == 0 ? Json(nullptr) : Json(says.expected);
+    result["stale"] = node.stale;
     return result;
   }
 
@@ -75,7 +91,9 @@ class Writer {
     result["parttype"] = text_or_null(node.parttype);
     result["log-sec"] = node.device->sector_size();
     if (!node.source_path.empty()) result["source"] = node.source_path;
-    if (!node.host_parts.empty()) result["host-files"] = host_files(node);
+    add_parts(node, result);
+    if (node.membership) result["group"] = group(node);
+    if (!node.part_of.empty()) result["part-of"] = node.part_of;
     result["state"] = node.trouble ? Json(state_name(node.trouble->state)) : Json(nullptr);
     result["reason"] = node.trouble ? Json(node.trouble->reason) : Json(nullptr);
     if (node.children.empty()) return result;

@@ -116,6 +116,9 @@ std::optional<std::string> why_read_only(const Catalog& catalog, const Catalog::
       });
   if (named) return std::nullopt;
   const std::string unless = "; to write it all the same, mount with -o writable=" + entry.name;
+  if (!node.part_of.empty()) {
+    return "it is a part of " + printable(node.part_of) + ", which is to be written" + unless;
+  }
   if (node.component) return "it is a part of another device, which is to be written" + unless;
   if (translates(node)) {
     return "what is in it is shown: write " + catalog.name_of(node.children.front()) + unless;

@@ -32,11 +32,11 @@ struct Image {
   std::shared_ptr<Writer> writer;         ///< null: the image is only read
   std::string read_only_reason;           ///< why, if its file could be written
   std::shared_ptr<const void> relied_on;  ///< of a backing file: see uses.h
-  std::shared_ptr<const void> relies_on;  ///< on a raw one: see BlockDevice::rely_on()
+  std::shared_ptr<const void> relies_on;  ///< on one of another format: see BlockDevice::rely_on()
 
   /// `degraded` where some bytes cannot be read, `denied` where a file that it names was refused.
   Troubles troubles;
-  std::vector<HostPart> host_parts;  ///< of this image and of those that it is based on
+  std::vector<Part> parts;  ///< of this image and of those that it is based on
 
   /// LUKS counts initialization vectors in sectors of the host, old AES in sectors of the guest.
   bool iv_from_host() const noexcept { return header.disk.crypt_method == crypt_luks; }

@@ -4,11 +4,10 @@
 #include <array>
 #include <utility>
 
-#include "foreign/kinds.h"
-#include "luks/luks_disk.h"
 #include "peelfs/devices.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
+#include "peelfs/parent.h"
 #include "qcow2/uses.h"
 #include "qcow2/writable.h"
 
@@ -22,7 +21,7 @@ constexpr std::uint64_t unknown_size = 1ULL << 62U;
 /// The images of a backing chain that were met so far.
 struct Chain {
   std::string first;  ///< the name of the image that the others are backing files of
-  std::vector<Place> places;
+  std::vector<Origin> origins;
 };
 
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
@@ -37,15 +36,42 @@ const References& allowed(const std::shared_ptr<const References>& references) {
   return *references;
 }
 
-/// What qemu would recognise in a file whose format is not stored, and unpack.
-/// @return "qcow2", the name of another format, or "raw"
-std::string probe_format(const BlockDevice& file) {
-  const Buffer start = read_up_to(file, 0, 512);
-  const ByteReader reader(start, "backing file");
-  if (reader.has(0, magic)) return "qcow2";
-  if (reader.has(0, luks::primary_magic)) return "luks";
-  const std::string_view other = foreign::image_format(file);
-  return other.empty() ? "raw" : std::string(other);
+/// A file that the image names and that its bytes come from.
+Part part_of(std::string role, const References::Found& found) {
+  return {std::move(role), found.name, found.device->size(), origin_of(*found.device), found.file};
+}
+
+/// @return the format of a backing file; "raw" where nothing is known of it
+std::string format_of(const Image& image, const BlockDevice& file, const OpenInput& input) {
+  const std::string& stored = image.header.backing_format;
+  // "file" and "host_device" are what old qemu stored for raw.
+  if (stored == "file" || stored == "host_device") return "raw";
+  if (!stored.empty()) return stored;
+  if (input.formats == nullptr) {
+    throw Error(Fault::unsupported, "the image does not say which format its backing file has")
+        .found("no table of formats to tell it by")
+        .expected("one: to take the file as raw would show wrong bytes if it is not");
+  }
+  const std::string_view found = input.formats->format_at_start(file);
+  return found.empty() ? "raw" : std::string(found);
+}
+
+/// A backing file in qcow2, as the next link of the chain.
+DevicePtr open_backing_link(Image& image, References::Found found, const Surroundings& surroundings,
+                            Chain& chain, Troubles& troubles) {
+  std::string file_name = found.name.substr(found.name.rfind('/') + 1);
+  const std::string stem = file_name.substr(0, file_name.rfind('.'));
+  const std::string description = "backing file " + printable(found.name);
+  const std::shared_ptr<Image> backing = open_link({std::move(found.device),
+                                                    std::move(found.references),
+                                                    found.name,
+                                                    {std::move(file_name), stem}},
+                                                   surroundings, chain);
+  troubles.add(backing->troubles);
+  image.parts.insert(image.parts.end(), backing->parts.begin(), backing->parts.end());
+  const std::uint64_t size = backing->header.size();
+  const TableLocation l1 = backing->header.l1();
+  return make_disk(backing, size, l1, false, description);
 }
 
 /// @return the backing file as a disk
@@ -53,33 +79,26 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
                        Chain& chain) {
   References::Found found =
       allowed(candidate.references).open(referenced_path(image.header.backing_file));
-  if (found.file) image.host_parts.push_back({"backing-file", found.name, found.file});
-  const std::string format = image.header.backing_format.empty() ? probe_format(*found.device)
-                                                                 : image.header.backing_format;
-  // "file" and "host_device" are what old qemu stored for raw.
-  if (format == "raw" || format == "file" || format == "host_device") {
+  image.parts.push_back(part_of("backing-file", found));
+  const std::string format = format_of(image, *found.device, surroundings.input);
+  if (format == "raw") {
     image.relies_on = found.device->rely_on(chain.first);
     return found.device;
   }
-  if (format != "qcow2") {
-    throw Error(Fault::unsupported, "backing files of format '" + format + "' cannot be read")
-        .expected("raw or qcow2")
-        .advice("qemu-img convert makes one image of the whole chain");
-  }
-  std::string file_name = found.name.substr(found.name.rfind('/') + 1);
-  const std::string stem = file_name.substr(0, file_name.rfind('.'));
-  const std::shared_ptr<Image> backing = open_link({std::move(found.device),
-                                                    std::move(found.references),
-                                                    found.name,
-                                                    {std::move(file_name), stem}},
-                                                   surroundings, chain);
   const std::string prefix = "backing file " + printable(found.name) + ": ";
-  image.troubles.add(backing->troubles, prefix);
-  image.host_parts.insert(image.host_parts.end(), backing->host_parts.begin(),
-                          backing->host_parts.end());
-  const std::uint64_t size = backing->header.size();
-  const TableLocation l1 = backing->header.l1();
-  return make_disk(backing, size, l1, false, "backing file " + printable(found.name));
+  Troubles troubles;
+  DevicePtr disk;
+  if (format == "qcow2") {
+    disk = open_backing_link(image, std::move(found), surroundings, chain, troubles);
+  } else {
+    Parent parent = open_parent(found, format, surroundings.input, chain.origins);
+    image.relies_on = found.device->rely_on(chain.first);
+    troubles = std::move(parent.troubles);
+    image.parts.insert(image.parts.end(), parent.parts.begin(), parent.parts.end());
+    disk = std::move(parent.disk);
+  }
+  image.troubles.add(troubles, prefix);
+  return disk;
 }
 
 /// A device in the place of a file that cannot be had, and the reason among the image's.
@@ -101,7 +120,7 @@ void open_data_file(Image& image, const Candidate& candidate) {
     const References& references = allowed(candidate.references);
     const std::string path = referenced_path(image.header.data_file);
     References::Found found = references.open_part(path, candidate.file->writable());
-    if (found.file) image.host_parts.push_back({"data-file", found.name, found.file});
+    image.parts.push_back(part_of("data-file", found));
     image.data = std::move(found.device);
   } catch (const Error& error) {
     image.data = stand_in(image, what, error);
@@ -110,22 +129,15 @@ void open_data_file(Image& image, const Candidate& candidate) {
 
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
                                  Chain& chain) {
-  if (chain.places.size() >= max_chain) {
-    throw Error(Fault::unsupported, "the backing chain is too long")
-        .found("more than " + std::to_string(max_chain) + " images")
-        .advice("qemu-img rebase or qemu-img convert shortens it");
-  }
   auto image = std::make_shared<Image>();
   image->name = candidate.name;
   image->file = candidate.file;
   image->header = read_header(*image->file);
-  const Place place = place_of(*image->file);
-  if (std::find(chain.places.begin(), chain.places.end(), place) != chain.places.end()) {
-    throw Error(Fault::damaged, "the backing chain is a loop: it leads back to " + candidate.name);
-  }
+  const Origin origin = origin_of(*image->file);
+  check_parent(chain.origins, origin, candidate.name);
   // All images but the first are backing files. The opener of the chain keeps all of them alive.
-  if (!chain.places.empty()) image->relied_on = rely_on(place, chain.first);
-  chain.places.push_back(place);
+  if (!chain.origins.empty()) image->relied_on = rely_on(origin, chain.first);
+  chain.origins.push_back(origin);
   for (const std::string& note : image->header.notes) image->troubles.note(note);
   image->caches = &surroundings.caches;
   image->cache_owner = BlockCache::new_owner();
@@ -165,11 +177,12 @@ std::string referenced_path(const std::string& name) {
 
 std::shared_ptr<const Image> open_image(const Candidate& candidate,
                                         const Surroundings& surroundings) {
-  Chain chain{candidate.name, {}};
+  const std::span<const Origin> children = surroundings.input.children;
+  Chain chain{candidate.name, {children.begin(), children.end()}};
   const std::shared_ptr<Image> image = open_link(candidate, surroundings, chain);
-  if (!image->file->writable()) return image;
+  if (!image->file->writable() || !children.empty()) return image;
   try {
-    make_writable(*image, Leaks::keep, &chain.places.front());
+    make_writable(*image, Leaks::keep, &chain.origins.front());
   } catch (const Error& error) {
     image->read_only_reason = error.what();
     image->troubles.note("it can only be read: " + image->read_only_reason);

@@ -11,16 +11,10 @@
 
 namespace peelfs::qcow2 {
 
-/// Longer backing chains than this are refused. qemu has no limit of its own but needs a file
-/// descriptor a link; libvirt stops at 200.
-inline constexpr std::size_t max_chain = 256;
-
 /// What an opening needs besides the image; outlives it.
 struct Surroundings {
-  const KeyRing& keys;
-  const Limits& limits;
+  const OpenInput& input;
   Caches& caches;
-  Budget* budget = nullptr;  ///< of the run; null: only `limits` hold
 };
 
 /// An image to open.

@@ -131,13 +131,12 @@ Opened qcow2_open(const OpenInput& input) {
   const Member& member = input.members[0];
   Inner disk = begin_image_disk(member, "qcow2");
 
-  const qcow2::Surroundings surroundings{input.keys, input.limits, qcow2::process_caches(),
-                                         input.budget};
+  const qcow2::Surroundings surroundings{input, qcow2::process_caches()};
   const std::shared_ptr<const Image> image = qcow2::open_image(
       {member.device, member.references, printable(disk.name), {disk.name, member.stem}},
       surroundings);
   disk.device = qcow2::make_active_disk(image, "qcow2 " + image->name);
-  disk.host_parts = image->host_parts;
+  disk.parts = image->parts;
 
   Opened opened;
   Troubles troubles = image->troubles;

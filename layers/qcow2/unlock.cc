@@ -54,8 +54,8 @@ void unlock_luks_image(Image& image, std::vector<std::string> names,
   }
   names.push_back(phdr.text(168, 40));
   const LuksVolume volume =
-      unlock_luks(*header, surroundings.keys.candidates(names), surroundings.limits,
-                  {&surroundings.keys, surroundings.budget});
+      unlock_luks(*header, surroundings.input.keys.candidates(names), surroundings.input.limits,
+                  {&surroundings.input.keys, surroundings.input.budget});
   image.cipher = SectorCipher::create(volume.cipher, volume.key.bytes(), sector_size);
   image.iv_offset = volume.iv_offset;
   image.troubles.note(volume.note);
@@ -68,9 +68,9 @@ void unlock(Image& image, const std::vector<std::string>& key_names,
   if (image.header.disk.crypt_method == crypt_luks) {
     unlock_luks_image(image, key_names, surroundings);
   } else {
-    const auto keys = surroundings.keys.candidates(key_names);
+    const auto keys = surroundings.input.keys.candidates(key_names);
     unlock_aes(image, keys);
-    surroundings.keys.report(*keys.front(), true);
+    surroundings.input.keys.report(*keys.front(), true);
   }
 }
 

@@ -4,8 +4,6 @@
 #include <mutex>
 
 #include "peelfs/error.h"
-#include "peelfs/io.h"
-#include "peelfs/storage.h"
 #include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
@@ -19,7 +17,7 @@ struct Uses {
 
 struct Registry {
   std::mutex mutex;
-  std::map<Place, Uses> uses;
+  std::map<Origin, Uses> uses;
 };
 
 Registry& registry() {
@@ -28,7 +26,7 @@ Registry& registry() {
 }
 
 /// Entries that say nothing any more are dropped when the next one is made.
-void drop_unused(std::map<Place, Uses>& uses) {
+void drop_unused(std::map<Origin, Uses>& uses) {
   std::erase_if(uses, [](const auto& entry) {
     return entry.second.writer.expired() && entry.second.reader.expired();
   });
@@ -36,21 +34,13 @@ void drop_unused(std::map<Place, Uses>& uses) {
 
 }  // namespace
 
-Place place_of(const BlockDevice& file) {
-  const Resolved first = resolve(file, 0, 1);
-  if (first.extent.kind == ExtentKind::storage) {
-    return {first.extent.storage->identity(), nullptr, first.extent.offset};
-  }
-  return {{}, first.device, first.offset};
-}
-
-std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {
+std::shared_ptr<const void> rely_on(const Origin& image, const std::string& by) {
   auto name = std::make_shared<const std::string>(by);
   std::shared_ptr<Writer> writer;  // if it is the last reference, it ends behind the lock
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   drop_unused(all.uses);
-  Uses& uses = all.uses[place];
+  Uses& uses = all.uses[image];
   writer = uses.writer.lock();
   if (writer && !writer->give_way("'" + printable(by) + "' is based on it")) {
     throw Error(Fault::denied, "the backing file has been written to as an image of its own")
@@ -68,11 +58,11 @@ std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {
       uses.reader.lock(), name);
 }
 
-void claim_for_writing(const Place& place, const std::shared_ptr<Writer>& writer) {
+void claim_for_writing(const Origin& image, const std::shared_ptr<Writer>& writer) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   drop_unused(all.uses);
-  Uses& uses = all.uses[place];
+  Uses& uses = all.uses[image];
   if (const auto reader = uses.reader.lock()) {
     throw Error(Fault::denied, "'" + printable(*reader) + "' is based on it")
         .advice("writing to a backing file changes every image that is based on it")

@@ -88,7 +88,7 @@ struct Begin {
 
 }  // namespace
 
-void make_writable(Image& image, Leaks handling, const Place* place) {
+void make_writable(Image& image, Leaks handling, const Origin* origin) {
   check_flags(image.header.disk);
   check_places(image);
   check_files(image);
@@ -120,7 +120,7 @@ void make_writable(Image& image, Leaks handling, const Place* place) {
   // The writer owns the function that it calls; the image owns the writer and the file.
   writer->at_first_write(
       [begin, file = file.get(), writer = writer.get()] { begin->run(*file, *writer); });
-  if (place != nullptr) claim_for_writing(*place, writer);
+  if (origin != nullptr) claim_for_writing(*origin, writer);
   // The table may move from now on; its clusters are the allocator's business.
   std::erase_if(image.header.metadata,
                 [](const MetadataRange& range) { return range.what == "the refcount table"; });

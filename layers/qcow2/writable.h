@@ -16,9 +16,9 @@ enum class Leaks {
 
 /// Makes image.writer. Nothing is changed on the disk before the first write, which takes away the
 /// autoclear features that peelfs does not keep true.
-/// @param place to be claimed for writing (uses.h) before anything is changed; null: no other code
+/// @param origin to be claimed for writing (uses.h) before anything is changed; null: no other code
 ///   can know of the image
 /// @throws Error saying why it cannot be written safely; nothing was changed then
-void make_writable(Image& image, Leaks leaks, const Place* place);
+void make_writable(Image& image, Leaks leaks, const Origin* origin);
 
 }  // namespace peelfs::qcow2

@@ -18,7 +18,9 @@ std::string lineage(const Node& node) {
 
 void Item::reset_trouble() {
   node.trouble = inherited;
+  node.stale = false;
   if (ambiguous) join(node.trouble, *ambiguous);
+  if (part) join(node.trouble, *part);
 }
 
 Item& Graph::add(Item item) {
@@ -63,7 +65,9 @@ void Graph::take_up_growth() {
 
 GroupMember Graph::member_of_group(std::uint64_t id) const {
   const Item& item = items_.at(id);
-  GroupMember member{id, item.claim ? item.claim->uuid : "", item.taken, {}};
+  const std::string uuid =
+      item.claim && item.claim->membership ? item.claim->membership->member : "";
+  GroupMember member{id, uuid, item.taken, {}};
   std::vector<const Item*> line{&item};
   while (!line.back()->node.parents.empty()) {
     line.push_back(&items_.at(line.back()->node.parents.front()));

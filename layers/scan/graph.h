@@ -22,6 +22,10 @@ struct Item {
   std::vector<TakenAt> taken;
   unsigned nesting = 0;  ///< layers above it
   bool image_file = false;
+  bool may_be_part = false;  ///< it was found, not named: another image may have it as a part
+  std::string file_name;     ///< of a source: what it is called as long as it is a file
+  /// It is a part of another image, see Node::part_of. Stays true until that image changes.
+  std::optional<Trouble> part;
   bool probe_formats = true;     ///< false: raw, the first layer is no image format
   bool unpacks_to_stem = false;  ///< see Member
   bool is_identified = false;    ///< it was found out what is on it, as far as that goes

@@ -36,14 +36,15 @@ std::string apart_text(const TimeSpan& span) {
 }  // namespace
 
 void Scanner::State::join_group(Item& item) {
-  if (item.claim->group->empty()) {
+  item.node.membership = item.claim->membership;
+  if (item.claim->membership->group.empty()) {
     homeless[item.layer].push_back(item.node.id);
     for (auto& [key, group] : groups) {
       if (key.first == item.layer && group.incomplete) group.dirty = true;
     }
     return;
   }
-  Group& group = groups[{item.layer, *item.claim->group}];
+  Group& group = groups[{item.layer, item.claim->membership->group}];
   if (group.number == 0) group.number = ++last_group;
   item.node.group = group.number;
   // Members are kept in one order, even if one goes and comes back: ids, and so names, depend on
@@ -224,7 +225,36 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
     if (trouble) join(known, *trouble);
     if (opened.trouble) join(known, *opened.trouble);
   }
-  for (const std::size_t index : opened.adopted) adopted.insert(ids.at(index));
+  for (const std::size_t index : opened.adopted) {
+    adopted.insert(ids.at(index));
+    // It learns from the others whose it is.
+    Node& late = graph.at(ids.at(index)).node;
+    const std::string uuid = late.membership ? late.membership->member : "";
+    late.membership = graph.at(ids.front()).node.membership;
+    late.membership->member = uuid;
+    late.membership->generation = 0;
+  }
+  bool incomplete = means_incomplete(trouble) || means_incomplete(opened.trouble);
+  for (const MemberReport& report : opened.reports) {
+    if (report.member >= ids.size()) continue;
+    Node& member = graph.at(ids[report.member]).node;
+    join(member.trouble, report.trouble);
+    member.stale = member.stale || report.stale;
+    incomplete = incomplete || means_incomplete(report.trouble);
+  }
+  unsigned expected = opened.expected;
+  std::set<std::string> there;
+  for (const std::uint64_t id : ids) {
+    const Node& node = graph.at(id).node;
+    if (!node.membership || node.membership->group.empty()) continue;
+    there.insert(node.membership->member);
+    if (opened.expected == 0) expected = std::max(expected, node.membership->expected);
+  }
+  for (const std::uint64_t id : ids) {
+    Node& node = graph.at(id).node;
+    if (node.membership && !node.membership->group.empty()) node.membership->expected = expected;
+  }
+  if (there.size() < expected) incomplete = true;
   std::vector<std::uint64_t> all(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(own));
   for (Inner& inner : opened.devices) {
     std::vector<std::uint64_t> parents;
@@ -233,7 +263,7 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
     }
     add_inner(std::move(inner), parents.empty() ? all : parents);
   }
-  return means_incomplete(trouble) || means_incomplete(opened.trouble);
+  return incomplete;
 }
 
 void Scanner::State::mark_homeless() {

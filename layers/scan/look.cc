@@ -39,7 +39,7 @@ class SignalsBlocked {
 }  // namespace
 
 void Scanner::State::look_at(Item& item) {
-  if (item.node.component) return;
+  if (item.node.component || item.part) return;
   const auto head = std::make_shared<const HeadCache>(item.node.device);
   item.is_identified = identified(item, *head);
   if (!item.is_identified || header_name(item)) return;
@@ -83,7 +83,7 @@ void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
 
 void Scanner::State::take_up(std::uint64_t id) {
   Item& item = graph.at(id);
-  if (item.node.component || !item.is_identified) return;
+  if (item.node.component || item.part || !item.is_identified) return;
   if (use_detached_header(item)) return open_single(id);
   // A damaged table in a raw image file is the disk's trouble, which is looked at next.
   if (item.image_file && !(item.layer && item.layer->traits.image) && unpack_raw(id)) return;
@@ -108,7 +108,7 @@ void Scanner::State::take_up(std::uint64_t id) {
   std::string& uuid = table ? item.node.identity.ptuuid : item.node.identity.uuid;
   if (uuid.empty()) uuid = item.claim->uuid;
   if (item.node.identity.label.empty()) item.node.identity.label = item.claim->label;
-  if (!item.claim->group) return open_single(id);
+  if (!item.claim->membership) return open_single(id);
   join_group(item);
 }
 

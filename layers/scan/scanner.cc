@@ -8,6 +8,7 @@
 namespace peelfs {
 
 void Scanner::State::settle() {
+  part_rounds = 0;
   for (;;) {
     while (!queue.empty()) {
       const std::vector<std::uint64_t> wave(queue.begin(), queue.end());
@@ -24,6 +25,7 @@ void Scanner::State::settle() {
         throw;
       }
     }
+    if (settle_parts()) continue;
     const auto dirty = std::find_if(groups.begin(), groups.end(),
                                     [](const auto& entry) { return entry.second.dirty; });
     if (dirty == groups.end()) break;
@@ -63,6 +65,7 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   item.root = first.root;
   item.taken = first.taken;
   item.image_file = inner.image_file;
+  item.may_be_part = inner.image_file;
   item.references = std::move(inner.references);
   Node& node = item.node;
   node.kind = std::move(inner.kind);
@@ -74,7 +77,7 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   node.partuuid = std::move(inner.partuuid);
   node.partlabel = std::move(inner.partlabel);
   node.parttype = std::move(inner.parttype);
-  node.host_parts = std::move(inner.host_parts);
+  node.parts = std::move(inner.parts);
   node.trouble = inner.trouble;
   item.inherited = std::move(inner.trouble);
   node.component = !inner.peel;
@@ -130,6 +133,7 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
     item.node.format.clear();
     item.node.group = 0;
     item.node.group_incomplete = false;
+    item.node.membership.reset();
     item.ambiguous.reset();
     item.reset_trouble();
     queue.push_back(id);
@@ -155,6 +159,7 @@ void Scanner::add(const Source& source) {
   // A disk in an image format takes its file's place once it is open; until then it is that file.
   node.kind = "file";
   node.name = source.name;
+  item.file_name = source.name;
   node.stem = source.stem;
   node.tail = source.stem;
   node.path = {source.stem};
@@ -166,6 +171,7 @@ void Scanner::add(const Source& source) {
   item.references = source.references;
   item.probe_formats = !source.raw && !covered;
   item.unpacks_to_stem = true;
+  item.may_be_part = source.from_directory;
   const Item& added = state_->graph.add(std::move(item));
   state_->queue.push_back(added.node.id);
 }

@@ -72,6 +72,7 @@ struct Scanner::State {
   std::set<std::uint64_t> adopted;  ///< homeless ones that found their group
   std::uint64_t last_group = 0;     ///< the number that was given last
   std::uint64_t last_instance = 0;
+  unsigned part_rounds = 0;  ///< of settle_parts(), in this settling
   mutable std::mutex publishing;
   std::shared_ptr<const Tree> tree = std::make_shared<Tree>();
 
@@ -118,6 +119,13 @@ struct Scanner::State {
   /// snapshots of different seconds.
   void say_apart(const std::vector<std::uint64_t>& members);
   TimeSpan span_of(const std::vector<std::uint64_t>& ids) const;
+
+  // parts.cc: files that hold bytes of other images
+  /// Takes what is a part of another image out of the disks, and back when it is none any more.
+  /// @return whether anything changed
+  bool settle_parts();
+  void take_out(Item& item, const Item& owner, const std::string& role);
+  bool lies_below(const Item& item, std::uint64_t id) const;
 
   // scanner.cc: how the picture changes
   /// @return the new item; null when a limit forbids it (then the parent says so)

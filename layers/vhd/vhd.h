@@ -24,6 +24,7 @@ inline constexpr Layer kVhdLayer{.name = "vhd",
                                  .traits = {.image = true},
                                  .signatures = kVhdSignatures,
                                  .suffixes = kVhdSuffixes,
+                                 .qemu_name = "vpc",
                                  .recognise = &vhd_recognise};
 
 }  // namespace peelfs

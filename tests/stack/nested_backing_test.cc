@@ -41,15 +41,14 @@ class NestedBacking : public ::testing::Test {
   Scanner scanner_{standard_formats(), Limits{}, std::make_shared<KeyRing>(), {}};
 };
 
-TEST_F(NestedBacking, IsReadOnlyWithWhatLiesInIt) {
+TEST_F(NestedBacking, IsReadOnlyAndNoDiskOfItsOwn) {
   ASSERT_TRUE(device("top"));
   EXPECT_TRUE(device("top")->writable());
   EXPECT_TRUE(device("other.img")->writable());
   EXPECT_TRUE(device("otherp1")->writable());
-  for (const char* const name : {"base.img", "basep1"}) {
-    EXPECT_FALSE(device(name)->writable()) << name;
-    EXPECT_THROW(write(*device(name), 4096, as_bytes("MARK")), Error) << name;
-  }
+  EXPECT_FALSE(device("base.img")->writable());
+  EXPECT_THROW(write(*device("base.img"), 4096, as_bytes("MARK")), Error);
+  for (const auto& [id, node] : scanner_.tree()->nodes) EXPECT_NE(node->name, "basep1");
   EXPECT_NE(device("base.img")->read_only_reason().find("'top' is based on it"), std::string::npos)
       << device("base.img")->read_only_reason();
 }

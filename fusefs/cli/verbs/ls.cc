@@ -85,7 +85,7 @@ class Table {
     }
     rows_.push_back(std::move(row));
     const auto children = visible(node.children);
-    add_host_parts(node, children.empty(), below);
+    add_parts(node, children.empty(), below);
     const std::size_t fresh = shown_children(children);
     for (std::size_t i = 0; i < fresh; ++i) {
       const bool last = i + 1 == fresh && fresh == children.size();
@@ -99,15 +99,15 @@ class Table {
     rows_.push_back(std::move(rest));
   }
 
-  /// The files of the host that the image names, a line each.
-  void add_host_parts(const Node& node, bool no_children, const std::string& below) {
-    for (std::size_t i = 0; i < node.host_parts.size(); ++i) {
-      const HostPart& part = node.host_parts[i];
-      const bool last = no_children && i + 1 == node.host_parts.size();
+  /// The files that the image names and its bytes come from, a line each.
+  void add_parts(const Node& node, bool no_children, const std::string& below) {
+    for (std::size_t i = 0; i < node.parts.size(); ++i) {
+      const Part& part = node.parts[i];
+      const bool last = no_children && i + 1 == node.parts.size();
       Row row;
-      row[kName] = below + (last ? signs_.last : signs_.middle) + shown(part.path);
+      row[kName] = below + (last ? signs_.last : signs_.middle) + shown(part.name);
       row[kType] = part.role;
-      const std::uint64_t size = part.file->size();
+      const std::uint64_t size = part.size;
       row[kSize] = bytes_ ? std::to_string(size) : human_size(size);
       rows_.push_back(std::move(row));
     }

@@ -75,6 +75,35 @@ TEST_F(HostReferences, BesideAndBelow) {
   EXPECT_NO_THROW(find("../images/base.img"));
 }
 
+TEST_F(HostReferences, SiblingsAreListedAndNotOpened) {
+  for (const char* const name : {"images/d-2.img", "images/d-1.img", "images/e-1.img", "d-3.img"}) {
+    make(name);
+  }
+  fs::create_directory(directory_ / "images/d-dir.img");
+  fs::create_symlink("/etc/passwd", directory_ / "images/d-link.img");
+  ASSERT_EQ(::mkfifo((directory_ / "images/d-fifo.img").c_str(), 0600), 0);
+  const auto references =
+      make_host_references(directory_ / "images", std::vector<std::string>{}, standard_formats());
+  // Only names are asked for; what each of them is, open_part() looks at.
+  EXPECT_EQ(references->siblings("d-"), (std::vector<std::string>{"d-1.img", "d-2.img", "d-dir.img",
+                                                                  "d-fifo.img", "d-link.img"}));
+  EXPECT_EQ(references->open_part("d-2.img", false).name, directory_ / "images/d-2.img");
+  for (const char* const odd : {"d-dir.img", "d-link.img", "d-fifo.img"}) {
+    EXPECT_THROW((void)references->open_part(odd, false), Error) << odd;
+  }
+  for (const char* const name : {"", "../d", "/", "images/d"}) {
+    EXPECT_TRUE(references->siblings(name).empty()) << name;
+  }
+}
+
+TEST_F(HostReferences, ABlockDeviceHasNoSiblings) {
+  make("images/d.E02");
+  const auto references = make_host_references(
+      directory_ / "images",
+      std::make_shared<const Consent>(std::vector<std::string>{}, standard_formats()), false, true);
+  EXPECT_TRUE(references->siblings("d.").empty());
+}
+
 TEST_F(HostReferences, AbsoluteNamesOfTheSameFile) {
   make("images/base.img");
   EXPECT_NO_THROW(find(directory_ / "images/base.img"));

@@ -53,6 +53,14 @@ TEST(LvmAssembly, TheHighestSeqnoCounts) {
     EXPECT_EQ(word_at(*group.at("vgs-b").device, 0), StampedDisk::stamp(1, kStart + 12 * kExtent));
     EXPECT_EQ(group.state(), "note");
     EXPECT_TRUE(holds(group.reason(), "holds older metadata: seqno 9, the newest is 12"));
+    // It is said of that member alone.
+    EXPECT_FALSE(group.opened.trouble);
+    ASSERT_EQ(group.opened.reports.size(), 1U);
+    EXPECT_EQ(group.opened.reports[0].member, newer_first ? 1U : 0U);
+    EXPECT_TRUE(group.opened.reports[0].stale);
+    EXPECT_EQ(group.opened.expected, 2U);
+    EXPECT_EQ(group.claims[0]->membership->generation, first);
+    EXPECT_EQ(group.claims[1]->membership->generation, second);
   }
 }
 
@@ -72,11 +80,14 @@ TEST(LvmAssembly, AMemberWhoseMetadataIsDamagedIsStillOne) {
   const std::uint64_t size = spec_of(1).device_bytes();
   const StampedDiskPtr damaged = make_disk(1, 1, spec_of(3).text(), size);
   damaged->flip(4096 + 600);
-  EXPECT_EQ(probe_lvm(*damaged)->group, "");
+  EXPECT_EQ(probe_lvm(*damaged)->membership->group, "");
   const OpenGroup group = open_lvm({damaged, make_disk(0, 0, spec_of(3).text(), size)});
   EXPECT_EQ(word_at(*group.at("vgs-b").device, 0), StampedDisk::stamp(1, kStart + 3 * kExtent));
   EXPECT_EQ(group.state(), "note");
   EXPECT_TRUE(holds(group.reason(), "checksum of the metadata text is wrong"));
+  ASSERT_EQ(group.opened.reports.size(), 1U);
+  EXPECT_EQ(group.opened.reports[0].member, 0U);
+  EXPECT_FALSE(group.opened.reports[0].stale);
 }
 
 TEST(LvmAssembly, AMemberThatLeftIsNotUsed) {
@@ -90,6 +101,9 @@ TEST(LvmAssembly, AMemberThatLeftIsNotUsed) {
   EXPECT_EQ(word_at(*group.at("vgs-a").device, 0), StampedDisk::stamp(0, kStart + 20 * kExtent));
   EXPECT_TRUE(
       holds(group.reason(), "no longer belongs to volume group vgs: its metadata has seqno 3"));
+  ASSERT_EQ(group.opened.reports.size(), 1U);
+  EXPECT_EQ(group.opened.reports[0].member, 0U);
+  EXPECT_TRUE(group.opened.reports[0].stale);
 }
 
 TEST(LvmAssembly, OfDuplicatesTheNewestThenTheLargeEnoughThenTheFirst) {

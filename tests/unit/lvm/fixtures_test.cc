@@ -213,7 +213,7 @@ TEST(LvmFixtures, ClaimNamesWhatBlkidNames) {
   ASSERT_TRUE(claim);
   EXPECT_EQ(claim->format, "LVM2_member");
   EXPECT_EQ(claim->uuid, fixture("variant1").at("oracle").at("disk").at("uuid").get<std::string>());
-  EXPECT_EQ(claim->group_name, "vg lvg2");
+  EXPECT_EQ(claim->membership->group_name, "vg lvg2");
   EXPECT_EQ(probe_lvm(*disk, "linux_raid_member"), std::nullopt);
 }
 

@@ -61,7 +61,7 @@ std::string damaged_area(Change change) {
   const StampedDiskPtr disk = make_disk(small_volume());
   change(*disk);
   const std::optional<Claim> claim = probe_lvm(*disk);
-  EXPECT_TRUE(claim && claim->group == "");
+  EXPECT_TRUE(claim && claim->membership->group == "");
   const OpenGroup group = open_lvm({disk});
   EXPECT_TRUE(group.opened.devices.empty());
   EXPECT_EQ(group.state(), "damaged");
@@ -105,8 +105,8 @@ TEST(LvmLabel, IsFoundInEachOfTheFirstFourSectors) {
     ASSERT_TRUE(claim) << sector;
     EXPECT_EQ(claim->format, "LVM2_member");
     EXPECT_EQ(claim->uuid, hyphenated(pv_uuid(0)));
-    EXPECT_EQ(claim->group, hyphenated(small_group().uuid));
-    EXPECT_EQ(claim->group_name, "vg vgs");
+    EXPECT_EQ(claim->membership->group, hyphenated(small_group().uuid));
+    EXPECT_EQ(claim->membership->group_name, "vg vgs");
     expect_readable(open_lvm({disk}));
   }
 }
@@ -374,11 +374,11 @@ TEST(LvmArea, IgnoredAndMissingAreasTellNoGroup) {
   VolumeSpec spec = small_volume();
   spec.areas[0].flags = 1;
   const StampedDiskPtr ignored = make_disk(spec);
-  EXPECT_EQ(probe_lvm(*ignored)->group, "");
+  EXPECT_EQ(probe_lvm(*ignored)->membership->group, "");
   EXPECT_EQ(open_lvm({ignored}).state(), "missing");
   EXPECT_TRUE(holds(open_lvm({ignored}).reason(), "holds no metadata"));
   spec.areas.clear();
-  EXPECT_EQ(probe_lvm(*make_disk(spec))->group, "");
+  EXPECT_EQ(probe_lvm(*make_disk(spec))->membership->group, "");
   EXPECT_EQ(open_lvm({make_disk(spec)}).state(), "missing");
   spec.extension_flags = 0;
   EXPECT_EQ(open_lvm({make_disk(spec)}).state(), "note");

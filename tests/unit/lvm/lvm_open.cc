@@ -4,6 +4,12 @@
 
 namespace peelfs::test {
 
+std::optional<Trouble> OpenGroup::trouble() const {
+  Troubles all(opened.trouble);
+  for (const MemberReport& report : opened.reports) all.add(report.trouble);
+  return all.summary();
+}
+
 const Inner* OpenGroup::find(const std::string& name) const {
   for (const Inner& inner : opened.devices) {
     if (inner.name == name) return &inner;
@@ -32,7 +38,7 @@ OpenGroup open_lvm(const std::vector<DevicePtr>& devices, const Limits& limits) 
     std::optional<Claim> claim = probe_lvm(*devices[i]);
     if (!claim) continue;
     // A group of its own; shown only when nothing else is here.
-    if (devices.size() > 1 && claim->group->starts_with("pv:")) continue;
+    if (devices.size() > 1 && claim->membership->group.starts_with("pv:")) continue;
     group.claims.push_back(std::make_shared<Claim>(std::move(*claim)));
     Member member;
     member.device = devices[i];

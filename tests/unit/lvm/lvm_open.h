@@ -20,10 +20,10 @@ struct OpenGroup {
   const Inner* find(const std::string& name) const;
   /// Fails the running test when there is none.
   const Inner& at(const std::string& name) const;
-  std::string reason() const { return opened.trouble ? opened.trouble->reason : ""; }
-  std::string state() const {
-    return opened.trouble ? std::string(state_name(opened.trouble->state)) : "";
-  }
+  /// Of the group and of all its members.
+  std::optional<Trouble> trouble() const;
+  std::string reason() const { return trouble() ? trouble()->reason : ""; }
+  std::string state() const { return trouble() ? std::string(state_name(trouble()->state)) : ""; }
 };
 
 std::optional<Claim> probe_lvm(const BlockDevice& device, const std::string& identity = "");

@@ -318,7 +318,7 @@ TEST(LvmMetadata, NamesOfAllSorts) {
   EXPECT_EQ(group.at("a--b-c----d--").path, (std::vector<std::string>{"a-b", "c--d-"}));
   EXPECT_EQ(group.at("a--b-c----d--").device->describe(), "LV a-b/c--d-");
   group.at("a--b-+_.x");
-  EXPECT_EQ(group.claims[0]->group_name, "vg a-b");
+  EXPECT_EQ(group.claims[0]->membership->group_name, "vg a-b");
 }
 
 TEST(LvmMetadata, TextOfTheDiskReachesNoTerminal) {

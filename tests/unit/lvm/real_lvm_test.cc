@@ -188,7 +188,8 @@ TEST_F(RealLvm, TypesMembersAndLeavers) {
   OpenGroup group = open();
   EXPECT_FALSE(group.at("vgt-z").trouble);
   EXPECT_EQ(group.at("vgt-e").trouble->state, Trouble::io);
-  EXPECT_EQ(probe_lvm(*file_device(files_[2]))->group->substr(0, 3), "pv:");  // in no group
+  EXPECT_EQ(probe_lvm(*file_device(files_[2]))->membership->group.substr(0, 3),
+            "pv:");  // in no group
   EXPECT_FALSE(group.opened.trouble) << group.reason();
   EXPECT_EQ(compare("vgt"), 3U);
 
@@ -196,8 +197,8 @@ TEST_F(RealLvm, TypesMembersAndLeavers) {
   lvm("vgreduce vgt " + d[1] + "\nvgextend vgt " + d[2] + "\npvchange --metadataignore y " + d[2] +
       "\n" + create("-n lin2 -L 8m vgt " + d[2]));
   group = open();
-  EXPECT_EQ(probe_lvm(*file_device(files_[1]))->group->substr(0, 3), "pv:");
-  EXPECT_EQ(probe_lvm(*file_device(files_[2]))->group, "");
+  EXPECT_EQ(probe_lvm(*file_device(files_[1]))->membership->group.substr(0, 3), "pv:");
+  EXPECT_EQ(probe_lvm(*file_device(files_[2]))->membership->group, "");
   EXPECT_FALSE(group.opened.trouble) << group.reason();
   EXPECT_EQ(group.at("vgt-lin2").members, (std::vector<std::size_t>{1}));
   EXPECT_EQ(compare("vgt"), 4U);

@@ -316,6 +316,24 @@ TEST_F(CatalogTest, JsonHasTheShapeOfLsblk) {
   EXPECT_FALSE(a.at("children").at(0).contains("children"));
 }
 
+TEST_F(CatalogTest, JsonTellsTheGroupOfAMemberAndThePartsOfAnImage) {
+  const auto pv = add("pv", "disk", {}, {"pv"});
+  nodes_.at(pv)->membership = Membership{"vg-uuid", "vg v", "pv-uuid", 7, 3};
+  nodes_.at(pv)->stale = true;
+  const auto top = add("top", "disk", {}, {"top"});
+  nodes_.at(top)->parts.push_back({"data-file", "/d.raw", 4096, {}, nullptr});
+  const auto part = add("d.raw", "file", {}, {"d.raw"});
+  nodes_.at(part)->part_of = "top";
+  const auto devices = nlohmann::json::parse(tree_json(catalog())).at("blockdevices");
+  EXPECT_EQ(devices.at(0).at("group"),
+            nlohmann::json::parse(R"({"name": "vg v", "uuid": "vg-uuid", "member": "pv-uuid",
+                                      "generation": 7, "members": 3, "stale": true})"));
+  EXPECT_EQ(devices.at(1).at("files"),
+            nlohmann::json::parse(R"([{"path": "/d.raw", "type": "data-file", "size": 4096}])"));
+  EXPECT_FALSE(devices.at(1).contains("group"));
+  EXPECT_EQ(devices.at(2).at("part-of"), "top");
+}
+
 TEST_F(CatalogTest, ManyParentsDoNotMultiplyTheTree) {
   std::vector<std::uint64_t> parents;
   for (int i = 0; i < 40; ++i)

@@ -2,15 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <filesystem>
 
+#include "peelfs/formats.h"
 #include "peelfs/host_file.h"
 #include "qcow2/qcow2.h"
 
 namespace peelfs::test {
 
 namespace {
+
+constexpr std::array kRows{kQcow2Layer};
+constexpr Formats kFormats{kRows};
 
 class Beneath : public References {
  public:
@@ -59,7 +64,9 @@ OpenedImage open_qcow2(DevicePtr file, std::shared_ptr<const References> referen
   member.tail = "os";
   member.unpacks_to_stem = true;
   member.references = std::move(references);
-  image.opened = qcow2_open({std::span(&member, 1), ring, limits, nullptr, 0});
+  OpenInput input{std::span(&member, 1), ring, limits, nullptr, 0};
+  input.formats = &kFormats;
+  image.opened = qcow2_open(input);
   return image;
 }
 

@@ -81,7 +81,9 @@ OpenImage open(const std::string& path, HostFile::Access access, const std::stri
   member.stem = "image";
   member.unpacks_to_stem = true;
   member.references = make_host_references(directory, {}, standard_formats());
-  const peelfs::Opened opened = qcow2_open({{&member, 1}, keys, limits, nullptr, 0});
+  OpenInput input{{&member, 1}, keys, limits, nullptr, 0};
+  input.formats = &standard_formats();
+  const peelfs::Opened opened = qcow2_open(input);
   OpenImage result;
   for (const Inner& inner : opened.devices) {
     if (inner.kind == "disk")

@@ -114,28 +114,40 @@ Opened open_refuse(const OpenInput&) {
   throw Error(Fault::damaged, "table is damaged").found("3").expected("4");
 }
 
-/// GROUP name member-uuid count
+/// GROUP name member-uuid count [generation]: a member with another generation than the first is
+/// stale. With "claimed:N" as count the members say how many they are, and opening does not.
 std::optional<Claim> probe_group(const ProbeInput& input) {
   const auto words = words_of(input.device);
   if (words[0] != "GROUP") return std::nullopt;
   Claim claim;
   claim.format = "GROUP";
-  claim.group = words[1] == "?" ? "" : words[1];
   claim.uuid = words[2];
+  claim.membership = Membership{words[1] == "?" ? "" : words[1], "", words[2]};
+  if (words[3].starts_with("claimed:")) {
+    claim.membership->expected = static_cast<unsigned>(std::stoul(words[3].substr(8)));
+  }
+  if (words.size() > 4) claim.membership->generation = std::stoul(words[4]);
   return claim;
 }
 
 Opened open_group(const OpenInput& input) {
-  const std::size_t wanted = std::stoul(words_of(*input.members[0].device)[3]);
+  const std::string count = words_of(*input.members[0].device)[3];
+  const std::size_t wanted = count.starts_with("claimed:") ? 0 : std::stoul(count);
   Opened opened;
+  for (std::size_t i = 1; i < input.members.size(); ++i) {
+    const Membership& first = *input.members[0].claim->membership;
+    const Membership& other = *input.members[i].claim->membership;
+    if (other.group.empty() || other.generation == first.generation) continue;
+    opened.reports.push_back({i, {Trouble::note, "it is stale"}, true});
+  }
   std::vector<Piece> pieces;
   for (const Member& member : input.members) {
     pieces.push_back({member.device, 512, member.device->size() - 512});
   }
-  opened.devices.push_back(inner("lvm", *input.members[0].claim->group + "-lv",
+  opened.devices.push_back(inner("lvm", input.members[0].claim->membership->group + "-lv",
                                  make_concat(pieces, Error(Fault::missing, "gone"), "lv")));
   for (std::size_t i = 0; i < input.members.size(); ++i) {
-    if (input.members[i].claim->group->empty()) opened.adopted.push_back(i);
+    if (input.members[i].claim->membership->group.empty()) opened.adopted.push_back(i);
   }
   if (input.members.size() < wanted)
     opened.trouble = Trouble{Trouble::degraded, "a member is missing"};
@@ -464,6 +476,31 @@ TEST_F(ScannerTest, HomelessMembersAreOfferedToTheGroup) {
 TEST_F(ScannerTest, AHomelessMemberAloneSaysSo) {
   add("b.img", block("GROUP ? u2 2", plain(2)));
   EXPECT_EQ(tree(), "b(disk,missing)\n");
+}
+
+TEST_F(ScannerTest, WhatIsSaidOfOneMemberStandsThereAlone) {
+  add("a.img", block("GROUP vg u1 2 7", plain(1)));
+  add("b.img", block("GROUP vg u2 2 5", plain(2)));
+  EXPECT_EQ(tree(), "a(disk)\nb(disk,note)\nvg-lv(lvm) < a < b\n");
+  EXPECT_FALSE(node("a").stale);
+  EXPECT_TRUE(node("b").stale);
+  EXPECT_EQ(node("b").trouble->reason, "it is stale");
+  EXPECT_EQ(node("b").membership->member, "u2");
+  EXPECT_EQ(node("b").membership->generation, 5U);
+  test::write_file(directory_ / "b.img", block("GROUP vg u2 2 7", plain(2)));
+  scanner_.repeel({node("b").id});
+  EXPECT_FALSE(node("b").stale);
+  EXPECT_FALSE(node("b").trouble);
+}
+
+TEST_F(ScannerTest, AGroupThatHasFewerMembersThanTheySayIsIncomplete) {
+  add("a.img", block("GROUP vg u1 claimed:2", plain(1)));
+  EXPECT_EQ(tree(), "a(disk)\nvg-lv(lvm) < a\n");
+  EXPECT_TRUE(node("a").group_incomplete);
+  EXPECT_EQ(node("a").membership->expected, 2U);
+  add("b.img", block("GROUP vg u2 claimed:2", plain(2)));
+  EXPECT_EQ(tree(), "a(disk)\nb(disk)\nvg-lv(lvm) < a < b\n");
+  EXPECT_FALSE(node("a").group_incomplete);
 }
 
 TEST_F(ScannerTest, DetachedHeaders) {

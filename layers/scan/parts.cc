@@ -1,0 +1,103 @@
+// Files that hold bytes of other images: backing files, external data files, segments. One that was
+// found in a directory or in a filesystem is no disk of its own, and is not looked into. One that
+// the person named is.
+#include <algorithm>
+
+#include "scan/state.h"
+
+namespace peelfs {
+
+namespace {
+
+/// Of one settling. Images that have one another as parts settle in two; the limit is for bytes
+/// that change meanwhile.
+constexpr unsigned kMostRounds = 16;
+
+struct Owner {
+  const Item* item = nullptr;
+  const Part* part = nullptr;
+};
+
+}  // namespace
+
+bool Scanner::State::lies_below(const Item& item, std::uint64_t id) const {
+  if (item.node.id == id) return true;
+  return std::ranges::any_of(
+      item.node.parents, [&](std::uint64_t parent) { return lies_below(graph.at(parent), id); });
+}
+
+void Scanner::State::take_out(Item& item, const Item& owner, const std::string& role) {
+  const std::uint64_t id = item.node.id;
+  drop_children(id);
+  forget(id);
+  item.node.part_of = owner.node.name;
+  item.part = Trouble{Trouble::note, "it is the " + role + " of " + printable(owner.node.name) +
+                                         "; name it as a source to see what is in it"};
+  item.layer = nullptr;
+  item.claim.reset();
+  item.ambiguous.reset();
+  item.node.identity = {};
+  item.node.layer.clear();
+  item.node.hidden = false;
+  item.node.group = 0;
+  item.node.group_incomplete = false;
+  item.node.membership.reset();
+  if (!item.file_name.empty()) {
+    item.node.kind = "file";
+    item.node.name = item.file_name;
+  }
+  item.reset_trouble();
+}
+
+bool Scanner::State::settle_parts() {
+  std::multimap<Origin, Owner> owners;
+  bool any = false;
+  for (const auto& [id, item] : graph.items()) {
+    for (const Part& part : item.node.parts) owners.emplace(part.origin, Owner{&item, &part});
+    any = any || item.part.has_value();
+  }
+  if (owners.empty() && !any) return false;
+  if (++part_rounds > kMostRounds) return false;
+  struct Change {
+    std::uint64_t id;
+    std::uint64_t owner;  ///< 0: it is no part any more
+    std::string role;
+  };
+  std::vector<Change> changes;
+  std::vector<std::uint64_t> parts;  // of images that contradict each other, the first is a part
+  for (const auto& [id, item] : graph.items()) {
+    if (!item.may_be_part) continue;
+    Origin origin;
+    if (caught([&, device = item.node.device.get()] { origin = origin_of(*device); })) continue;
+    const auto [begin, end] = owners.equal_range(origin);
+    const auto owner = std::find_if(begin, end, [&, id = id](const auto& entry) {
+      const Item& one = *entry.second.item;
+      return !lies_below(one, id) && std::ranges::none_of(parts, [&](std::uint64_t other) {
+        return lies_below(one, other);
+      });
+    });
+    if (owner == end) {
+      if (item.part) changes.push_back({id, 0, ""});
+      continue;
+    }
+    parts.push_back(id);
+    const Owner& whose = owner->second;
+    if (item.part && item.node.part_of == whose.item->node.name) continue;
+    changes.push_back({id, whose.item->node.id, whose.part->role});
+  }
+  for (const Change& change : changes) {
+    if (!graph.items().contains(change.id)) continue;
+    Item& item = graph.at(change.id);
+    if (change.owner == 0) {
+      item.part.reset();
+      item.node.part_of.clear();
+      item.reset_trouble();
+      queue.push_back(change.id);
+    } else if (graph.items().contains(change.owner)) {
+      take_out(item, graph.at(change.owner), change.role);
+    }
+  }
+  return !changes.empty();
+}
+
+}  // namespace peelfs
