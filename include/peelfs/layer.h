@@ -203,6 +203,8 @@ struct Traits {
   bool image = false;
   bool encryption = false;
   bool detached_header = false;  ///< its header may be given by the person, see OpenInput
+  /// It divides a disk. Its UUID is the table's (PTUUID), and no UUID of the device.
+  bool partition_table = false;
 };
 
 /// One row of the table of layers: all that there is to know of a layer from outside.

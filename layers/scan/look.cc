@@ -97,11 +97,12 @@ void Scanner::State::take_up(std::uint64_t id) {
   if (!item.claim) return;
   item.node.format = item.claim->format;
   // The identifier of a partition table is no UUID of the device: lsblk shows it as PTUUID.
-  const bool table = item.claim->format == "gpt" || item.claim->format == "dos";
+  const Traits& traits = item.layer->traits;
+  const bool table = traits.partition_table;
   if (!table && !item.node.identity.type.empty() && item.node.identity.type != item.claim->format) {
     // Another signature was taken than libblkid's first: its names are those of something else.
     item.node.identity.type = item.claim->format;
-    item.node.identity.usage = item.layer->traits.encryption ? "crypto" : "raid";
+    item.node.identity.usage = traits.encryption ? "crypto" : "raid";
     item.node.identity.uuid.clear();
     item.node.identity.label.clear();
   }
