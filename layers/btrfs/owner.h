@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/byte_range.h"
+#include "peelfs/byte_range.h"
 #include "peelfs/block_device.h"
 
 namespace peelfs::btrfs {
