@@ -1,6 +1,7 @@
 // The table of layers, in the order in which they are asked. The first that claims a device has it.
 #include <array>
 
+#include "btrfs/btrfs.h"
 #include "ext/ext.h"
 #include "foreign/foreign.h"
 #include "luks/luks.h"
@@ -36,6 +37,7 @@ constexpr std::array rows{
     // at 1024. MBR itself refuses the boot sectors of filesystems.
     kMbrLayer,
     kExtLayer,
+    kBtrfsLayer,
     kLeafLayer,
 };
 

@@ -5,14 +5,14 @@
 #include <new>
 #include <string>
 
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 #include "mount/operations.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
 
-inline Filesystem& filesystem(fuse_req_t req) {
-  return *static_cast<Filesystem*>(fuse_req_userdata(req));
+inline FuseServer& server_of(fuse_req_t req) {
+  return *static_cast<FuseServer*>(fuse_req_userdata(req));
 }
 
 inline OpenHandle& handle(const fuse_file_info* info) {
@@ -65,7 +65,7 @@ template <typename Body, typename... Prepare>
 void in_lane(fuse_req_t req, const DeviceFile& device, Body body, const Prepare&... prepare) {
   const std::shared_ptr<Lane> lane = device.lane();
   const int failure =
-      guarded([&] { filesystem(req).lanes().run(lane, std::move(body), prepare...); });
+      guarded([&] { server_of(req).lanes().run(lane, std::move(body), prepare...); });
   if (failure != 0) {
     fuse_reply_err(req, failure);
   }

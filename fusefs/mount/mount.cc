@@ -18,7 +18,7 @@
 #include "host/shown_file.h"
 #include "mount/control_server.h"
 #include "mount/descriptors.h"
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 #include "mount/log.h"
 #include "mount/preflight.h"
 #include "mount/process.h"
@@ -99,9 +99,9 @@ UniqueFd take_signals() {
 }
 
 /// Makes everything durable that was written. @return what went wrong; empty: nothing
-std::string flush_all(Filesystem& filesystem) {
+std::string flush_all(FuseServer& server) {
   std::string text;
-  if (Writing* const writing = filesystem.writing()) {
+  if (Writing* const writing = server.writing()) {
     for (const std::string& failure : writing->flush_all()) {
       text += (text.empty() ? "" : "; ") + failure;
     }
@@ -109,14 +109,14 @@ std::string flush_all(Filesystem& filesystem) {
   return text;
 }
 
-control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& session,
+control::Answer handle(Peeling& peeling, FuseServer& server, Session& session,
                        control::Request& request) {
   control::Answer answer;
   switch (request.verb) {
     case control::Verb::ping:
       break;
     case control::Verb::unmount:
-      if (const std::string failures = flush_all(filesystem); !failures.empty()) {
+      if (const std::string failures = flush_all(server); !failures.empty()) {
         throw Error(Fault::io, failures)
             .advice("look into the host's kernel log; 'peelfs umount --lazy' gives them up");
       }
@@ -137,12 +137,12 @@ control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& sessio
       const auto unlock = [&] {
         refused = peeling.unlock(request.text, std::move(request.key));
         // A refused key may have changed a reason that status.json shows.
-        changes = filesystem.refresh();
+        changes = server.refresh();
       };
-      const auto view = filesystem.view();
+      const auto view = server.view();
       const Catalog::Entry* const entry = view->catalog().find(request.text);
-      if (filesystem.writing() != nullptr && entry != nullptr) {
-        filesystem.writing()->around_unlock(entry->node->id, unlock);
+      if (server.writing() != nullptr && entry != nullptr) {
+        server.writing()->around_unlock(entry->node->id, unlock);
       } else {
         unlock();
       }
@@ -175,9 +175,8 @@ void wait_for_end(const UniqueFd& signals, const Session& session) {
 /// with their source do not keep the process alive.
 class EndClock {
  public:
-  EndClock(Filesystem& filesystem, Session& session, int exit_code)
-      : thread_([this, &filesystem, &session, exit_code] { run(filesystem, session, exit_code); }) {
-  }
+  EndClock(FuseServer& server, Session& session, int exit_code)
+      : thread_([this, &server, &session, exit_code] { run(server, session, exit_code); }) {}
   ~EndClock() {
     {
       const std::lock_guard lock(mutex_);
@@ -190,7 +189,7 @@ class EndClock {
   EndClock& operator=(const EndClock&) = delete;
 
  private:
-  void run(Filesystem& filesystem, Session& session, int exit_code) {
+  void run(FuseServer& server, Session& session, int exit_code) {
     {
       std::unique_lock lock(mutex_);
       if (changed_.wait_for(lock, end_patience, [this] { return ended_; })) {
@@ -198,7 +197,7 @@ class EndClock {
       }
     }
     session.detach();
-    const std::string failures = flush_all(filesystem);
+    const std::string failures = flush_all(server);
     const std::lock_guard lock(mutex_);
     if (ended_) {
       return;
@@ -250,22 +249,21 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   }
   int success = peeling->complete() ? mount_exit::ok : mount_exit::partial;
 
-  Filesystem filesystem(peeling, owner_of(options), fuse_options(options).max_read,
-                        options.threads);
+  FuseServer server(peeling, owner_of(options), fuse_options(options).max_read, options.threads);
   const UniqueFd signals = take_signals();
-  Session session(filesystem, options, mountpoint);
+  Session session(server, options, mountpoint);
   announce_mount(session.device());
   ControlServer control(session.device());
   if (watcher) {
     watcher->arm(session.device());
   }
   if (!options.read_only) {
-    filesystem.start_writing({[&](InodeNumber inode) { session.invalidate(inode); }, nullptr,
-                              [&](const ViewChanges& changes) { session.forget(changes); }});
+    server.start_writing({[&](InodeNumber inode) { session.invalidate(inode); }, nullptr,
+                          [&](const ViewChanges& changes) { session.forget(changes); }});
   }
   session.start();
   control.start(
-      [&](control::Request& request) { return handle(*peeling, filesystem, session, request); });
+      [&](control::Request& request) { return handle(*peeling, server, session, request); });
   if (!options.foreground) {
     ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     leave_terminal();
@@ -273,7 +271,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   readiness.report(success);
 
   wait_for_end(signals, session);
-  const EndClock clock(filesystem, session, success);
+  const EndClock clock(server, session, success);
   if (!control.stop()) {
     // A key derivation is still at work on what would be destroyed here: the kernel closes
     // everything.
@@ -281,13 +279,13 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
     if (watcher) {
       watcher->dismiss();
     }
-    ::_exit(flush_all(filesystem).empty() ? success : mount_exit::failed);
+    ::_exit(flush_all(server).empty() ? success : mount_exit::failed);
   }
-  if (Writing* const writing = filesystem.writing()) {
+  if (Writing* const writing = server.writing()) {
     writing->stop();
   }
   session.end();
-  if (const std::string failures = flush_all(filesystem); !failures.empty()) {
+  if (const std::string failures = flush_all(server); !failures.empty()) {
     if (options.foreground) {
       say(failures);
     }

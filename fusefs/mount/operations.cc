@@ -19,7 +19,7 @@ namespace {
 void op_release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
   OpenHandle* const open = &handle(info);
   const auto close = [req, open] {
-    filesystem(req).close(open);
+    server_of(req).close(open);
     fuse_reply_err(req, 0);
   };
   if (open->device && open->writing.writes) {
@@ -37,21 +37,21 @@ const Directory& directory_at(const InodeView& view, fuse_ino_t number) {
   return *inode.directory;
 }
 
-fuse_entry_param entry_for(const Filesystem& fs, const Inode& inode) {
+fuse_entry_param entry_for(const FuseServer& server, const Inode& inode) {
   fuse_entry_param entry{};
   const Inode::Status status = inode.status();
   entry.ino = inode.attributes.st_ino;
   entry.attr = status.attributes;
-  entry.attr_timeout = fs.keep_attributes(inode, status);
-  entry.entry_timeout = Filesystem::keep_seconds;
+  entry.attr_timeout = server.keep_attributes(inode, status);
+  entry.entry_timeout = FuseServer::keep_seconds;
   return entry;
 }
 
 void op_init(void* userdata, fuse_conn_info* conn) {
-  auto& fs = *static_cast<Filesystem*>(userdata);
-  conn->max_read = static_cast<unsigned>(fs.max_read());
+  auto& server = *static_cast<FuseServer*>(userdata);
+  conn->max_read = static_cast<unsigned>(server.max_read());
   conn->max_write = static_cast<unsigned>(max_write_size);
-  conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(fs.max_read()));
+  conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(server.max_read()));
   // Read-ahead and asynchronous direct reads count as background requests. The kernel sends at most
   // this many at once for the whole mount, so the number must be high enough that requests that
   // hang are not all of them.
@@ -65,12 +65,12 @@ void op_init(void* userdata, fuse_conn_info* conn) {
                           FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                           FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ATOMIC_O_TRUNC;
   conn->want = (conn->want & ~unwanted) | (conn->capable & wanted);
-  fs.set_ready();
+  server.set_ready();
 }
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const int failure = guarded([&] {
-    const auto view = filesystem(req).view();
+    const auto view = server_of(req).view();
     if (std::strlen(name) > name_limit) {
       throw Error(Fault::usage, "the name is too long").with_errno(ENAMETOOLONG);
     }
@@ -79,7 +79,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
       fuse_reply_err(req, ENOENT);
       return;
     }
-    const fuse_entry_param entry = entry_for(filesystem(req), inode_at(*view, found->inode));
+    const fuse_entry_param entry = entry_for(server_of(req), inode_at(*view, found->inode));
     fuse_reply_entry(req, &entry);
   });
   if (failure != 0) {
@@ -97,10 +97,10 @@ void op_forget_multi(fuse_req_t req, size_t, fuse_forget_data*) {
 
 void op_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
   const int failure = guarded([&] {
-    const auto view = filesystem(req).view();
+    const auto view = server_of(req).view();
     const Inode& inode = inode_at(*view, number);
     const Inode::Status status = inode.status();
-    fuse_reply_attr(req, &status.attributes, filesystem(req).keep_attributes(inode, status));
+    fuse_reply_attr(req, &status.attributes, server_of(req).keep_attributes(inode, status));
   });
   if (failure != 0) {
     fuse_reply_err(req, failure);
@@ -109,7 +109,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
 
 void op_readlink(fuse_req_t req, fuse_ino_t number) {
   const int failure = guarded([&] {
-    const auto view = filesystem(req).view();
+    const auto view = server_of(req).view();
     const Inode& inode = inode_at(*view, number);
     if (!S_ISLNK(inode.attributes.st_mode)) {
       throw Error(Fault::usage, "not a link").with_errno(EINVAL);
@@ -123,9 +123,9 @@ void op_readlink(fuse_req_t req, fuse_ino_t number) {
 
 void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
   const int failure = guarded([&] {
-    const auto view = filesystem(req).view();
+    const auto view = server_of(req).view();
     const Inode& inode = inode_at(*view, number);
-    if (inode.device && filesystem(req).writing() != nullptr) {
+    if (inode.device && server_of(req).writing() != nullptr) {
       open_device(req, *inode.device, number, *info);
       return;
     }
@@ -249,7 +249,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_in
 
 void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
   const int failure = guarded([&] {
-    auto view = filesystem(req).view();
+    auto view = server_of(req).view();
     static_cast<void>(directory_at(*view, number));
     reply_opened(req, info, {nullptr, nullptr, std::move(view), {}, nullptr});
   });
@@ -264,7 +264,7 @@ void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fus
   // The kernel holds a lock on the open directory meanwhile: no other request changes the handle.
   OpenHandle& open = handle(info);
   if (offset == 0) {
-    open.directory = filesystem(req).view();
+    open.directory = server_of(req).view();
   }
   const InodeView& view = *open.directory;
   const Inode& self = inode_at(view, number);
@@ -282,7 +282,7 @@ void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fus
       // the type only.
       entry.attr = inode.attributes;
       if (known) {
-        entry = entry_for(filesystem(req), inode);
+        entry = entry_for(server_of(req), inode);
       }
       needs = fuse_add_direntry_plus(req, to, room, name, &entry, next);
     } else {
@@ -325,7 +325,7 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t number, size_t size, off_t offset
 
 void op_statfs(fuse_req_t req, fuse_ino_t) {
   const int failure = guarded([&] {
-    const auto view = filesystem(req).view();
+    const auto view = server_of(req).view();
     struct statvfs status {};
     status.f_bsize = 4096;
     status.f_frsize = 512;
@@ -399,11 +399,11 @@ const Inode& inode_at(const InodeView& view, fuse_ino_t number) {
 }
 
 void reply_opened(fuse_req_t req, fuse_file_info* info, OpenHandle opened) {
-  Filesystem& fs = filesystem(req);
-  OpenHandle* const kept = fs.keep(std::move(opened));
+  FuseServer& server = server_of(req);
+  OpenHandle* const kept = server.keep(std::move(opened));
   info->fh = reinterpret_cast<std::uintptr_t>(kept);
   if (fuse_reply_open(req, info) != 0) {
-    fs.close(kept);  // the program has gone meanwhile, and will not close it
+    server.close(kept);  // the program has gone meanwhile, and will not close it
   }
 }
 

@@ -1,4 +1,4 @@
-// The table of low-level FUSE operations; the user data of its session is a Filesystem.
+// The table of low-level FUSE operations; the user data of its session is a FuseServer.
 #pragma once
 
 // The newest interface that Debian 12's libfuse (3.14) has.

@@ -96,10 +96,8 @@ std::string advice_for(const std::string& output, const MountOptions& options) {
 
 }  // namespace
 
-Session::Session(Filesystem& filesystem, const MountOptions& options, const MountPoint& mountpoint)
-    : filesystem_(filesystem),
-      mountpoint_(mountpoint),
-      ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Session::Session(FuseServer& server, const MountOptions& options, const MountPoint& mountpoint)
+    : server_(server), mountpoint_(mountpoint), ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   mountpoint_.check_unmoved();
   Arguments arguments;
   arguments.add("peelfs");
@@ -114,8 +112,8 @@ Session::Session(Filesystem& filesystem, const MountOptions& options, const Moun
   log_is_up = false;
   fuse_set_log_func(log_from_fuse);
   CapturedErrors captured;
-  session_ = fuse_session_new(&arguments.list, &Filesystem::operations(), sizeof(fuse_lowlevel_ops),
-                              &filesystem_);
+  session_ = fuse_session_new(&arguments.list, &FuseServer::operations(), sizeof(fuse_lowlevel_ops),
+                              &server_);
   std::string why;
   bool mounted = false;
   if (session_ != nullptr) {
@@ -151,7 +149,7 @@ void Session::run() {
   pthread_sigmask(SIG_UNBLOCK, &wake, nullptr);
   fuse_loop_config* const config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  fuse_loop_cfg_set_max_threads(config, filesystem_.threads());
+  fuse_loop_cfg_set_max_threads(config, server_.threads());
   fuse_loop_cfg_set_idle_threads(config, idle_threads);
   loop_result_ = fuse_session_loop_mt(session_, config);
   fuse_loop_cfg_destroy(config);
@@ -165,7 +163,7 @@ void Session::start() {
   sigaction(wake_signal, &action, nullptr);
   loop_ = std::thread([this] { run(); });
   const auto deadline = std::chrono::steady_clock::now() + init_patience;
-  while (!filesystem_.ready()) {
+  while (!server_.ready()) {
     pollfd ended{ended_.get(), POLLIN, 0};
     if (::poll(&ended, 1, 1) > 0 || std::chrono::steady_clock::now() > deadline) {
       throw Error(Fault::io,

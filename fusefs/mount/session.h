@@ -6,7 +6,7 @@
 #include <string>
 #include <thread>
 
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 #include "mount/mount.h"
 #include "mount/mount_point.h"
 #include "mount/process.h"
@@ -19,7 +19,7 @@ class Session {
  public:
   /// Mounts. Call it before there are threads: it borrows standard error.
   /// @param mountpoint outlives it @throws Error
-  Session(Filesystem& filesystem, const MountOptions& options, const MountPoint& mountpoint);
+  Session(FuseServer& server, const MountOptions& options, const MountPoint& mountpoint);
   /// Ends it, if end() was not called.
   ~Session();
   Session(const Session&) = delete;
@@ -52,7 +52,7 @@ class Session {
   void run();
   bool still_mounted() const noexcept;
 
-  Filesystem& filesystem_;
+  FuseServer& server_;
   const MountPoint& mountpoint_;
   fuse_session* session_ = nullptr;
   dev_t device_ = 0;

@@ -14,7 +14,7 @@ constexpr unsigned discard_mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
 /// @return null, and answered, when the handle is not for writing
 Writing* writing_of(fuse_req_t req, const OpenHandle& open) {
-  Writing* const writing = filesystem(req).writing();
+  Writing* const writing = server_of(req).writing();
   if (writing != nullptr && open.device && open.writing.writes) {
     return writing;
   }
@@ -148,7 +148,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
 /// @return 0 or an errno, which has been logged
 int flush_device(fuse_req_t req, const OpenHandle& open) {
   Failure failed;
-  const int failure = guarded([&] { filesystem(req).writing()->flush(open.device); }, &failed);
+  const int failure = guarded([&] { server_of(req).writing()->flush(open.device); }, &failed);
   if (failure != 0) {
     open.device->log_failure(failed.level, "flush", 0, open.device->size(), failed.why.c_str());
   }
@@ -158,14 +158,14 @@ int flush_device(fuse_req_t req, const OpenHandle& open) {
 void op_fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
   OpenHandle& open = handle(info);
   // As everywhere on Linux, a program that may read a file may also make it durable: sync(1) does.
-  if (!open.device || filesystem(req).writing() == nullptr) {
+  if (!open.device || server_of(req).writing() == nullptr) {
     fuse_reply_err(req, 0);
     return;
   }
   in_lane(req, *open.device, [req, &open] {
     const int failure = flush_device(req, open);
     if (open.writing.writes) {
-      guarded([&] { filesystem(req).writing()->synced(open.writing); });
+      guarded([&] { server_of(req).writing()->synced(open.writing); });
     }
     fuse_reply_err(req, failure);
   });
@@ -180,7 +180,7 @@ void op_flush(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
   in_lane(req, *open.device, [req, &open] {
     const int failure = flush_device(req, open);
     const auto answer = [req, failure] { fuse_reply_err(req, failure); };
-    if (guarded([&] { filesystem(req).writing()->closing(open.writing, answer); }) != 0) {
+    if (guarded([&] { server_of(req).writing()->closing(open.writing, answer); }) != 0) {
       fuse_reply_err(req, ENOMEM);
     }
   });
@@ -203,10 +203,10 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
   Failure failed;
   const int failure = guarded(
       [&] {
-        const Filesystem& fs = filesystem(req);
-        const auto view = fs.view();
+        const FuseServer& server = server_of(req);
+        const auto view = server.view();
         const Inode& inode = inode_at(*view, number);
-        if (fs.writing() == nullptr || (inode.device && !inode.read_only.empty())) {
+        if (server.writing() == nullptr || (inode.device && !inode.read_only.empty())) {
           throw Error(Fault::denied, "this file is read-only")
               .found(inode.read_only)
               .with_errno(EROFS);
@@ -225,7 +225,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
           check_size(inode, wanted->st_size);
         }
         // Times are those of the last write; setting them succeeds, but has no effect.
-        fuse_reply_attr(req, &is, fs.keep_attributes(inode, status));
+        fuse_reply_attr(req, &is, server.keep_attributes(inode, status));
       },
       &failed);
   if (failure != 0) {
@@ -238,7 +238,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
 
 void open_device(fuse_req_t req, const DeviceFile& device, fuse_ino_t number,
                  const fuse_file_info& info) {
-  Writing& writing = *filesystem(req).writing();
+  Writing& writing = *server_of(req).writing();
   const bool writes = (info.flags & O_ACCMODE) != O_RDONLY || (info.flags & O_TRUNC) != 0;
   const Writing::Open wanted{number, writes, fuse_req_ctx(req)->pid};
   const auto attempt = [req, wanted, info, &writing](bool last) {

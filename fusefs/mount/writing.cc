@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
 
@@ -17,8 +17,8 @@ constexpr int sync_factor = 10;
 
 }  // namespace
 
-Writing::Writing(const Filesystem& filesystem, Hooks hooks)
-    : filesystem_(filesystem), hooks_(std::move(hooks)), usher_(release_patience) {}
+Writing::Writing(const FuseServer& server, Hooks hooks)
+    : server_(server), hooks_(std::move(hooks)), usher_(release_patience) {}
 
 bool Writing::is_pending(std::uint64_t node) const {
   return unlocking_.contains(node) ||
@@ -27,7 +27,7 @@ bool Writing::is_pending(std::uint64_t node) const {
 }
 
 void Writing::mark_pending(std::uint64_t node) {
-  pending_.insert_or_assign(node, remade_after(filesystem_.view()->catalog().tree(), node));
+  pending_.insert_or_assign(node, remade_after(server_.view()->catalog().tree(), node));
 }
 
 bool Writing::remade_has_writers(std::uint64_t node) const {
@@ -66,7 +66,7 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
         continue;
       }
       if (!view) {
-        view = filesystem_.view();
+        view = server_.view();
       }
       if (const auto at = view->devices().find(id); at != view->devices().end()) {
         aliases.push_back(at->second.inode);
@@ -174,7 +174,7 @@ void Writing::peel(std::uint64_t node) {
       pending_.erase(node);
     } else if (!remade_has_writers(node)) {
       written = at->second.written;
-      nodes = looked_at_after(filesystem_.view()->catalog().tree(), node);
+      nodes = looked_at_after(server_.view()->catalog().tree(), node);
     }
   }
   ViewChanges changes;
@@ -209,7 +209,7 @@ void Writing::synced(const WriteState& state) {
   {
     const std::lock_guard lock(mutex_);
     Device& device = devices_.at(state.node);
-    const std::shared_ptr<const InodeView> view = filesystem_.view();
+    const std::shared_ptr<const InodeView> view = server_.view();
     const auto& nodes = view->catalog().tree().nodes;
     const auto at = nodes.find(state.node);
     if (device.written == device.peeled || at == nodes.end() || at->second->children.empty() ||

@@ -47,7 +47,7 @@
 
 namespace peelfs {
 
-class Filesystem;
+class FuseServer;
 
 /// The part of the book-keeping that is kept in a handle; only Writing uses it, under its lock.
 struct WriteState {
@@ -69,7 +69,7 @@ class Writing {
   };
 
   /// Starts the threads: signals must be blocked by now.
-  Writing(const Filesystem& filesystem, Hooks hooks);
+  Writing(const FuseServer& server, Hooks hooks);
 
   /// An open that may have to wait.
   struct Open {
@@ -163,7 +163,7 @@ class Writing {
   void peel(std::uint64_t node);
   void drop_unused(std::uint64_t node);
 
-  const Filesystem& filesystem_;
+  const FuseServer& server_;
   const Hooks hooks_;
   std::atomic<bool> ending_{false};  ///< nothing is peeled any more
   std::mutex one_unlock_;            ///< held during an unlock, before any other

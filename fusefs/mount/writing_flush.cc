@@ -1,7 +1,7 @@
 // Keeps track of writes that are not durable yet, and flushes them.
 #include <thread>
 
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 #include "mount/writing.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 #include "mount/writing.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
@@ -49,7 +49,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
                                              std::shared_ptr<const DeviceFile>& unflushed) {
   unflushed.reset();
   const std::lock_guard lock(mutex_);
-  const std::shared_ptr<const InodeView> view = filesystem_.view();
+  const std::shared_ptr<const InodeView> view = server_.view();
   const Inode* const inode = view->find(wanted.inode);
   if (inode == nullptr || !inode->device || inode->device->retired()) {
     throw gone_from_tree();
@@ -151,7 +151,7 @@ std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
 
 std::vector<std::shared_ptr<const DeviceFile>> Writing::mark_unlocking(std::uint64_t node) {
   const std::lock_guard lock(mutex_);
-  const std::shared_ptr<const InodeView> view = filesystem_.view();
+  const std::shared_ptr<const InodeView> view = server_.view();
   std::set<std::uint64_t> remade = remade_by_unlock(view->catalog().tree(), node);
   std::vector<std::shared_ptr<const DeviceFile>> unflushed;
   for (const std::uint64_t id : remade) {

@@ -141,6 +141,7 @@ struct Limits {
 };
 
 class Budget;
+class Filesystem;
 class Formats;
 
 /// The moment that a snapshot shows. Snapshots of several disks are of one moment when they have
@@ -190,6 +191,9 @@ struct MemberReport {
 /// What an open found.
 struct Opened {
   std::vector<Inner> devices;
+  /// The filesystem that the members hold: an object for each member, in their order, which speaks
+  /// of the bytes of that member. Empty: they hold none, or none that is known from within.
+  std::vector<std::shared_ptr<const Filesystem>> filesystems = {};
   /// Why the container shows less than it could: locked, a missing member, a damaged primary
   /// header.
   std::optional<Trouble> trouble;
@@ -238,6 +242,9 @@ struct Traits {
   bool image = false;
   bool encryption = false;
   bool detached_header = false;  ///< its header may be given by the person, see OpenInput
+  /// It divides a disk. Its UUID is the table's (PTUUID), and no UUID of the device.
+  bool partition_table = false;
+  bool filesystem = false;  ///< it holds files, see Opened::filesystems
 };
 
 /// One row of the table of layers: all that there is to know of a layer from outside.

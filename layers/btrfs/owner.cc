@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "peelfs/bytes.h"
 #include "peelfs/io.h"
@@ -74,33 +76,38 @@ std::string tree_name(std::uint64_t owner) {
 }
 
 /// What the block at `offset`, a multiple of the node size, says it is.
-std::string node_name(const BlockDevice& device, const Super& super, std::uint64_t offset) {
+Filesystem::Owner node_owner(const BlockDevice& device, const Super& super, std::uint64_t offset) {
+  using Kind = Filesystem::Owner::Kind;
+  const Filesystem::Owner data{Kind::data, {}, {}};
   for (const std::uint64_t place : super_offsets) {
-    if (offset <= place && place < offset + super.node_size) return "superblock";
+    if (offset <= place && place < offset + super.node_size) {
+      return {Kind::structure, {}, "superblock"};
+    }
   }
-  if (device.size() - offset < 101) return "data";
+  if (device.size() - offset < 101) return data;
   const Buffer bytes = read_bytes(device, offset, 101);
   const ByteReader header(bytes, "btrfs node");
   const Bytes fsid = header.bytes(fsid_at, 16);
   const bool ours = std::equal(fsid.begin(), fsid.end(), super.fsid.begin()) ||
                     std::equal(fsid.begin(), fsid.end(), super.metadata_uuid.begin());
-  if (!ours || header.u8(node_level_at) > max_level) return "data";
-  const std::string name = tree_name(header.le64(node_owner_at));
-  return name.empty() ? "data" : name;
+  if (!ours || header.u8(node_level_at) > max_level) return data;
+  std::string name = tree_name(header.le64(node_owner_at));
+  if (name.empty()) return data;
+  return {Kind::structure, {}, std::move(name)};
 }
 
 }  // namespace
 
-std::vector<NamedRange> name_blocks(const BlockDevice& device, std::span<const ByteRange> ranges) {
-  std::vector<NamedRange> result;
+std::vector<Filesystem::OwnedRange> find_owners(const BlockDevice& device,
+                                                std::span<const ByteRange> ranges) {
+  std::vector<Filesystem::OwnedRange> result;
   const auto super = read_super(device);
   if (!super) return result;
   for (const ByteRange& range : ranges) {
     for (std::uint64_t at = range.offset; at < range.offset + range.length;) {
       const std::uint64_t node = round_down(at, super->node_size);
       const std::uint64_t end = std::min(node + super->node_size, range.offset + range.length);
-      const std::string what = node_name(device, *super, node);
-      append(result, at, end, what);
+      append(result, at, end, node_owner(device, *super, node));
       at = end;
     }
   }

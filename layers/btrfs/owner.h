@@ -1,19 +1,19 @@
-// What the blocks of a btrfs filesystem are, as far as they say so themselves: for `peelfs diff`.
+// What the blocks of a btrfs filesystem belong to, as far as they say so themselves.
 #pragma once
 
 #include <span>
-#include <string>
 #include <vector>
 
-#include "engine/byte_range.h"
 #include "peelfs/block_device.h"
+#include "peelfs/filesystem.h"
 
 namespace peelfs::btrfs {
 
-/// Names what the ranges touch: superblocks by their place, tree nodes by their own headers.
-/// @param ranges in order, not overlapping
-/// @return in order; neighbours with one name are one: "superblock", "root tree", "subvolume 257",
-///   "data", ...; empty when there is no superblock
-std::vector<NamedRange> name_blocks(const BlockDevice& device, std::span<const ByteRange> ranges);
+/// Filesystem::owners(): superblocks by their place, tree nodes by their own headers. What has no
+/// header is Kind::data, also where it is free.
+/// @return structures are "superblock", "root tree", "subvolume 257", ...; empty when there is no
+///   superblock
+std::vector<Filesystem::OwnedRange> find_owners(const BlockDevice& device,
+                                                std::span<const ByteRange> ranges);
 
 }  // namespace peelfs::btrfs

@@ -3,86 +3,14 @@
 #include <memory>
 
 #include "ext/ext_disk.h"
-#include "ext/library.h"
-#include "ext/search.h"
-#include "ext/search_memory.h"
+#include "ext/filesystem.h"
+#include "fs/open.h"
 #include "peelfs/error.h"
-#include "peelfs/formats.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
 
 namespace {
-
-constexpr std::string_view recovery_note =
-    "journal needs recovery: what is shown is the filesystem without it";
-
-void remark_on_state(const ext::SuperBlock& super, const BlockDevice& device, Troubles& troubles) {
-  if (super.has_incompat(ext::incompat_recover)) {
-    troubles.note(std::string(recovery_note) + " (e2fsck on a writable copy replays it)");
-  }
-  if ((super.state & ext::state_error) != 0 || super.error_count > 0) {
-    troubles.note("the kernel has recorded errors in it; e2fsck -fn tells more");
-  } else if ((super.state & ext::state_valid) == 0) {
-    troubles.note("not cleanly unmounted; e2fsck -fn tells whether that matters");
-  }
-  if (super.checksum_wrong) troubles.damage("the super block fails its checksum");
-  const std::uint64_t size = super.blocks_count * super.block_size;
-  if (size > device.size()) {
-    troubles.damage("the filesystem is larger than its device (found " +
-                    std::to_string(device.size()) + " bytes, expected " + std::to_string(size) +
-                    "): files beyond the end cannot be read");
-  }
-}
-
-void remark_on_search(const ext::SearchResult& result, Troubles& troubles) {
-  for (const std::string& limit : result.limits) troubles.note(limit);
-  for (const std::string& damage : result.damage) troubles.add(Error(result.fault, damage));
-  if (result.damage_count > result.damage.size()) {
-    troubles.add(
-        Error(result.fault, "and " + std::to_string(result.damage_count - result.damage.size()) +
-                                " more that could not be read"));
-  }
-}
-
-Inner show(ext::FoundImage image, bool needs_recovery, const Formats* formats) {
-  Inner inner;
-  inner.kind = "file";
-  inner.name = image.path.back();
-  inner.stem = formats == nullptr ? inner.name : formats->strip_image_suffix(inner.name);
-  inner.path = std::move(image.path);
-  inner.device = std::move(image.device);
-  inner.trouble = std::move(image.trouble);
-  if (!inner.trouble && needs_recovery) {
-    inner.trouble =
-        Trouble{Trouble::note, "it lies in a filesystem whose " + std::string(recovery_note)};
-  }
-  inner.image_file = true;
-  inner.references = std::move(image.references);
-  return inner;
-}
-
-/// Searches a filesystem, unless one with the same bytes was searched in this run.
-ext::SearchResult search(const DevicePtr& device, const ext::SuperBlock& super,
-                         const OpenInput& input) {
-  ext::Library files(std::make_shared<const ext::Volume>(device, super));
-  if (input.memory == nullptr) {
-    return ext::search_images(files, files, input);
-  }
-  if (!*input.memory) *input.memory = std::make_shared<ext::SearchMemory>();
-  auto& memory = *static_cast<ext::SearchMemory*>(input.memory->get());
-  if (const ext::SearchResult* known = memory.find(*files.volume())) {
-    return ext::reopen(*known, files);
-  }
-  const auto witness = std::make_shared<const ext::WitnessDevice>(device);
-  ext::Library library(std::make_shared<const ext::Volume>(witness, super));
-  ext::SearchResult result = ext::search_images(library, files, input);
-  auto ranges = witness->ranges();
-  if (result.repeatable && ranges) {
-    memory.keep(device, *files.volume(), *std::move(ranges), result);
-  }
-  return result;
-}
 
 /// The command that may restore a super block from its first backup, if that lies where mke2fs puts
 /// it.
@@ -149,39 +77,16 @@ Opened ext_open(const OpenInput& input) {
                    : std::static_pointer_cast<const ext::SuperBlock>(member.claim->state);
   if (!super) super = read_super_block(*member.device);
   if (!super) throw Error(Fault::damaged, "there is no ext super block");
-  Opened opened;
-  Troubles troubles;
-  remark_on_state(*super, *member.device, troubles);
   if (const std::string features = ext::unsupported_features(super->feature_incompat);
       !features.empty()) {
     throw Error(Fault::unsupported, "the filesystem cannot be searched for disk images")
         .found("incompatible features: " + features)
         .advice("its device file can still be mounted and read");
   }
-  const Limits& limits = input.limits;
-  if (limits.search_depth == 0 || input.formats == nullptr) {
-    opened.trouble = troubles.summary();
-    return opened;
-  }
-  if (input.image_depth >= limits.search_depth) {
-    troubles.note("not searched for disk images, because it lies in " +
-                  std::to_string(input.image_depth) + " of them already; raise --depth to do so");
-    opened.trouble = troubles.summary();
-    return opened;
-  }
-  try {
-    ext::SearchResult result = search(member.device, *super, input);
-    remark_on_search(result, troubles);
-    const bool needs_recovery = super->has_incompat(ext::incompat_recover);
-    for (ext::FoundImage& image : result.images) {
-      opened.devices.push_back(show(std::move(image), needs_recovery, input.formats));
-    }
-  } catch (const Error& error) {
-    if (error.fault() != Fault::damaged) throw;
-    troubles.damage(error.what());
-  }
-  opened.trouble = troubles.summary();
-  return opened;
+  const fs::Mount mount = [&](DevicePtr device) {
+    return ext::make_filesystem(std::make_shared<const ext::Volume>(std::move(device), *super));
+  };
+  return fs::open_filesystem(mount, super->uuid, input);
 }
 
 std::string_view ext_recognise(const BlockDevice& file) {

@@ -11,7 +11,10 @@ Opened ext_open(const OpenInput& input);
 /// Takes a super block that a filesystem can have, and no journal device.
 std::string_view ext_recognise(const BlockDevice& file);
 
-inline constexpr Layer kExtLayer{
-    .name = "ext", .probe = &ext_probe, .open = &ext_open, .recognise = &ext_recognise};
+inline constexpr Layer kExtLayer{.name = "ext",
+                                 .probe = &ext_probe,
+                                 .open = &ext_open,
+                                 .traits = {.filesystem = true},
+                                 .recognise = &ext_recognise};
 
 }  // namespace peelfs

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "ext/block_map.h"
+#include "ext/node_cache.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
@@ -12,7 +13,13 @@ constexpr std::uint64_t logical_end = 1ULL << 32U;  // ee_block has 32 bits
 class ExtentMap : public BlockMap {
  public:
   ExtentMap(std::shared_ptr<const Volume> volume, const Inode& inode)
-      : volume_(std::move(volume)), inode_(inode.number), root_(inode.block) {
+      : volume_(std::move(volume)), inode_(inode.number) {
+    // The inode's own checksum covers the root. Damage in it shows when the map is asked.
+    try {
+      root_ = decode_extent_node(inode.block, std::nullopt);
+    } catch (const Error& error) {
+      root_damage_ = error;
+    }
     if (volume_->super().has_ro_compat(ro_compat_metadata_csum)) {
       seed_ = inode_checksum_seed(volume_->super().checksum_seed, inode.number, inode.generation);
     }
@@ -24,10 +31,9 @@ class ExtentMap : public BlockMap {
           .found("block " + std::to_string(logical))
           .expected("below 2^32");
     }
-    // The inode's own checksum covers the root. It is decoded for each lookup: it is tiny.
-    const ExtentNode root = decode_extent_node(root_, std::nullopt);
+    if (root_damage_) throw Error(*root_damage_);
     std::shared_ptr<const MapNode> holder;
-    const ExtentNode* node = &root;
+    const ExtentNode* node = &root_;
     std::uint64_t end = logical_end;  // where what the node may cover ends
     // Each step goes one level down, and the depth of the root is at most 5.
     while (node->depth > 0) {
@@ -47,8 +53,8 @@ class ExtentMap : public BlockMap {
 
  private:
   std::shared_ptr<const MapNode> load(const ExtentEntry& index, std::uint16_t parent_depth) const {
-    const NodeCache::Key key{volume_->id(), inode_, index.physical};
-    std::shared_ptr<const MapNode> node = node_cache().find(key);
+    const NodeKey key{volume_->id(), inode_, index.physical};
+    std::shared_ptr<const MapNode> node = find_node(key);
     if (!node) {
       volume_->check_blocks(index.physical, 1, "a node of an extent tree");
       auto fresh = std::make_shared<MapNode>();
@@ -61,7 +67,7 @@ class ExtentMap : public BlockMap {
       for (const ExtentEntry& entry : fresh->extents.entries) {
         volume_->check_blocks(entry.physical, std::max(entry.length, 1U), "an extent");
       }
-      node_cache().insert(key, fresh);
+      keep_node(key, fresh);
       node = std::move(fresh);
     }
     if (node->extents.depth != parent_depth - 1) {
@@ -108,7 +114,8 @@ class ExtentMap : public BlockMap {
 
   const std::shared_ptr<const Volume> volume_;
   const std::uint32_t inode_;
-  const std::array<std::byte, 60> root_;
+  ExtentNode root_;
+  std::optional<Error> root_damage_;
   std::optional<std::uint32_t> seed_;
 };
 

@@ -1,6 +1,7 @@
 #include "ext/file_device.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "ext/write_policy.h"
 #include "ext/writer.h"
@@ -24,26 +25,28 @@ class FileDevice : public BlockDevice {
   FileDevice(std::uint64_t size, Parts parts) : BlockDevice(size), parts_(std::move(parts)) {}
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override {
-    if (parts_.state->size() > size()) {
+    const FileState::Look look = parts_.state->look(offset, size());
+    if (look.size > size()) {
       // A program that copies the file would get a part of it and take it for the whole.
       throw Error(Fault::io, "the file has grown since it was shown here")
-          .found(std::to_string(parts_.state->size()) + " bytes")
+          .found(std::to_string(look.size) + " bytes")
           .expected(std::to_string(size()))
           .advice("it is shown anew when whoever writes to the image in it has closed that")
           .with_errno(EIO);
     }
-    return any_extent(offset, length);
+    return extent(look, offset, length);
   }
 
   Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
     parts_.state->about_to_write();
-    const Extent extent = any_extent(offset, length);
-    if (extent.kind == ExtentKind::lower) {
-      parts_.writer->check_in_place(extent.offset, extent.length);
+    constexpr std::uint64_t of_any_size = std::numeric_limits<std::uint64_t>::max();
+    const Extent place = extent(parts_.state->look(offset, of_any_size), offset, length);
+    if (place.kind == ExtentKind::lower) {
+      parts_.writer->check_in_place(place.offset, place.length);
     }
-    if (extent.kind != ExtentKind::zero || kind != WriteKind::bytes) return extent;
+    if (place.kind != ExtentKind::zero || kind != WriteKind::bytes) return place;
     // As much as the writer can take at once: it looks at the map again under its lock.
-    return Extent::computed(extent.length);
+    return Extent::computed(place.length);
   }
   void store(std::uint64_t offset, Bytes data) const override {
     parts_.writer->store(parts_.state, offset, data);
@@ -78,15 +81,12 @@ class FileDevice : public BlockDevice {
   std::string describe() const override { return parts_.description; }
 
  private:
-  Extent any_extent(std::uint64_t offset, std::uint64_t length) const {
-    const std::uint64_t end = parts_.state->size();
-    if (offset >= end) return Extent::zeroes(length);
-    return place(offset, std::min(length, end - offset));
-  }
-  Extent place(std::uint64_t offset, std::uint64_t length) const {
+  Extent extent(const FileState::Look& look, std::uint64_t offset, std::uint64_t length) const {
+    if (!look.run) return Extent::zeroes(length);
+    const BlockRun& run = *look.run;
+    length = std::min(length, look.size - offset);
     const Volume& volume = *parts_.volume;
     const std::uint64_t block_size = volume.block_size();
-    const BlockRun run = parts_.state->at(offset / block_size);
     const std::uint64_t within = offset % block_size;
     // A run is at most 2^42 blocks of at most 2^16 bytes.
     const std::uint64_t covered = std::min(length, run.blocks * block_size - within);
@@ -159,21 +159,13 @@ DevicePtr make_file(Library& library, const Inode& inode, std::string descriptio
     if (writer) parts.refusal = why_no_writes(*parts.volume, writer->is_at_work());
     if (parts.refusal.empty()) parts.writer = std::move(writer);
   }
-  parts.state =
-      parts.writer ? parts.writer->file(inode) : std::make_shared<FileState>(parts.volume, inode);
+  parts.state = parts.writer
+                    ? parts.writer->file(inode)
+                    : std::make_shared<FileState>(parts.volume, inode, FileState::Use::fixed);
   parts.greatest = greatest_size(*parts.volume, inode);
   // An open device of the same file may have grown it, and not flushed that yet.
   const std::uint64_t size = parts.state->size();
   return std::make_shared<FileDevice>(size, std::move(parts));
-}
-
-std::uint64_t first_byte_on_disk(const BlockDevice& file) {
-  try {
-    const Extent first = file.size() == 0 ? Extent{} : file.map(0, 1);
-    return first.kind == ExtentKind::lower ? first.offset : 0;
-  } catch (const Error&) {
-    return 0;
-  }
 }
 
 }  // namespace peelfs::ext

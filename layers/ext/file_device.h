@@ -19,8 +19,4 @@ namespace peelfs::ext {
 ///   data throws
 DevicePtr make_file(Library& library, const Inode& inode, std::string description);
 
-/// Where on the volume's device the file begins, for reading many files in the order of the disk;
-/// 0 when nothing is stored or the map is damaged.
-std::uint64_t first_byte_on_disk(const BlockDevice& file);
-
 }  // namespace peelfs::ext

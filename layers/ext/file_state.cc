@@ -4,22 +4,25 @@
 
 namespace peelfs::ext {
 
-FileState::FileState(std::shared_ptr<const Volume> volume, const Inode& inode)
+FileState::FileState(std::shared_ptr<const Volume> volume, const Inode& inode, Use use)
     : volume_(std::move(volume)),
       number_(inode.number),
       inode_(inode),
       size_(inode.size),
       allocated_(inode.allocated_bytes) {
-  load_map();
+  if (use == Use::writable) {
+    map_ = make_map();
+  } else {
+    fixed_ = std::make_unique<const Fixed>(Fixed{size_, allocated_, make_map()});
+  }
 }
 
-void FileState::load_map() {
-  map_ = inode_.has(flag_extents) ? make_extent_map(volume_, inode_)
+std::unique_ptr<const BlockMap> FileState::make_map() const {
+  return inode_.has(flag_extents) ? make_extent_map(volume_, inode_)
                                   : make_indirect_map(volume_, inode_);
 }
 
-BlockRun FileState::at(std::uint64_t logical) const {
-  const std::shared_lock lock(mutex_);
+BlockRun FileState::find(std::uint64_t logical) const {
   const auto next = pending_.upper_bound(logical);
   if (next != pending_.begin()) {
     const auto& [begin, run] = *std::prev(next);
@@ -32,12 +35,32 @@ BlockRun FileState::at(std::uint64_t logical) const {
   return run;
 }
 
+FileState::Look FileState::look(std::uint64_t offset, std::uint64_t most) const {
+  const std::uint64_t logical = offset / volume_->block_size();
+  if (fixed_) {
+    const std::uint64_t size = fixed_->size;
+    if (size > most || offset >= size) return {size, std::nullopt};
+    return {size, fixed_->map->at(logical)};
+  }
+  const std::shared_lock lock(mutex_);
+  if (size_ > most || offset >= size_) return {size_, std::nullopt};
+  return {size_, find(logical)};
+}
+
+BlockRun FileState::at(std::uint64_t logical) const {
+  if (fixed_) return fixed_->map->at(logical);
+  const std::shared_lock lock(mutex_);
+  return find(logical);
+}
+
 std::uint64_t FileState::size() const {
+  if (fixed_) return fixed_->size;
   const std::shared_lock lock(mutex_);
   return size_;
 }
 
 std::uint64_t FileState::allocated_bytes() const {
+  if (fixed_) return fixed_->allocated;
   const std::shared_lock lock(mutex_);
   return allocated_;
 }

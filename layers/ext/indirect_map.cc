@@ -1,6 +1,9 @@
 #include <array>
+#include <span>
+#include <vector>
 
 #include "ext/block_map.h"
+#include "ext/node_cache.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
@@ -16,11 +19,12 @@ class IndirectMap : public BlockMap {
       : volume_(std::move(volume)), inode_(inode.number), fan_out_(volume_->block_size() / 4) {
     const ByteReader reader(inode.block, "i_block");
     for (std::size_t i = 0; i < roots_.size(); ++i) roots_.at(i) = reader.le32(4 * i);
+    direct_runs_ = find_runs(std::span(roots_).first(direct_blocks));
   }
 
   BlockRun at(std::uint64_t logical) const override {
     if (logical < direct_blocks) {
-      return run(std::span(roots_).first(direct_blocks), logical);
+      return run(std::span(roots_).first(direct_blocks), direct_runs_, logical);
     }
     std::uint64_t rest = logical - direct_blocks;
     std::uint64_t covered = fan_out_;  // blocks below one root of this level; at most 2^42
@@ -40,7 +44,7 @@ class IndirectMap : public BlockMap {
                    std::uint64_t covered) const {
     while (block != 0) {
       const std::shared_ptr<const MapNode> node = load(block);
-      if (level == 0) return run(node->pointers, rest);
+      if (level == 0) return run(node->pointers, node->runs, rest);
       --level;
       covered /= fan_out_;
       block = node->pointers.at(rest / covered);
@@ -49,31 +53,38 @@ class IndirectMap : public BlockMap {
     return {covered - rest, std::nullopt, std::nullopt};
   }
 
-  /// The neighbours that continue what stands at `index`.
-  BlockRun run(std::span<const std::uint32_t> pointers, std::size_t index) const {
-    const std::uint64_t first = pointers[index];
-    const bool hole = first == 0;
-    std::uint64_t count = 1;
-    while (index + count < pointers.size() &&
-           pointers[index + count] == (hole ? 0 : first + count)) {
-      ++count;
+  /// See MapNode::runs.
+  static std::vector<std::uint16_t> find_runs(std::span<const std::uint32_t> pointers) {
+    std::vector<std::uint16_t> runs(pointers.size(), 1);
+    for (std::size_t i = pointers.size() - 1; i-- > 0;) {
+      const std::uint64_t next = pointers[i] == 0 ? 0 : std::uint64_t{pointers[i]} + 1;
+      if (pointers[i + 1] == next) runs[i] = static_cast<std::uint16_t>(runs[i + 1] + 1);
     }
-    if (hole) return {count, std::nullopt, std::nullopt};
+    return runs;
+  }
+
+  /// What stands at `index`, with the neighbours that continue it.
+  BlockRun run(std::span<const std::uint32_t> pointers, const std::vector<std::uint16_t>& runs,
+               std::size_t index) const {
+    const std::uint64_t first = pointers[index];
+    const std::uint64_t count = runs.at(index);
+    if (first == 0) return {count, std::nullopt, std::nullopt};
     volume_->check_blocks(first, 1, "a block of the file");
     // Of a run that leaves the filesystem the part inside is good.
     return {std::min(count, volume_->super().blocks_count - first), first, std::nullopt};
   }
 
   std::shared_ptr<const MapNode> load(std::uint32_t block) const {
-    const NodeCache::Key key{volume_->id(), inode_, block};
-    if (std::shared_ptr<const MapNode> node = node_cache().find(key)) return node;
+    const NodeKey key{volume_->id(), inode_, block};
+    if (std::shared_ptr<const MapNode> node = find_node(key)) return node;
     volume_->check_blocks(block, 1, "an indirect block");
     const Buffer bytes = volume_->read_block(block);
     const ByteReader reader(bytes, "indirect block");
     auto node = std::make_shared<MapNode>();
     node->pointers.reserve(fan_out_);
     for (std::size_t i = 0; i < fan_out_; ++i) node->pointers.push_back(reader.le32(4 * i));
-    node_cache().insert(key, node);
+    node->runs = find_runs(node->pointers);
+    keep_node(key, node);
     return node;
   }
 
@@ -81,6 +92,7 @@ class IndirectMap : public BlockMap {
   const std::uint32_t inode_;
   const std::uint64_t fan_out_;  ///< block numbers in one block
   std::array<std::uint32_t, direct_blocks + indirect_levels> roots_{};
+  std::vector<std::uint16_t> direct_runs_;  ///< of the first of them
 };
 
 }  // namespace

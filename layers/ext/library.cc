@@ -3,6 +3,7 @@
 #include <et/com_err.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <mutex>
 
@@ -24,6 +25,38 @@ constexpr std::uint16_t mode_symbolic_link = 0xa000;
 
 std::string inode_name(std::uint32_t number) {
   return "inode " + std::to_string(number);
+}
+
+/// @param extra the field of 32 bits that later versions of the format added: bits 32 and 33 of the
+///   seconds below 30 bits of nanoseconds
+Filesystem::Time time_of(std::uint32_t seconds, std::uint32_t extra) {
+  const auto low = static_cast<std::int64_t>(static_cast<std::int32_t>(seconds));
+  return {low + (static_cast<std::int64_t>(extra & 3U) << 32U), extra >> 2U};
+}
+
+/// Those fields of an inode that have nothing to do with where its bytes are.
+void describe(const ext2_inode_large& raw, std::size_t inode_size, Inode& inode) {
+  inode.mode = raw.i_mode;
+  inode.links = raw.i_links_count;
+  inode.owner = raw.i_uid | static_cast<std::uint32_t>(raw.osd2.linux2.l_i_uid_high) << 16U;
+  inode.group = raw.i_gid | static_cast<std::uint32_t>(raw.osd2.linux2.l_i_gid_high) << 16U;
+  // i_extra_isize tells how much of what stands behind the first 128 bytes is in use.
+  const std::size_t end = inode_size > EXT2_GOOD_OLD_INODE_SIZE
+                              ? EXT2_GOOD_OLD_INODE_SIZE + std::size_t{raw.i_extra_isize}
+                              : EXT2_GOOD_OLD_INODE_SIZE;
+  const auto extra = [&](std::size_t field, std::uint32_t value) {
+    return field + sizeof value <= end ? value : 0;
+  };
+  inode.modified =
+      time_of(raw.i_mtime, extra(offsetof(ext2_inode_large, i_mtime_extra), raw.i_mtime_extra));
+  inode.changed =
+      time_of(raw.i_ctime, extra(offsetof(ext2_inode_large, i_ctime_extra), raw.i_ctime_extra));
+  inode.accessed =
+      time_of(raw.i_atime, extra(offsetof(ext2_inode_large, i_atime_extra), raw.i_atime_extra));
+  if (offsetof(ext2_inode_large, i_crtime) + sizeof raw.i_crtime <= end) {
+    inode.created = time_of(raw.i_crtime,
+                            extra(offsetof(ext2_inode_large, i_crtime_extra), raw.i_crtime_extra));
+  }
 }
 
 }  // namespace
@@ -60,8 +93,9 @@ Inode Library::inode(std::uint32_t number) {
         .expected("1 to " + std::to_string(super.inodes_count));
   }
   check_group((number - 1) / super.inodes_per_group);
-  ext2_inode raw{};
-  if (const errcode_t code = ext2fs_read_inode2(handle_, number, &raw, sizeof raw, 0)) {
+  ext2_inode_large raw{};
+  auto* const plain = reinterpret_cast<ext2_inode*>(&raw);  // its first part, as the library has it
+  if (const errcode_t code = ext2fs_read_inode2(handle_, number, plain, sizeof raw, 0)) {
     fail(code, inode_name(number) + " cannot be read");
   }
   if (raw.i_links_count == 0 || raw.i_mode == 0) {
@@ -73,6 +107,7 @@ Inode Library::inode(std::uint32_t number) {
   inode.number = number;
   inode.flags = raw.i_flags;
   inode.generation = raw.i_generation;
+  describe(raw, super.inode_size, inode);
   const std::uint16_t type = raw.i_mode & mode_type_mask;
   inode.type = type == mode_regular         ? Inode::Type::regular
                : type == mode_directory     ? Inode::Type::directory

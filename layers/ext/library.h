@@ -39,8 +39,13 @@ class Library {
   /// The contents of an inode with flag_inline_data, exactly inode.size bytes.
   Buffer inline_data(const Inode& inode);
 
- private:
+  /// @throws Error(Fault::damaged) when there is no such group, or its descriptor's checksum is
+  ///   wrong
   void check_group(std::uint32_t group);
+
+  ext2_filsys handle() const { return handle_; }
+
+ private:
   /// Throws what the device threw, or else what the library's error code means.
   [[noreturn]] void fail(errcode_t code, const std::string& what);
 

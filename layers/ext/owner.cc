@@ -6,38 +6,14 @@
 
 #include "ext/channel.h"
 #include "ext/group_tables.h"
+#include "fs/owner_map.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {
 
 namespace {
 
-/// Blocks that are to be named, as runs of block numbers, and the names found so far.
-class Wanted {
- public:
-  Wanted(std::span<const ByteRange> ranges, std::uint64_t block_size) {
-    for (const ByteRange& range : ranges) {
-      const std::uint64_t first = range.offset / block_size;
-      const std::uint64_t last = (range.offset + range.length - 1) / block_size;
-      for (std::uint64_t block = first; block <= last; ++block) names_.try_emplace(block);
-    }
-  }
-  bool contains(std::uint64_t block) const { return names_.contains(block); }
-  void name(std::uint64_t block, const std::string& what) {
-    const auto at = names_.find(block);
-    if (at != names_.end() && at->second.empty()) at->second = what;
-  }
-  void name_run(std::uint64_t first, std::uint64_t count, const std::string& what) {
-    for (auto at = names_.lower_bound(first); at != names_.end() && at->first - first < count;
-         ++at) {
-      if (at->second.empty()) at->second = what;
-    }
-  }
-  const std::map<std::uint64_t, std::string>& names() const { return names_; }
-
- private:
-  std::map<std::uint64_t, std::string> names_;
-};
+using Owner = Filesystem::Owner;
 
 /// An open handle that is given back.
 struct Handle {
@@ -53,30 +29,43 @@ struct Handle {
 /// The inodes that own wanted blocks, and all directories, which know their names.
 class Inodes {
  public:
-  Inodes(ext2_filsys filesystem, Wanted& wanted) : filesystem_(filesystem), wanted_(wanted) {}
+  Inodes(ext2_filsys filesystem, fs::OwnerMap& wanted)
+      : filesystem_(filesystem),
+        wanted_(wanted),
+        inodes_per_group_(filesystem->super->s_inodes_per_group) {}
 
   void scan() {
     ext2_inode_scan scan = nullptr;
     if (ext2fs_open_inode_scan(filesystem_, 0, &scan) != 0) return;
     ext2_ino_t number = 0;
     ext2_inode inode{};
+    dgrp_t next_group = 0;
     // Every inode that cannot be read is one more try, so damage ends the loop in the end.
     for (std::uint64_t tries = 0; tries <= filesystem_->super->s_inodes_count; ++tries) {
       const errcode_t code = ext2fs_get_next_inode(scan, &number, &inode);
       if (code == 0 && number == 0) break;
       if (code == 0 && inode.i_links_count != 0 && inode.i_mode != 0) look_at(number, inode);
       if (code == 0 && number == EXT2_JOURNAL_INO && inode.i_blocks != 0) look_at(number, inode);
+      if (code != EXT2_ET_NEXT_INODE_READ) continue;
+      // The library would try the block that cannot be read again and again: the rest of its group
+      // is left out. The scan may stand at the end of the group of the last inode, or behind it.
+      const dgrp_t behind_last = number == 0 ? 0 : (number - 1) / inodes_per_group_ + 1;
+      next_group = std::max(next_group + 1, behind_last);
+      if (next_group >= filesystem_->group_desc_count) break;
+      if (ext2fs_inode_scan_goto_blockgroup(scan, static_cast<int>(next_group)) != 0) break;
     }
     ext2fs_close_inode_scan(scan);
   }
 
   void name() {
     find_paths();
-    for (const auto& [block, owner] : owners_) wanted_.name(block, what_is(owner));
+    for (const auto& [block, holder] : holders_) {
+      wanted_.claim(block, 1, [&, &one = holder] { return what_is(one); });
+    }
   }
 
  private:
-  struct Owner {
+  struct Holder {
     ext2_ino_t inode = 0;
     bool metadata = false;
   };
@@ -88,7 +77,7 @@ class Inodes {
   void look_at(ext2_ino_t number, ext2_inode& inode) {
     if (LINUX_S_ISDIR(inode.i_mode)) directories_.insert(number);
     const blk64_t attributes = ext2fs_file_acl_block(filesystem_, &inode);
-    if (attributes != 0 && wanted_.contains(attributes)) owners_[attributes] = {number, true};
+    if (attributes != 0 && wanted_.wants(attributes)) holders_[attributes] = {number, true};
     if (ext2fs_inode_has_valid_blocks2(filesystem_, &inode) == 0) return;
     Walk walk{this, number};
     ext2fs_block_iterate3(filesystem_, number, BLOCK_FLAG_READ_ONLY, nullptr, &block_seen, &walk);
@@ -101,8 +90,8 @@ class Inodes {
     if (++self.seen_ > 4 * ext2fs_blocks_count(self.filesystem_->super) + 1'000'000) {
       return BLOCK_ABORT;
     }
-    if (self.wanted_.contains(*block)) {
-      self.owners_.try_emplace(*block, Owner{walk.inode, place < 0});
+    if (self.wanted_.wants(*block)) {
+      self.holders_.try_emplace(*block, Holder{walk.inode, place < 0});
       self.paths_.try_emplace(walk.inode);
     }
     return 0;
@@ -142,47 +131,37 @@ class Inodes {
     return path + "/";
   }
 
-  std::string what_is(const Owner& owner) {
-    const ext2_ino_t inode = owner.inode;
-    if (inode == EXT2_JOURNAL_INO) return "journal";
-    if (inode == EXT2_RESIZE_INO) return "reserved group descriptors";
-    if (inode == EXT2_BAD_INO) return "bad blocks";
-    if (inode == EXT2_ROOT_INO) return "directory /";
+  Owner what_is(const Holder& holder) {
+    const ext2_ino_t inode = holder.inode;
+    const Filesystem::Id id{0, inode};
+    if (inode == EXT2_JOURNAL_INO) return {Owner::Kind::structure, {}, "journal"};
+    if (inode == EXT2_RESIZE_INO) return {Owner::Kind::structure, {}, "reserved group descriptors"};
+    if (inode == EXT2_BAD_INO) return {Owner::Kind::structure, {}, "bad blocks"};
+    if (inode == EXT2_ROOT_INO) return {Owner::Kind::directory, id, "/"};
     std::string path = paths_[inode];
     if (path.empty()) path = "<inode " + std::to_string(inode) + ">";
-    if (owner.metadata) return "block map or attributes of " + path;
-    return (directories_.contains(inode) ? "directory " : "file ") + path;
+    const auto kind = holder.metadata                ? Owner::Kind::map
+                      : directories_.contains(inode) ? Owner::Kind::directory
+                                                     : Owner::Kind::file;
+    return {kind, id, std::move(path)};
   }
 
   ext2_filsys filesystem_;
-  Wanted& wanted_;
+  fs::OwnerMap& wanted_;
+  const ext2_ino_t inodes_per_group_;
   std::set<ext2_ino_t> directories_;
   std::map<ext2_ino_t, std::string> paths_;  ///< of inodes that own wanted blocks
-  std::map<std::uint64_t, Owner> owners_;
+  std::map<std::uint64_t, Holder> holders_;  ///< by block
   std::uint64_t seen_ = 0;
   std::uint64_t missing_ = 0;
   bool looked_ = false;
 };
 
-std::vector<NamedRange> cut(std::span<const ByteRange> ranges, const Wanted& wanted,
-                            std::uint64_t block_size) {
-  std::vector<NamedRange> result;
-  for (const ByteRange& range : ranges) {
-    for (std::uint64_t at = range.offset; at < range.offset + range.length;) {
-      const std::uint64_t block = at / block_size;
-      const std::uint64_t end = std::min((block + 1) * block_size, range.offset + range.length);
-      const std::string& what = wanted.names().at(block);
-      append(result, at, end, what);
-      at = end;
-    }
-  }
-  return result;
-}
-
 }  // namespace
 
-std::vector<NamedRange> name_blocks(const DevicePtr& device, std::span<const ByteRange> ranges) {
-  DeviceChannel channel(*device);
+std::vector<Filesystem::OwnedRange> find_owners(const BlockDevice& device,
+                                                std::span<const ByteRange> ranges) {
+  DeviceChannel channel(device);
   Handle handle;
   const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_SKIP_MMP |
                     EXT2_FLAG_IGNORE_CSUM_ERRORS;
@@ -192,17 +171,16 @@ std::vector<NamedRange> name_blocks(const DevicePtr& device, std::span<const Byt
     throw Error(Fault::damaged, "libext2fs cannot open the filesystem")
         .found("error " + std::to_string(code));
   }
-  const std::uint64_t block_size = handle.filesystem->blocksize;
-  Wanted wanted(ranges, block_size);
-  for_each_table(handle.filesystem,
-                 [&](const std::string& what, std::uint64_t block, std::uint64_t count) {
-                   wanted.name_run(block, count, what);
-                 });
+  // The superblock has its own kibibyte, also where a block is larger.
+  fs::OwnerMap wanted(ranges, handle.filesystem->blocksize);
+  for_each_table(
+      handle.filesystem, [&](const std::string& what, std::uint64_t block, std::uint64_t count) {
+        wanted.claim(block, count, [&] { return Owner{Owner::Kind::structure, {}, what}; });
+      });
   Inodes inodes(handle.filesystem, wanted);
   inodes.scan();
   inodes.name();
-  // The superblock has its own kibibyte, also where a block is larger.
-  return cut(ranges, wanted, block_size);
+  return wanted.owners();
 }
 
 }  // namespace peelfs::ext

@@ -12,46 +12,7 @@ namespace {
 
 std::atomic<std::uint64_t> volumes_made = 0;
 
-constexpr std::size_t node_cache_bytes = std::size_t{16} << 20U;
-
 }  // namespace
-
-std::shared_ptr<const MapNode> NodeCache::find(const Key& key) {
-  const std::scoped_lock lock(mutex_);
-  const auto found = index_.find(key);
-  if (found == index_.end()) return nullptr;
-  items_.splice(items_.begin(), items_, found->second);
-  return found->second->node;
-}
-
-void NodeCache::insert(const Key& key, std::shared_ptr<const MapNode> node) {
-  const std::scoped_lock lock(mutex_);
-  if (index_.contains(key)) return;  // another thread was quicker
-  bytes_ += node->memory();
-  items_.push_front({key, std::move(node)});
-  index_.emplace(key, items_.begin());
-  while (bytes_ > max_bytes_ && items_.size() > 1) {
-    bytes_ -= items_.back().node->memory();
-    index_.erase(items_.back().key);
-    items_.pop_back();
-  }
-}
-
-void NodeCache::forget(std::uint64_t volume, std::uint32_t inode) {
-  const std::scoped_lock lock(mutex_);
-  const auto begin = index_.lower_bound({volume, inode, 0});
-  auto end = begin;
-  for (; end != index_.end() && end->first.volume == volume && end->first.inode == inode; ++end) {
-    bytes_ -= end->second->node->memory();
-    items_.erase(end->second);
-  }
-  index_.erase(begin, end);
-}
-
-NodeCache& node_cache() {
-  static NodeCache cache(node_cache_bytes);
-  return cache;
-}
 
 Volume::Volume(DevicePtr device, SuperBlock super)
     : device_(std::move(device)), super_(std::move(super)), id_(++volumes_made) {}

@@ -1,65 +1,14 @@
-// What every file of one ext filesystem shares: the device, the geometry, a cache of block map
-// nodes.
+// What every file of one ext filesystem shares: the device and the geometry.
 #pragma once
 
-#include <compare>
 #include <cstdint>
-#include <list>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "ext/ext_disk.h"
 #include "peelfs/block_device.h"
 
 namespace peelfs::ext {
-
-/// One node of a file's block map, decoded: an extent tree's, or an indirect block's numbers.
-struct MapNode {
-  ExtentNode extents;
-  std::vector<std::uint32_t> pointers;
-
-  std::size_t memory() const {
-    return sizeof(MapNode) + extents.entries.size() * sizeof(ExtentEntry) +
-           pointers.size() * sizeof(std::uint32_t);
-  }
-};
-
-/// Recently used nodes of all filesystems, bounded by the memory they take together. Thread-safe.
-class NodeCache {
- public:
-  /// The file that the node belongs to, and its block. Whether a node is valid depends on its inode
-  /// (checksum), so a block that two damaged files share is decoded for each of them.
-  struct Key {
-    std::uint64_t volume;  ///< Volume::id
-    std::uint32_t inode;
-    std::uint64_t block;
-    auto operator<=>(const Key&) const = default;
-  };
-
-  explicit NodeCache(std::size_t max_bytes) : max_bytes_(max_bytes) {}
-  /// @return null when it is not here
-  std::shared_ptr<const MapNode> find(const Key& key);
-  void insert(const Key& key, std::shared_ptr<const MapNode> node);
-  /// Drops the nodes of one file, whose map has changed.
-  void forget(std::uint64_t volume, std::uint32_t inode);
-
- private:
-  struct Item {
-    Key key;
-    std::shared_ptr<const MapNode> node;
-  };
-  const std::size_t max_bytes_;
-  std::mutex mutex_;
-  std::size_t bytes_ = 0;
-  std::list<Item> items_;  ///< most recently used first
-  std::map<Key, std::list<Item>::iterator> index_;
-};
-
-/// The one of this process: however many filesystems are open, their memory is bounded.
-NodeCache& node_cache();
 
 /// An ext2/3/4 filesystem on a device. Immutable, so thread-safe.
 class Volume {

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <utility>
 
+#include "ext/node_cache.h"
 #include "ext/write_policy.h"
 #include "peelfs/io.h"
 
@@ -85,7 +86,7 @@ std::shared_ptr<FileState> Writer::file(const Inode& inode) {
   std::weak_ptr<FileState>& known = files_[inode.number];
   std::shared_ptr<FileState> state = known.lock();
   if (!state) {
-    state = std::make_shared<FileState>(volume_, inode);
+    state = std::make_shared<FileState>(volume_, inode, FileState::Use::writable);
     known = state;
   }
   return state;
@@ -355,8 +356,8 @@ void Writer::commit() {
     file->fresh_blocks_ = 0;
     file->pending_blocks_ = 0;
     file->leaves_.reset();
-    node_cache().forget(volume_->id(), file->number_);
-    file->load_map();
+    forget_nodes(volume_->id(), file->number_);
+    file->map_ = file->make_map();
     for (const std::uint64_t block : map.freed) allocator_->give_back({block, 1});
   }
   dirty_.clear();

@@ -39,8 +39,20 @@ namespace peelfs::ext {
 /// at() and size() are thread-safe; the writer changes it.
 class FileState {
  public:
-  FileState(std::shared_ptr<const Volume> volume, const Inode& inode);
+  enum class Use : std::uint8_t {
+    fixed,    ///< there is no writer, so map and size never change: no lookup takes a lock
+    writable  ///< a Writer changes them
+  };
+  FileState(std::shared_ptr<const Volume> volume, const Inode& inode, Use use);
 
+  /// Where one byte of the file is, and how long the file is now.
+  struct Look {
+    std::uint64_t size = 0;       ///< bytes
+    std::optional<BlockRun> run;  ///< from the block of that byte on; none: it is behind the end
+  };
+  /// @param offset bytes
+  /// @param most a file that is longer than so many bytes is not looked up: there is no run
+  Look look(std::uint64_t offset, std::uint64_t most) const;
   /// Of a block map, with what is pending.
   BlockRun at(std::uint64_t logical) const;
   std::uint64_t size() const;             ///< i_size, in bytes
@@ -61,11 +73,19 @@ class FileState {
   struct Pending {
     std::uint64_t blocks = 0, physical = 0;
   };
-  void load_map();
+  std::unique_ptr<const BlockMap> make_map() const;
+  BlockRun find(std::uint64_t logical) const;  ///< at(), of a file with a writer
   void add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks);
 
   const std::shared_ptr<const Volume> volume_;
   const std::uint32_t number_;
+  /// Of a file without a writer; null: it has one.
+  struct Fixed {
+    std::uint64_t size = 0;
+    std::uint64_t allocated = 0;
+    std::unique_ptr<const BlockMap> map;
+  };
+  std::unique_ptr<const Fixed> fixed_;
   mutable std::shared_mutex mutex_;  ///< guards what is below
   Inode inode_;                      ///< as it is on the disk
   std::unique_ptr<const BlockMap> map_;

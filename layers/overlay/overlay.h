@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/byte_range.h"
 #include "host/source.h"
 #include "overlay/base.h"
 #include "overlay/fingerprint.h"
 #include "peelfs/block_device.h"
+#include "peelfs/byte_range.h"
 #include "peelfs/host_file.h"
 
 namespace peelfs::overlay {

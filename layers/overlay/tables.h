@@ -4,9 +4,9 @@
 
 #include <vector>
 
-#include "engine/byte_range.h"
 #include "overlay/fingerprint.h"
 #include "peelfs/block_device.h"
+#include "peelfs/byte_range.h"
 #include "scan/scanner.h"
 
 namespace peelfs::overlay {

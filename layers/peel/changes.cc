@@ -4,17 +4,11 @@
 #include <optional>
 #include <set>
 
-#include "btrfs/owner.h"
-#include "ext/owner.h"
+#include "fs/names.h"
 #include "peelfs/error.h"
 
 namespace peelfs {
 namespace {
-
-bool is_ext(const Node& node) {
-  const std::string& type = node.identity.type;
-  return type == "ext2" || type == "ext3" || type == "ext4";
-}
 
 std::vector<ByteRange> ranges_of(const overlay::Comparison& comparison) {
   std::vector<ByteRange> ranges;
@@ -22,67 +16,20 @@ std::vector<ByteRange> ranges_of(const overlay::Comparison& comparison) {
   return ranges;
 }
 
-/// The parts of the ranges that lie within a device.
-std::vector<ByteRange> within(const BlockDevice& device, const std::vector<ByteRange>& ranges) {
-  std::vector<ByteRange> result;
-  for (const ByteRange& range : ranges) {
-    if (range.offset >= device.size()) continue;
-    result.push_back({range.offset, std::min(range.length, device.size() - range.offset)});
-  }
-  return result;
+fs::Side side_of(const Node& node) {
+  return {node.filesystem.get(), node.device->size()};
 }
 
-std::vector<ByteRange> unnamed(const std::vector<NamedRange>& named) {
-  std::vector<ByteRange> ranges;
-  for (const NamedRange& range : named) {
-    if (range.what.empty()) ranges.push_back({range.offset, range.length});
-  }
-  return ranges;
+/// Why the filesystem on a device cannot be asked; nullopt: it can, or there is none.
+std::optional<std::string> why_nameless(const Node& node) {
+  const bool claimed = !node.layer.empty() && node.identity.usage == "filesystem";
+  if (node.filesystem != nullptr || !claimed || !node.trouble) return std::nullopt;
+  return node.trouble->reason;
 }
 
-/// Names ranges by what they are now; ranges that are free now, by what they were before.
-std::vector<NamedRange> name_ext(const Node* before, const Node* after,
-                                 const std::vector<ByteRange>& ranges) {
-  std::vector<NamedRange> now;
-  if (after != nullptr && is_ext(*after)) {
-    now = ext::name_blocks(after->device, ranges);
-  } else {
-    for (const ByteRange& range : ranges) now.push_back({range.offset, range.length, ""});
-  }
-  std::vector<NamedRange> formerly;
-  if (before != nullptr && is_ext(*before)) {
-    formerly = ext::name_blocks(before->device, within(*before->device, unnamed(now)));
-  }
-  std::vector<NamedRange> result;
-  std::size_t next = 0;
-  for (const NamedRange& range : now) {
-    if (!range.what.empty()) {
-      append(result, range.offset, range.offset + range.length, range.what);
-      continue;
-    }
-    const std::uint64_t end = range.offset + range.length;
-    std::uint64_t at = range.offset;
-    for (; next < formerly.size() && formerly[next].offset < end; ++next) {
-      const NamedRange& old = formerly[next];
-      at = old.offset + old.length;
-      append(result, old.offset, at, old.what.empty() ? "free space" : "formerly " + old.what);
-    }
-    if (at < end) append(result, at, end, "free space");
-  }
-  return result;
-}
-
-/// The filesystem that is there now, or was there before, decides whose names are used.
 std::vector<NamedRange> name_changes(const Node& before, const Node& after,
                                      const overlay::Comparison& comparison) {
-  const std::vector<ByteRange> all = ranges_of(comparison);
-  const std::vector<ByteRange> now = within(*after.device, all);
-  if (is_ext(after) || is_ext(before)) return name_ext(&before, &after, now);
-  if (after.identity.type == "btrfs") return btrfs::name_blocks(*after.device, now);
-  if (before.identity.type == "btrfs") {
-    return btrfs::name_blocks(*before.device, within(*before.device, all));
-  }
-  return {};
+  return fs::name_changes(side_of(before), side_of(after), ranges_of(comparison));
 }
 
 class Finder {
@@ -199,6 +146,10 @@ class Finder {
           if (progress_) progress_({"comparing", name, done, after.device->size()});
         });
     if (change.comparison.changed == 0) return change;
+    if (const auto why = why_nameless(after)) {
+      change.remark = *why;
+      return change;
+    }
     try {
       change.named = name_changes(*before, after, change.comparison);
     } catch (const Error& error) {

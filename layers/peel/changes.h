@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/byte_range.h"
 #include "overlay/compare.h"
 #include "peel/job.h"
 #include "peel/layout.h"
 #include "peel/peeling.h"
+#include "peelfs/byte_range.h"
 
 namespace peelfs {
 

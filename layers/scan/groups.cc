@@ -224,6 +224,7 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
     member.reset_trouble();  // what an earlier opening said of the group holds no longer
     if (trouble) join(known, *trouble);
     if (opened.trouble) join(known, *opened.trouble);
+    member.node.filesystem = i < opened.filesystems.size() ? opened.filesystems[i] : nullptr;
   }
   for (const std::size_t index : opened.adopted) {
     adopted.insert(ids.at(index));

@@ -97,11 +97,14 @@ void Scanner::State::take_up(std::uint64_t id) {
   if (!item.claim) return;
   item.node.format = item.claim->format;
   // The identifier of a partition table is no UUID of the device: lsblk shows it as PTUUID.
-  const bool table = item.claim->format == "gpt" || item.claim->format == "dos";
+  const Traits& traits = item.layer->traits;
+  const bool table = traits.partition_table;
   if (!table && !item.node.identity.type.empty() && item.node.identity.type != item.claim->format) {
     // Another signature was taken than libblkid's first: its names are those of something else.
     item.node.identity.type = item.claim->format;
-    item.node.identity.usage = item.layer->traits.encryption ? "crypto" : "raid";
+    item.node.identity.usage = traits.encryption   ? "crypto"
+                               : traits.filesystem ? "filesystem"
+                                                   : "raid";
     item.node.identity.uuid.clear();
     item.node.identity.label.clear();
   }
@@ -211,6 +214,8 @@ void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
   const auto trouble = caught([&] { opened = item.layer->open(input); });
   if (trouble) join(item.node.trouble, *trouble);
   if (opened.trouble) join(item.node.trouble, *opened.trouble);
+  item.node.filesystem =
+      opened.filesystems.empty() ? nullptr : std::move(opened.filesystems.front());
   if (item.layer->traits.image && item.node.parents.empty() && !opened.devices.empty()) {
     // The disk takes its file's place, and its troubles.
     item.node.hidden = true;

@@ -131,6 +131,7 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
     item.node.identity = {};
     item.node.layer.clear();
     item.node.format.clear();
+    item.node.filesystem.reset();
     item.node.group = 0;
     item.node.group_incomplete = false;
     item.node.membership.reset();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "host/source.h"
+#include "peelfs/filesystem.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
 
@@ -23,6 +24,8 @@ struct Node {
   std::string stem, tail;
   std::vector<std::string> path;  ///< components below the parent in by-path
   DevicePtr device;
+  /// The filesystem on the device, see Opened; null: none, or none that is known from within.
+  std::shared_ptr<const Filesystem> filesystem;
   Identity identity;
   std::string layer;   ///< the row of the table that claimed what is in it; empty: none
   std::string format;  ///< that layer's name for it: "LVM2_member", "qcow2", "gpt"; empty: none

@@ -6,6 +6,7 @@
 
 #include "ext/ext.h"
 #include "peelfs/error.h"
+#include "peelfs/filesystem.h"
 #include "peelfs/formats.h"
 #include "support/support.h"
 
@@ -30,6 +31,34 @@ void look_at(const BlockDevice& device) {
   }
 }
 
+/// The same for what it says of files and of bytes.
+void look_at(const Filesystem& filesystem, std::uint64_t size) {
+  try {
+    const auto reader = filesystem.reader();
+    Filesystem::Allowance allowance{.blocks = 20};
+    std::vector<Filesystem::Id> ids;
+    (void)reader->list(reader->stat(filesystem.root()), allowance,
+                       [&](const Filesystem::Entry& entry) {
+                         ids.push_back(entry.id);
+                         return ids.size() < 20;
+                       });
+    for (const Filesystem::Id& id : ids) {
+      try {
+        look_at(*reader->file(reader->stat(id), "file"));
+      } catch (const Error&) {
+      }
+    }
+  } catch (const Error&) {
+  }
+  try {
+    std::size_t visits = 0;
+    (void)filesystem.free_space([&](const ByteRange&) { return ++visits < 1000; });
+    const std::vector<ByteRange> ranges{{0, std::min<std::uint64_t>(size, 1U << 20U)}};
+    (void)filesystem.owners(ranges);
+  } catch (const Error&) {
+  }
+}
+
 void look_into(Buffer bytes) {
   const auto device = std::make_shared<test::MemoryDevice>(std::move(bytes));
   try {
@@ -42,6 +71,7 @@ void look_into(Buffer bytes) {
     const Member member{device, &*claim, "disk", "disk", false, nullptr};
     const Opened opened =
         ext_open({{&member, 1}, keys, limits, nullptr, 0, nullptr, nullptr, &standard_formats()});
+    for (const auto& filesystem : opened.filesystems) look_at(*filesystem, device->size());
     for (std::size_t i = 0; i < std::min<std::size_t>(opened.devices.size(), 8); ++i) {
       look_at(*opened.devices[i].device);
       for (const char* name : {"base", "link", "../dir/loop", "/dir/a.img"}) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "btrfs/members.h"
+#include "fs/names.h"
 #include "support/support.h"
 
 namespace peelfs::btrfs {
@@ -34,8 +35,8 @@ class Btrfs : public ::testing::Test {
   }
   std::string name(std::uint64_t offset) const {
     const ByteRange range{offset, 4096};
-    const auto named = name_blocks(*device_, {&range, 1});
-    return named.size() == 1 ? named[0].what : "not one name";
+    const auto owners = find_owners(*device_, {&range, 1});
+    return owners.size() == 1 ? fs::text_of(owners[0].owner) : "not one name";
   }
   /// Where the root node of a tree lies on the device.
   std::uint64_t place_of(const std::string& tree) const {
@@ -81,7 +82,7 @@ TEST_F(Btrfs, Membership) {
 TEST(NoBtrfs, SaysSo) {
   const test::MemoryDevice zeroes(Buffer(1U << 20U));
   const ByteRange range{65536, 4096};
-  EXPECT_TRUE(name_blocks(zeroes, {&range, 1}).empty());
+  EXPECT_TRUE(find_owners(zeroes, {&range, 1}).empty());
   EXPECT_FALSE(membership(zeroes));
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ext/ext.h"
+#include "peelfs/filesystem.h"
 #include "support/support.h"
 
 namespace peelfs::test {
@@ -25,6 +26,7 @@ class SeenImage {
   bool claimed() const { return claim_.has_value(); }
   const Claim& claim() const { return *claim_; }
   const std::vector<Inner>& files() const { return opened_.devices; }
+  const Filesystem& filesystem() const { return *opened_.filesystems.at(0); }
   /// "state: reason", or "".
   std::string trouble() const;
   /// By its path, "images/os43.qcow2"; null when it is not there.

@@ -6,10 +6,19 @@
 #include <map>
 #include <sstream>
 
+#include "fs/names.h"
 #include "support/support.h"
 
 namespace peelfs::ext {
 namespace {
+
+std::vector<NamedRange> name_blocks(const DevicePtr& device, std::span<const ByteRange> ranges) {
+  std::vector<NamedRange> named;
+  for (const auto& range : find_owners(*device, ranges)) {
+    append(named, range.offset, range.offset + range.length, fs::text_of(range.owner));
+  }
+  return named;
+}
 
 std::string name_of(const DevicePtr& device, std::uint64_t block, std::uint64_t block_size) {
   const ByteRange range{block * block_size, block_size};
@@ -105,6 +114,41 @@ TEST_P(Owner, RangesKeepTheirBounds) {
     bytes += range.length;
   }
   EXPECT_EQ(bytes, 20512U);
+}
+
+/// A bad sector in an inode table costs the names of its group, and no time.
+class BadSector : public BlockDevice {
+ public:
+  BadSector(DevicePtr lower, std::uint64_t at)
+      : BlockDevice(lower->size()), lower_(std::move(lower)), at_(at) {}
+  Extent map(std::uint64_t offset, std::uint64_t length) const override {
+    if (offset <= at_ && at_ < offset + length) {
+      if (offset != at_) return Extent::in_device(*lower_, offset, at_ - offset);
+      ++met;
+      throw Error(Fault::io, "a bad sector");
+    }
+    return Extent::in_device(*lower_, offset, length);
+  }
+  std::string describe() const override { return "disk"; }
+  mutable std::uint64_t met = 0;
+
+ private:
+  const DevicePtr lower_;
+  const std::uint64_t at_;
+};
+
+TEST_P(Owner, ABadSectorInAnInodeTable) {
+  const BadSector device(device_, (std::stoull(field("Inode table at ")) + 1) * block_size_);
+  const std::vector<ByteRange> ranges{{0, device_->size()}};
+  std::uint64_t told = 0;
+  std::string names;
+  for (const auto& range : find_owners(device, ranges)) {
+    told += range.length;
+    names += fs::text_of(range.owner) + "\n";
+  }
+  EXPECT_EQ(told, device_->size());
+  EXPECT_NE(names.find("inode table"), std::string::npos);
+  EXPECT_LT(device.met, 100U);
 }
 
 TEST(OwnerOfNothing, IsAnError) {

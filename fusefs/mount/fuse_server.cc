@@ -1,4 +1,4 @@
-#include "mount/filesystem.h"
+#include "mount/fuse_server.h"
 
 #include <algorithm>
 #include <thread>
@@ -33,7 +33,7 @@ unsigned in_lanes(unsigned each) {
 
 }  // namespace
 
-Filesystem::Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner,
+FuseServer::FuseServer(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner,
                        std::size_t max_read, unsigned threads)
     : peeling_(std::move(peeling)),
       files_(files_of(*peeling_)),
@@ -43,18 +43,18 @@ Filesystem::Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner
       table_(owner),
       view_(build()) {}
 
-std::shared_ptr<const InodeView> Filesystem::build() {
+std::shared_ptr<const InodeView> FuseServer::build() {
   return table_.build(peeling_->catalog(), files_);
 }
 
-std::shared_ptr<const InodeView> Filesystem::view() const {
+std::shared_ptr<const InodeView> FuseServer::view() const {
   const std::lock_guard lock(mutex_);
   return view_;
 }
 
-Filesystem::~Filesystem() = default;
+FuseServer::~FuseServer() = default;
 
-void Filesystem::start_writing(Writing::Hooks hooks) {
+void FuseServer::start_writing(Writing::Hooks hooks) {
   hooks.peel = [this](const std::vector<std::uint64_t>& nodes) {
     peeling_->repeel(nodes);
     return refresh();
@@ -62,7 +62,7 @@ void Filesystem::start_writing(Writing::Hooks hooks) {
   writing_ = std::make_unique<Writing>(*this, std::move(hooks));
 }
 
-ViewChanges Filesystem::refresh() {
+ViewChanges FuseServer::refresh() {
   const std::lock_guard refreshing(refreshing_);
   const std::shared_ptr<const InodeView> before = view();
   const std::shared_ptr<const InodeView> after = build();
@@ -76,7 +76,7 @@ ViewChanges Filesystem::refresh() {
   return compare(*before, *after);
 }
 
-OpenHandle* Filesystem::keep(OpenHandle handle) {
+OpenHandle* FuseServer::keep(OpenHandle handle) {
   auto owned = std::make_unique<OpenHandle>(std::move(handle));
   OpenHandle* const kept = owned.get();
   const std::lock_guard lock(handles_mutex_);
@@ -84,7 +84,7 @@ OpenHandle* Filesystem::keep(OpenHandle handle) {
   return kept;
 }
 
-void Filesystem::close(OpenHandle* handle) noexcept {
+void FuseServer::close(OpenHandle* handle) noexcept {
   if (writing_) {
     writing_->release(handle->device, handle->writing);
   }
@@ -96,7 +96,7 @@ void Filesystem::close(OpenHandle* handle) noexcept {
   }
 }
 
-const fuse_lowlevel_ops& Filesystem::operations() {
+const fuse_lowlevel_ops& FuseServer::operations() {
   return fuse_operations();
 }
 

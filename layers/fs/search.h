@@ -1,4 +1,4 @@
-// Looking for disk images in an ext filesystem.
+// Looking for disk images in a filesystem.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "ext/inode.h"
-#include "ext/library.h"
 #include "peelfs/error.h"
+#include "peelfs/filesystem.h"
 #include "peelfs/layer.h"
 
-namespace peelfs::ext {
+namespace peelfs::fs {
 
 /// A file that is taken for a disk image, by its suffix or its contents.
 struct FoundImage {
@@ -20,8 +19,8 @@ struct FoundImage {
   DevicePtr device;               ///< never null: a file that cannot be read is make_unreadable()
   std::optional<Trouble> trouble;
   std::shared_ptr<const References> references;
-  Inode inode;
-  std::vector<std::uint32_t> lineage;  ///< inodes of its folders, from the root down
+  Filesystem::Stat file;
+  std::vector<Filesystem::Id> lineage;  ///< its folders, from the root down
 };
 
 struct SearchResult {
@@ -36,19 +35,27 @@ struct SearchResult {
   bool repeatable = true;
 };
 
+/// The filesystem in which the devices of images are made, and a reader of it.
+struct Files {
+  explicit Files(std::shared_ptr<const Filesystem> of)
+      : filesystem(std::move(of)), reader(filesystem->reader()) {}
+  const std::shared_ptr<const Filesystem> filesystem;
+  const std::unique_ptr<Filesystem::Reader> reader;
+};
+
 /// Walks the directories from the root, nearest first, and looks at every regular file once.
 ///
 /// With an image suffix (Formats::has_image_suffix) a file of 64 KiB or more counts, and a smaller
 /// one if its contents say so; without one it counts if it has at least 64 KiB and its contents say
 /// so (Formats::image_format). First sectors are read in the order in which they lie on the disk.
-/// @param library whose device is read by the search
-/// @param files on which the devices of the images are made: of the same filesystem
+/// @param searched what is read by the search
+/// @param files on which the devices of the images are made: the same filesystem
 /// @param input formats tell what an image is; limits.search_files inodes are looked at, and at
 ///   most limits.devices images returned; the budget pays for inodes, and may end the search
 /// @throws Error when the root directory cannot be read at all
-SearchResult search_images(Library& library, Library& files, const OpenInput& input);
+SearchResult search_images(const Files& searched, const Files& files, const OpenInput& input);
 
-/// What an earlier search found, on a device with the same bytes.
-SearchResult reopen(const SearchResult& found, Library& files);
+/// What an earlier search found, on a filesystem with the same bytes.
+SearchResult reopen(const SearchResult& found, const Files& files);
 
-}  // namespace peelfs::ext
+}  // namespace peelfs::fs

@@ -1,21 +1,22 @@
-#include "ext/search.h"
+#include "fs/search.h"
 
 #include <algorithm>
 #include <map>
 #include <tuple>
 #include <unordered_set>
 
-#include "ext/directory.h"
-#include "ext/file_device.h"
-#include "ext/references.h"
+#include "fs/references.h"
 #include "peelfs/budget.h"
 #include "peelfs/devices.h"
-#include "peelfs/error.h"
 #include "peelfs/formats.h"
 
-namespace peelfs::ext {
+namespace peelfs::fs {
 
 namespace {
+
+using Id = Filesystem::Id;
+using Stat = Filesystem::Stat;
+using Type = Filesystem::Type;
 
 constexpr std::uint64_t min_image_size = std::uint64_t{64} << 10U;
 constexpr std::size_t max_depth = 255;              // directories below one another
@@ -24,13 +25,15 @@ constexpr std::size_t max_damage_shown = 4;
 constexpr std::size_t max_limits_shown = 4;
 constexpr std::size_t batch_size = 4096;  // files whose first sectors are read in one go
 
-// i-node types of directory entries
-constexpr std::uint8_t type_unknown = 0;
-constexpr std::uint8_t type_regular = 1;
-constexpr std::uint8_t type_directory = 2;
+struct IdHash {
+  std::size_t operator()(const Id& id) const noexcept {
+    constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;  // spreads volumes over the numbers
+    return static_cast<std::size_t>(id.number ^ (id.volume * odd));
+  }
+};
 
 struct Directory {
-  std::uint32_t inode;
+  Id id;
   std::size_t parent;  ///< index in the list; the root is its own
   std::size_t depth;
   std::string name;
@@ -38,7 +41,7 @@ struct Directory {
 };
 
 struct Entry {
-  std::uint32_t inode;
+  Id id;
   std::string name;
 };
 
@@ -46,15 +49,27 @@ struct Entry {
 struct Candidate {
   std::size_t directory;
   std::string name;
-  Inode inode;
+  Stat stat;
   DevicePtr file;
   std::uint64_t position;
 };
 
+/// Where on the device below the file begins, for reading many files in the order of the disk; 0
+/// when nothing is stored or its map is damaged.
+std::uint64_t first_byte_on_disk(const BlockDevice& file) {
+  try {
+    const Extent first = file.size() == 0 ? Extent{} : file.map(0, 1);
+    return first.kind == ExtentKind::lower ? first.offset : 0;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
 class Search {
  public:
-  Search(Library& library, Library& files, const OpenInput& input)
-      : library_(library),
+  Search(const Files& searched, const Files& files, const OpenInput& input)
+      : filesystem_(*searched.filesystem),
+        reader_(*searched.reader),
         files_(files),
         formats_(*input.formats),
         limits_(input.limits),
@@ -65,16 +80,16 @@ class Search {
           static_cast<std::size_t>(std::min<std::uint64_t>(most_, run_->left(Budget::Kind::files)));
     }
     // Enough for that many names of usual length, and for a good part of them at 255 bytes.
-    budget_.blocks = std::max<std::uint64_t>(budget_.blocks, limits_.search_files);
+    allowance_.blocks = std::max<std::uint64_t>(allowance_.blocks, limits_.search_files);
   }
 
   SearchResult run() {
-    directories_.push_back({root_inode, 0, 0, "", nullptr});
-    seen_.insert(root_inode);
-    const Inode root = library_.inode(root_inode);
-    if (root.type != Inode::Type::directory) {
+    const Id root = filesystem_.root();
+    directories_.push_back({root, 0, 0, "", nullptr});
+    seen_.insert(root);
+    if (reader_.stat(root).type != Type::directory) {
       throw Error(Fault::damaged, "the root of the filesystem is no directory")
-          .advice("run e2fsck on a writable copy");
+          .advice(filesystem_.repair_advice());
     }
     // directories_ grows while it is walked: nearest first.
     for (std::size_t i = 0; i < directories_.size() && !ended_; ++i) look_into(i);
@@ -91,16 +106,14 @@ class Search {
     std::vector<Entry> entries;
     bool complete = true;
     try {
-      const Inode inode = library_.inode(directories_[index].inode);
-      const auto damage =
-          read_directory(library_, inode, budget_, [&](const DirectoryEntry& entry) {
-            const bool wanted = entry.file_type == type_unknown ||
-                                entry.file_type == type_regular ||
-                                entry.file_type == type_directory;
-            if (wanted) entries.push_back({entry.inode, std::string(entry.name)});
-            complete = entries.size() <= most_ - looked_at_;
-            return complete;
-          });
+      const Stat stat = reader_.stat(directories_[index].id);
+      const auto damage = reader_.list(stat, allowance_, [&](const Filesystem::Entry& entry) {
+        const bool wanted = entry.type == Type::unknown || entry.type == Type::regular ||
+                            entry.type == Type::directory;
+        if (wanted) entries.push_back({entry.id, std::string(entry.name)});
+        complete = entries.size() <= most_ - looked_at_;
+        return complete;
+      });
       if (damage) note_damage(index, "", damage->what(), damage->fault());
     } catch (const Error& error) {
       if (error.fault() == Fault::unsupported) {
@@ -109,23 +122,23 @@ class Search {
         note_damage(index, "", error.what(), error.fault());
       }
     }
-    // In the order of the inode tables, which are then read once from front to back.
+    // In the order of the inode tables, say, which are then read once from front to back.
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-      return std::tie(a.inode, a.name) < std::tie(b.inode, b.name);
+      return std::tie(a.id, a.name) < std::tie(b.id, b.name);
     });
     for (Entry& entry : entries) {
-      if (seen_.contains(entry.inode)) continue;  // a hard link, or a loop
+      if (seen_.contains(entry.id)) continue;  // a hard link, or a loop
       if (looked_at_ == most_) complete = false;
       if (looked_at_ == most_ || ended_) break;
       ++looked_at_;
-      seen_.insert(entry.inode);
+      seen_.insert(entry.id);
       look_at(index, std::move(entry));
     }
-    if (budget_.blocks == 0) {
+    if (allowance_.blocks == 0) {
       end_search("the directories are too large: only the first part of them was searched");
     }
     if (!complete && most_ < limits_.search_files) {
-      if (!ended_) run_->refuse(Budget::Kind::files, library_.volume()->device().describe());
+      if (!ended_) run_->refuse(Budget::Kind::files, filesystem_.describe());
       result_.repeatable = false;
       end_search(spent_reason(Budget::Kind::files));
     } else if (!complete) {
@@ -135,41 +148,41 @@ class Search {
   }
 
   void look_at(std::size_t directory, Entry entry) {
-    Inode inode;
+    Stat stat;
     try {
-      inode = library_.inode(entry.inode);
+      stat = reader_.stat(entry.id);
     } catch (const Error& error) {
       note_damage(directory, entry.name, error.what(), error.fault());
       if (formats_.has_image_suffix(entry.name)) add_unreadable(directory, entry.name, 0, error);
       return;
     }
-    if (inode.type == Inode::Type::directory) {
+    if (stat.type == Type::directory) {
       if (directories_[directory].depth == max_depth) {
         note_limit("directories deeper than " + std::to_string(max_depth) +
                    " levels were not searched");
         return;
       }
-      directories_.push_back({entry.inode, directory, directories_[directory].depth + 1,
-                              std::move(entry.name), nullptr});
-    } else if (inode.type == Inode::Type::regular && inode.size > 0) {
-      look_at_file(directory, std::move(entry.name), inode);
+      directories_.push_back(
+          {entry.id, directory, directories_[directory].depth + 1, std::move(entry.name), nullptr});
+    } else if (stat.type == Type::regular && stat.size > 0) {
+      look_at_file(directory, std::move(entry.name), stat);
     }
   }
 
-  void look_at_file(std::size_t directory, std::string name, const Inode& inode) {
+  void look_at_file(std::size_t directory, std::string name, const Stat& stat) {
     const bool suffix = formats_.has_image_suffix(name);
-    const bool large = inode.size >= min_image_size;
+    const bool large = stat.size >= min_image_size;
     if (!suffix && !large) return;
     if (suffix && large) {
-      add(directory, std::move(name), inode);
+      add(directory, std::move(name), stat);
       return;
     }
     try {
-      DevicePtr file = make_file(library_, inode, "file " + name);
+      DevicePtr file = reader_.file(stat, "file " + name);
       const std::uint64_t position = first_byte_on_disk(*file);
-      candidates_.push_back({directory, std::move(name), inode, std::move(file), position});
+      candidates_.push_back({directory, std::move(name), stat, std::move(file), position});
     } catch (const Error& error) {
-      if (suffix) add_unreadable(directory, std::move(name), inode.size, error);
+      if (suffix) add_unreadable(directory, std::move(name), stat.size, error);
       return;
     }
     if (candidates_.size() == batch_size) look_at_candidates();
@@ -185,18 +198,18 @@ class Search {
         note_damage(candidate.directory, candidate.name, error.what(), error.fault());
         continue;
       }
-      add(candidate.directory, std::move(candidate.name), candidate.inode);
+      add(candidate.directory, std::move(candidate.name), candidate.stat);
     }
     candidates_.clear();
   }
 
-  void add(std::size_t directory, std::string name, const Inode& inode) {
+  void add(std::size_t directory, std::string name, const Stat& stat) {
     try {
       // Only what is shown is called by its whole path: paths can be as long as a disk likes.
-      DevicePtr file = make_file(files_, inode, "file " + path_text(directory, name));
-      add(directory, std::move(name), std::move(file), std::nullopt, inode);
+      DevicePtr file = files_.reader->file(stat, "file " + path_text(directory, name));
+      add(directory, std::move(name), std::move(file), std::nullopt, stat);
     } catch (const Error& error) {
-      add_unreadable(directory, std::move(name), inode.size, error);
+      add_unreadable(directory, std::move(name), stat.size, error);
     }
   }
 
@@ -208,7 +221,7 @@ class Search {
   }
 
   void add(std::size_t directory, std::string name, DevicePtr device,
-           std::optional<Trouble> trouble, const Inode& inode) {
+           std::optional<Trouble> trouble, const Stat& stat) {
     FoundImage image;
     image.path = components(directory);
     image.path.push_back(std::move(name));
@@ -222,12 +235,12 @@ class Search {
     }
     Directory& where = directories_[directory];
     if (!where.references) {
-      where.references = make_references(files_.volume(), lineage(directory));
+      where.references = make_references(files_.filesystem, lineage(directory));
     }
     image.device = std::move(device);
     image.trouble = std::move(trouble);
     image.references = where.references;
-    image.inode = inode;
+    image.file = stat;
     image.lineage = lineage(directory);
     result_.images.push_back(std::move(image));
   }
@@ -241,13 +254,13 @@ class Search {
     return result;
   }
 
-  /// Inodes from the root down to a directory.
-  std::vector<std::uint32_t> lineage(std::size_t directory) const {
-    std::vector<std::uint32_t> result;
+  /// From the root down to a directory.
+  std::vector<Id> lineage(std::size_t directory) const {
+    std::vector<Id> result;
     for (; directory != 0; directory = directories_[directory].parent) {
-      result.push_back(directories_[directory].inode);
+      result.push_back(directories_[directory].id);
     }
-    result.push_back(root_inode);
+    result.push_back(directories_.front().id);
     std::reverse(result.begin(), result.end());
     return result;
   }
@@ -280,15 +293,16 @@ class Search {
     ended_ = true;
   }
 
-  Library& library_;
-  Library& files_;
+  const Filesystem& filesystem_;
+  Filesystem::Reader& reader_;
+  const Files& files_;
   const Formats& formats_;
   const Limits& limits_;
   Budget* const run_;
   std::size_t most_;  ///< inodes that this search may look at
-  DirectoryBudget budget_;
+  Filesystem::Allowance allowance_;
   std::vector<Directory> directories_;
-  std::unordered_set<std::uint32_t> seen_;
+  std::unordered_set<Id, IdHash> seen_;
   std::size_t looked_at_ = 0;
   std::vector<Candidate> candidates_;
   std::size_t path_bytes_ = 0;
@@ -298,27 +312,27 @@ class Search {
 
 }  // namespace
 
-SearchResult search_images(Library& library, Library& files, const OpenInput& input) {
-  return Search(library, files, input).run();
+SearchResult search_images(const Files& searched, const Files& files, const OpenInput& input) {
+  return Search(searched, files, input).run();
 }
 
-SearchResult reopen(const SearchResult& found, Library& files) {
+SearchResult reopen(const SearchResult& found, const Files& files) {
   SearchResult result = found;
-  std::map<std::vector<std::uint32_t>, std::shared_ptr<const References>> by_folder;
+  std::map<std::vector<Id>, std::shared_ptr<const References>> by_folder;
   for (FoundImage& image : result.images) {
     std::string path;
     for (const std::string& component : image.path) path += "/" + component;
     try {
-      image.device = make_file(files, image.inode, "file " + path);
+      image.device = files.reader->file(image.file, "file " + path);
     } catch (const Error& error) {
-      image.device = make_unreadable(image.inode.size, error, "file " + path);
+      image.device = make_unreadable(image.file.size, error, "file " + path);
       image.trouble = trouble_from(error);
     }
     auto& references = by_folder[image.lineage];
-    if (!references) references = make_references(files.volume(), image.lineage);
+    if (!references) references = make_references(files.filesystem, image.lineage);
     image.references = references;
   }
   return result;
 }
 
-}  // namespace peelfs::ext
+}  // namespace peelfs::fs

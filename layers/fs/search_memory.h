@@ -7,18 +7,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
-#include "ext/search.h"
+#include "fs/search.h"
 #include "peelfs/block_device.h"
+#include "peelfs/byte_range.h"
 
-namespace peelfs::ext {
-
-/// A range of bytes of a device.
-struct ReadRange {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-};
+namespace peelfs::fs {
 
 /// Shows a device as it is and keeps what was read of it.
 class WitnessDevice : public BlockDevice {
@@ -29,12 +26,12 @@ class WitnessDevice : public BlockDevice {
   std::string describe() const override { return device_->describe(); }
 
   /// @return what was read, sorted and merged; nullopt when a read failed or there was too much
-  std::optional<std::vector<ReadRange>> ranges() const;
+  std::optional<std::vector<ByteRange>> ranges() const;
 
  private:
   const DevicePtr device_;
   mutable std::mutex mutex_;
-  mutable std::vector<ReadRange> ranges_;
+  mutable std::vector<ByteRange> ranges_;
   mutable bool useless_ = false;
 };
 
@@ -42,19 +39,19 @@ class WitnessDevice : public BlockDevice {
 /// all of these are the same has the same images. Not thread-safe.
 class SearchMemory {
  public:
-  /// @return what an earlier search found, if every byte that it read is the same on this volume.
+  /// @param uuid of the filesystem: what has another one is not compared
+  /// @return what an earlier search found, if every byte that it read is the same on this device.
   ///   The images in it are those of the other device: reopen() them.
-  const SearchResult* find(const Volume& volume) const;
+  const SearchResult* find(const BlockDevice& device, std::string_view uuid) const;
 
   /// @param device that was searched, without a witness
-  void keep(DevicePtr device, const Volume& volume, std::vector<ReadRange> ranges,
-            SearchResult result);
+  void keep(DevicePtr device, std::string uuid, std::vector<ByteRange> ranges, SearchResult result);
 
  private:
   struct Known {
     DevicePtr device;
     std::string uuid;
-    std::vector<ReadRange> ranges;
+    std::vector<ByteRange> ranges;
     SearchResult result;
   };
   std::list<Known> known_;  ///< latest first
@@ -62,6 +59,6 @@ class SearchMemory {
 
 /// Whether a range holds the same bytes on both. What lies in the same place is not read.
 /// @throws Error when it cannot be read
-bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ReadRange& range);
+bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ByteRange& range);
 
-}  // namespace peelfs::ext
+}  // namespace peelfs::fs

@@ -27,17 +27,17 @@ struct OpenHandle {
 };
 
 /// Thread-safe. No operation takes a lock while it reads a device, and none waits for refresh().
-class Filesystem {
+class FuseServer {
  public:
   /// @param max_read bytes: the largest read that the kernel may ask for
   /// @param threads how many may be at work for one source; 0: as many as suit the machine
-  Filesystem(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner, std::size_t max_read,
+  FuseServer(std::shared_ptr<Peeling> peeling, const InodeTable::Owner& owner, std::size_t max_read,
              unsigned threads);
 
   /// To be given to libfuse, with `this` as user data.
   static const fuse_lowlevel_ops& operations();
 
-  ~Filesystem();
+  ~FuseServer();
 
   /// Lets devices be written; before requests are served. @param hooks without `peel`, which is
   /// this class's

@@ -1,11 +1,11 @@
-#include "ext/search_memory.h"
+#include "fs/search_memory.h"
 
 #include <algorithm>
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
-namespace peelfs::ext {
+namespace peelfs::fs {
 
 namespace {
 
@@ -28,13 +28,13 @@ bool in_one_place(const Resolved& a, const Resolved& b) {
   return false;
 }
 
-void merge(std::vector<ReadRange>& ranges) {
+void merge(std::vector<ByteRange>& ranges) {
   std::sort(ranges.begin(), ranges.end(),
-            [](const ReadRange& a, const ReadRange& b) { return a.offset < b.offset; });
-  std::vector<ReadRange> merged;
-  for (const ReadRange& range : ranges) {
+            [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
+  std::vector<ByteRange> merged;
+  for (const ByteRange& range : ranges) {
     if (!merged.empty() && range.offset <= merged.back().offset + merged.back().length) {
-      ReadRange& last = merged.back();
+      ByteRange& last = merged.back();
       last.length = std::max(last.length, range.offset + range.length - last.offset);
     } else {
       merged.push_back(range);
@@ -66,14 +66,14 @@ void WitnessDevice::compute(std::uint64_t offset, MutableBytes out) const {
   if (!useless_) ranges_.push_back({offset, out.size()});
 }
 
-std::optional<std::vector<ReadRange>> WitnessDevice::ranges() const {
+std::optional<std::vector<ByteRange>> WitnessDevice::ranges() const {
   const std::lock_guard lock(mutex_);
   if (useless_) return std::nullopt;
   merge(ranges_);
   return ranges_;
 }
 
-bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ReadRange& range) {
+bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ByteRange& range) {
   for (std::uint64_t done = 0; done < range.length;) {
     const std::uint64_t at = range.offset + done;
     const std::uint64_t length = std::min(range.length - done, compared_at_once);
@@ -89,16 +89,13 @@ bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ReadRange& ran
   return true;
 }
 
-const SearchResult* SearchMemory::find(const Volume& volume) const {
+const SearchResult* SearchMemory::find(const BlockDevice& device, std::string_view uuid) const {
   for (const Known& known : known_) {
-    if (known.uuid != volume.super().uuid || known.device->size() != volume.device().size()) {
-      continue;
-    }
+    if (known.uuid != uuid || known.device->size() != device.size()) continue;
     try {
-      const bool same =
-          std::all_of(known.ranges.begin(), known.ranges.end(), [&](const ReadRange& range) {
-            return same_bytes(*known.device, volume.device(), range);
-          });
+      const bool same = std::all_of(
+          known.ranges.begin(), known.ranges.end(),
+          [&](const ByteRange& range) { return same_bytes(*known.device, device, range); });
       if (same) return &known.result;
     } catch (const Error&) {
       return nullptr;  // the search meets it again, and says where
@@ -107,11 +104,11 @@ const SearchResult* SearchMemory::find(const Volume& volume) const {
   return nullptr;
 }
 
-void SearchMemory::keep(DevicePtr device, const Volume& volume, std::vector<ReadRange> ranges,
+void SearchMemory::keep(DevicePtr device, std::string uuid, std::vector<ByteRange> ranges,
                         SearchResult result) {
   for (FoundImage& image : result.images) image.device.reset();
-  known_.push_front({std::move(device), volume.super().uuid, std::move(ranges), std::move(result)});
+  known_.push_front({std::move(device), std::move(uuid), std::move(ranges), std::move(result)});
   if (known_.size() > most_kept) known_.pop_back();
 }
 
-}  // namespace peelfs::ext
+}  // namespace peelfs::fs
