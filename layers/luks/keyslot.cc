@@ -209,7 +209,7 @@ std::string refusals(const std::vector<Keyslot>& slots) {
   };
   std::vector<Reason> reasons;
   for (const auto& [number, slot] : in_order) {
-    auto known = std::find_if(reasons.begin(), reasons.end(), [&](const Reason& reason) {
+    auto known = std::find_if(reasons.begin(), reasons.end(), [slot = slot](const Reason& reason) {
       return kind_of(reason.text) == kind_of(slot->refusal);
     });
     if (known == reasons.end()) known = reasons.insert(known, {slot->refusal, true, {}});
