@@ -5,6 +5,7 @@
 
 #include "mount/operations.h"
 #include "peel/peeling.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -48,7 +49,7 @@ std::shared_ptr<const InodeView> Filesystem::build() {
 }
 
 std::shared_ptr<const InodeView> Filesystem::view() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return view_;
 }
 
@@ -63,11 +64,11 @@ void Filesystem::start_writing(Writing::Hooks hooks) {
 }
 
 ViewChanges Filesystem::refresh() {
-  const std::lock_guard refreshing(refreshing_);
+  const MutexLock refreshing(refreshing_);
   const std::shared_ptr<const InodeView> before = view();
   const std::shared_ptr<const InodeView> after = build();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     view_ = after;
   }
   if (writing_) {
@@ -79,7 +80,7 @@ ViewChanges Filesystem::refresh() {
 OpenHandle* Filesystem::keep(OpenHandle handle) {
   auto owned = std::make_unique<OpenHandle>(std::move(handle));
   OpenHandle* const kept = owned.get();
-  const std::lock_guard lock(handles_mutex_);
+  const MutexLock lock(handles_mutex_);
   handles_.emplace(kept, std::move(owned));
   return kept;
 }
@@ -89,7 +90,7 @@ void Filesystem::close(OpenHandle* handle) noexcept {
     writing_->release(handle->device, handle->writing);
   }
   std::unique_ptr<OpenHandle> closed;
-  const std::lock_guard lock(handles_mutex_);
+  const MutexLock lock(handles_mutex_);
   if (const auto at = handles_.find(handle); at != handles_.end()) {
     closed = std::move(at->second);
     handles_.erase(at);

@@ -6,12 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <mutex>
 #include <new>
 #include <thread>
 
@@ -26,6 +24,7 @@
 #include "mount/unmounter.h"
 #include "peel/peeling.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -180,7 +179,7 @@ class EndClock {
   }
   ~EndClock() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       ended_ = true;
     }
     changed_.notify_all();
@@ -192,14 +191,15 @@ class EndClock {
  private:
   void run(Filesystem& filesystem, Session& session, int exit_code) {
     {
-      std::unique_lock lock(mutex_);
-      if (changed_.wait_for(lock, end_patience, [this] { return ended_; })) {
+      UniqueLock lock(mutex_);
+      if (changed_.wait_for(lock, end_patience,
+                            [this]() PEELFS_REQUIRES(mutex_) { return ended_; })) {
         return;
       }
     }
     session.detach();
     const std::string failures = flush_all(filesystem);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (ended_) {
       return;
     }
@@ -209,9 +209,9 @@ class EndClock {
   }
 
   static constexpr std::chrono::seconds end_patience{10};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ended_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  bool ended_ PEELFS_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

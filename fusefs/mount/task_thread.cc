@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "mount/log.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -15,7 +16,7 @@ TaskThread::~TaskThread() {
 
 bool TaskThread::post(Task task) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopping_) {
       return false;
     }
@@ -27,7 +28,7 @@ bool TaskThread::post(Task task) {
 
 void TaskThread::stop() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
@@ -39,11 +40,11 @@ void TaskThread::stop() noexcept {
 bool TaskThread::abandon(std::chrono::steady_clock::time_point deadline) noexcept {
   std::deque<Task> dropped;
   {
-    std::unique_lock lock(mutex_);
+    UniqueLock lock(mutex_);
     stopping_ = true;
     dropped.swap(tasks_);
     changed_.notify_all();
-    if (!changed_.wait_until(lock, deadline, [this] { return ended_; })) {
+    if (!changed_.wait_until(lock, deadline, [this]() PEELFS_REQUIRES(mutex_) { return ended_; })) {
       return false;
     }
   }
@@ -52,9 +53,9 @@ bool TaskThread::abandon(std::chrono::steady_clock::time_point deadline) noexcep
 }
 
 void TaskThread::run() noexcept {
-  std::unique_lock lock(mutex_);
+  UniqueLock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+    changed_.wait(lock, [this]() PEELFS_REQUIRES(mutex_) { return stopping_ || !tasks_.empty(); });
     if (tasks_.empty()) {
       ended_ = true;
       changed_.notify_all();
@@ -82,7 +83,7 @@ PatientThread::~PatientThread() {
 
 bool PatientThread::add(Attempt attempt) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopping_) {
       return false;
     }
@@ -95,7 +96,7 @@ bool PatientThread::add(Attempt attempt) {
 
 void PatientThread::wake() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     woken_ = true;
   }
   changed_.notify_one();
@@ -103,7 +104,7 @@ void PatientThread::wake() {
 
 void PatientThread::stop() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_one();
@@ -113,8 +114,8 @@ void PatientThread::stop() noexcept {
 }
 
 void PatientThread::run() noexcept {
-  std::unique_lock lock(mutex_);
-  const auto due = [this] { return woken_ || stopping_; };
+  UniqueLock lock(mutex_);
+  const auto due = [this]() PEELFS_REQUIRES(mutex_) { return woken_ || stopping_; };
   for (;;) {
     if (waiting_.empty()) {
       changed_.wait(lock, due);

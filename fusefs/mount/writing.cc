@@ -5,6 +5,7 @@
 #include "mount/filesystem.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -32,15 +33,16 @@ void Writing::mark_pending(std::uint64_t node) {
 
 bool Writing::remade_has_writers(std::uint64_t node) const {
   const auto pending = pending_.find(node);
-  return pending != pending_.end() &&
-         std::any_of(pending->second.begin(), pending->second.end(), [&](std::uint64_t id) {
-           const auto at = devices_.find(id);
-           return id != node && at != devices_.end() && at->second.writers > 0;
-         });
+  return pending != pending_.end() && std::any_of(pending->second.begin(), pending->second.end(),
+                                                  [&](std::uint64_t id) PEELFS_REQUIRES(mutex_) {
+                                                    const auto at = devices_.find(id);
+                                                    return id != node && at != devices_.end() &&
+                                                           at->second.writers > 0;
+                                                  });
 }
 
 void Writing::before_write(const DeviceFile& file, WriteState& state) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   file.check_current();
   Device& device = devices_.at(state.node);
   ++device.written;
@@ -53,7 +55,7 @@ void Writing::before_write(const DeviceFile& file, WriteState& state) {
 void Writing::after_write(WriteState& state, bool own, const std::function<void(bool)>& answer) {
   std::vector<InodeNumber> aliases;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Device& device = devices_.at(state.node);
     ++device.written;
     Unflushed& unflushed = unflushed_[device.file.get()];
@@ -91,7 +93,7 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
 void Writing::closing(WriteState& state, const std::function<void()>& answer) {
   bool due = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Device& device = devices_.at(state.node);
     if (!state.closing) {
       state.closing = true;
@@ -123,7 +125,7 @@ void Writing::release(const std::shared_ptr<const DeviceFile>& file,
   }
   std::vector<std::uint64_t> due;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto at = devices_.find(state.node);
     if (at == devices_.end()) {
       return;
@@ -168,7 +170,7 @@ void Writing::peel(std::uint64_t node) {
   std::uint64_t written = 0;
   std::vector<std::uint64_t> nodes;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto at = devices_.find(node);
     if (at == devices_.end() || at->second.written == at->second.peeled) {
       pending_.erase(node);
@@ -189,7 +191,7 @@ void Writing::peel(std::uint64_t node) {
                   std::string("what was written could not be looked at again: ") + error.what());
       return;
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto at = devices_.find(node); at != devices_.end()) {
       at->second.peeled = written;
       const auto pause =
@@ -207,7 +209,7 @@ void Writing::peel(std::uint64_t node) {
 
 void Writing::synced(const WriteState& state) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Device& device = devices_.at(state.node);
     const std::shared_ptr<const InodeView> view = filesystem_.view();
     const auto& nodes = view->catalog().tree().nodes;
@@ -222,7 +224,7 @@ void Writing::synced(const WriteState& state) {
 }
 
 void Writing::took_over(const InodeView& before, const InodeView& after) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [node, was] : before.devices()) {
     const auto is = after.devices().find(node);
     if (is == after.devices().end() || is->second.file != was.file) {

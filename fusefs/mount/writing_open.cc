@@ -6,6 +6,7 @@
 #include "mount/writing.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -48,7 +49,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
                                              const std::string& asking,
                                              std::shared_ptr<const DeviceFile>& unflushed) {
   unflushed.reset();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::shared_ptr<const InodeView> view = filesystem_.view();
   const Inode* const inode = view->find(wanted.inode);
   if (inode == nullptr || !inode->device || inode->device->retired()) {
@@ -150,7 +151,7 @@ std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
 }
 
 std::vector<std::shared_ptr<const DeviceFile>> Writing::mark_unlocking(std::uint64_t node) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::shared_ptr<const InodeView> view = filesystem_.view();
   std::set<std::uint64_t> remade = remade_by_unlock(view->catalog().tree(), node);
   std::vector<std::shared_ptr<const DeviceFile>> unflushed;
@@ -172,10 +173,10 @@ std::vector<std::shared_ptr<const DeviceFile>> Writing::mark_unlocking(std::uint
 }
 
 void Writing::around_unlock(std::uint64_t node, const std::function<void()>& body) {
-  const std::lock_guard one(one_unlock_);
+  const MutexLock one(one_unlock_);
   const auto lift = [this] {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       unlocking_.clear();
     }
     usher_.wake();

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "ext/search.h"
 #include "peelfs/block_device.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -33,9 +33,9 @@ class WitnessDevice : public BlockDevice {
 
  private:
   const DevicePtr device_;
-  mutable std::mutex mutex_;
-  mutable std::vector<ReadRange> ranges_;
-  mutable bool useless_ = false;
+  mutable Mutex mutex_;
+  mutable std::vector<ReadRange> ranges_ PEELFS_GUARDED_BY(mutex_);
+  mutable bool useless_ PEELFS_GUARDED_BY(mutex_) = false;
 };
 
 /// Searches of one run. A search is decided by the bytes that it reads, so another device on which

@@ -5,6 +5,7 @@
 #include "peelfs/error.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -17,7 +18,7 @@ constexpr std::size_t node_cache_bytes = std::size_t{16} << 20U;
 }  // namespace
 
 std::shared_ptr<const MapNode> NodeCache::find(const Key& key) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = index_.find(key);
   if (found == index_.end()) return nullptr;
   items_.splice(items_.begin(), items_, found->second);
@@ -25,7 +26,7 @@ std::shared_ptr<const MapNode> NodeCache::find(const Key& key) {
 }
 
 void NodeCache::insert(const Key& key, std::shared_ptr<const MapNode> node) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (index_.contains(key)) return;  // another thread was quicker
   bytes_ += node->memory();
   items_.push_front({key, std::move(node)});
@@ -38,7 +39,7 @@ void NodeCache::insert(const Key& key, std::shared_ptr<const MapNode> node) {
 }
 
 void NodeCache::forget(std::uint64_t volume, std::uint32_t inode) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto begin = index_.lower_bound({volume, inode, 0});
   auto end = begin;
   for (; end != index_.end() && end->first.volume == volume && end->first.inode == inode; ++end) {

@@ -7,12 +7,12 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "ext/ext_disk.h"
 #include "peelfs/block_device.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -52,10 +52,10 @@ class NodeCache {
     std::shared_ptr<const MapNode> node;
   };
   const std::size_t max_bytes_;
-  std::mutex mutex_;
-  std::size_t bytes_ = 0;
-  std::list<Item> items_;  ///< most recently used first
-  std::map<Key, std::list<Item>::iterator> index_;
+  Mutex mutex_;
+  std::size_t bytes_ PEELFS_GUARDED_BY(mutex_) = 0;
+  std::list<Item> items_ PEELFS_GUARDED_BY(mutex_);  ///< most recently used first
+  std::map<Key, std::list<Item>::iterator> index_ PEELFS_GUARDED_BY(mutex_);
 };
 
 /// The one of this process: however many filesystems are open, their memory is bounded.

@@ -14,6 +14,7 @@
 #include "host/in_use.h"
 #include "host/open_files.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 #include "peelfs/shell.h"
 
 namespace peelfs {
@@ -293,7 +294,7 @@ void HostFile::flush() const {
   if (!writable_) return;
   // One flush at a time: a second caller must not return before the first one has made the bytes
   // durable.
-  const std::lock_guard lock(flushing_);
+  const MutexLock lock(flushing_);
   check_writable();
   if (!dirty_.exchange(false)) return;
   while (::fdatasync(fd_) != 0) {

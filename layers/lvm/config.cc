@@ -6,15 +6,13 @@
 #include <new>
 
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::lvm {
 
 namespace {
 
-std::mutex& library_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
+Mutex library_mutex;
 
 /// Where this thread's parse wants to have the first complaint; null outside of one.
 thread_local std::string* complaint = nullptr;
@@ -60,8 +58,7 @@ Value must_have(std::optional<Value> value, const ConfigNode& section, std::stri
 
 }  // namespace
 
-ConfigTree::ConfigTree(const std::string& text)
-    : lock_(library_mutex()), tree_(dm_config_create()) {
+ConfigTree::ConfigTree(const std::string& text) : lock_(library_mutex), tree_(dm_config_create()) {
   if (tree_ == nullptr) throw std::bad_alloc();
   // Set before each parse: other users of the library reset it when they are done.
   dm_log_with_errno_init(keep_complaint);

@@ -6,6 +6,7 @@
 
 #include "engine/crew.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 #include "qcow2/compression.h"
 #include "qcow2/disk.h"
 #include "qcow2/writer.h"
@@ -157,7 +158,7 @@ void Disk::unpack_one(const Placed& part, Bytes packed) const {
     }
     // A part of a cluster: its neighbours are likely to be asked for next, or just now by another
     // thread that reads ahead, which then finds it here.
-    const std::lock_guard lock(image_->caches->unpacking_of(cluster_key(part.run)));
+    const MutexLock lock(image_->caches->unpacking_of(cluster_key(part.run)));
     if (copy_cached(part)) return;
     Buffer whole(cluster_size);
     decompress(type, packed, whole);

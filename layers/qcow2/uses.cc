@@ -1,10 +1,10 @@
 #include "qcow2/uses.h"
 
 #include <map>
-#include <mutex>
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 #include "peelfs/storage.h"
 #include "qcow2/writer.h"
 
@@ -18,8 +18,8 @@ struct Uses {
 };
 
 struct Registry {
-  std::mutex mutex;
-  std::map<Place, Uses> uses;
+  Mutex mutex;
+  std::map<Place, Uses> uses PEELFS_GUARDED_BY(mutex);
 };
 
 Registry& registry() {
@@ -48,7 +48,7 @@ std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {
   auto name = std::make_shared<const std::string>(by);
   std::shared_ptr<Writer> writer;  // if it is the last reference, it ends behind the lock
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   drop_unused(all.uses);
   Uses& uses = all.uses[place];
   writer = uses.writer.lock();
@@ -70,7 +70,7 @@ std::shared_ptr<const void> rely_on(const Place& place, const std::string& by) {
 
 void claim_for_writing(const Place& place, const std::shared_ptr<Writer>& writer) {
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   drop_unused(all.uses);
   Uses& uses = all.uses[place];
   if (const auto reader = uses.reader.lock()) {
