@@ -12,9 +12,7 @@ namespace {
 
 std::map<std::string, std::shared_ptr<const HostFile>> files_of(const Peeling& peeling) {
   std::map<std::string, std::shared_ptr<const HostFile>> files;
-  for (const Source& source : peeling.sources()) {
-    files.emplace(source.path, source.file);
-  }
+  for (const Source& source : peeling.sources()) files.emplace(source.path, source.file);
   return files;
 }
 
@@ -71,9 +69,7 @@ ViewChanges Filesystem::refresh() {
     const MutexLock lock(mutex_);
     view_ = after;
   }
-  if (writing_) {
-    writing_->took_over(*before, *after);
-  }
+  if (writing_) writing_->took_over(*before, *after);
   return compare(*before, *after);
 }
 
@@ -86,9 +82,7 @@ OpenHandle* Filesystem::keep(OpenHandle handle) {
 }
 
 void Filesystem::close(OpenHandle* handle) noexcept {
-  if (writing_) {
-    writing_->release(handle->device, handle->writing);
-  }
+  if (writing_) writing_->release(handle->device, handle->writing);
   std::unique_ptr<OpenHandle> closed;
   const MutexLock lock(handles_mutex_);
   if (const auto at = handles_.find(handle); at != handles_.end()) {

@@ -18,15 +18,11 @@ bool Lane::ask(Task task, std::chrono::milliseconds patience) {
   UniqueLock lock(mutex_);
   const Clock::time_point now = Clock::now();
   // If a question hangs, the next ones do not wait at all: a listing asks for every file.
-  if (!questions_.empty() && now - since_ > patience) {
-    return false;
-  }
+  if (!questions_.empty() && now - since_ > patience) return false;
   const auto question = std::make_shared<Question>();
   question->task = std::move(task);
   questions_.push_back(question);
-  if (questions_.size() == 1) {
-    since_ = now;
-  }
+  if (questions_.size() == 1) since_ = now;
   if (!has_thread_) {
     try {
       std::thread([self = shared_from_this()] { self->answer_questions(); }).detach();
@@ -74,9 +70,7 @@ void Lanes::leave(std::shared_ptr<Lane> lane) noexcept {
     const auto next = std::find_if(parked_.begin(), parked_.end(),
                                    [this](const auto& waiting)
                                        PEELFS_REQUIRES(mutex_) { return admits(*waiting); });
-    if (next == parked_.end()) {
-      return;
-    }
+    if (next == parked_.end()) return;
     lane = *next;
     parked_.erase(next);
     Lane::Task task = std::move(lane->waiting_.front());

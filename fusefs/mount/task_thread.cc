@@ -17,9 +17,7 @@ TaskThread::~TaskThread() {
 bool TaskThread::post(Task task) {
   {
     const MutexLock lock(mutex_);
-    if (stopping_) {
-      return false;
-    }
+    if (stopping_) return false;
     tasks_.push_back(std::move(task));
   }
   changed_.notify_all();
@@ -32,9 +30,7 @@ void TaskThread::stop() noexcept {
     stopping_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) {
-    thread_.join();
-  }
+  if (thread_.joinable()) thread_.join();
 }
 
 bool TaskThread::abandon(std::chrono::steady_clock::time_point deadline) noexcept {
@@ -84,9 +80,7 @@ PatientThread::~PatientThread() {
 bool PatientThread::add(Attempt attempt) {
   {
     const MutexLock lock(mutex_);
-    if (stopping_) {
-      return false;
-    }
+    if (stopping_) return false;
     waiting_.push_back({std::move(attempt), Clock::now() + patience_});
     woken_ = true;  // the event that the attempt waits for may have come since it was refused
   }
@@ -108,9 +102,7 @@ void PatientThread::stop() noexcept {
     stopping_ = true;
   }
   changed_.notify_one();
-  if (thread_.joinable()) {
-    thread_.join();
-  }
+  if (thread_.joinable()) thread_.join();
 }
 
 void PatientThread::run() noexcept {
@@ -142,9 +134,7 @@ void PatientThread::run() noexcept {
     });
     lock.lock();
     waiting_.splice(waiting_.begin(), round);
-    if (ending && waiting_.empty()) {
-      return;
-    }
+    if (ending && waiting_.empty()) return;
   }
 }
 

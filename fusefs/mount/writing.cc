@@ -64,12 +64,8 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
     std::shared_ptr<const InodeView> view;
     for (const auto& [id, other] : devices_) {
       const bool itself = own && id == state.node;
-      if (!itself && (other.buffered == 0 || !device.overlapping.contains(id))) {
-        continue;
-      }
-      if (!view) {
-        view = filesystem_.view();
-      }
+      if (!itself && (other.buffered == 0 || !device.overlapping.contains(id))) continue;
+      if (!view) view = filesystem_.view();
       if (const auto at = view->devices().find(id); at != view->devices().end()) {
         aliases.push_back(at->second.inode);
       }
@@ -80,14 +76,10 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
     return;
   }
   const bool posted = notifier_.post([this, aliases, answer] {
-    for (const InodeNumber alias : aliases) {
-      hooks_.invalidate(alias);
-    }
+    for (const InodeNumber alias : aliases) hooks_.invalidate(alias);
     answer(true);
   });
-  if (!posted) {
-    answer(false);
-  }
+  if (!posted) answer(false);
 }
 
 void Writing::closing(WriteState& state, const std::function<void()>& answer) {
@@ -100,9 +92,7 @@ void Writing::closing(WriteState& state, const std::function<void()>& answer) {
       ++device.closing;
     }
     due = device.closing == device.writers && device.written != device.peeled;
-    if (due) {
-      mark_pending(state.node);
-    }
+    if (due) mark_pending(state.node);
   }
   usher_.wake();
   const std::uint64_t node = state.node;
@@ -110,16 +100,12 @@ void Writing::closing(WriteState& state, const std::function<void()>& answer) {
     peel(node);
     answer();
   };
-  if (!due || !peeler_.post(task)) {
-    answer();
-  }
+  if (!due || !peeler_.post(task)) answer();
 }
 
 void Writing::release(const std::shared_ptr<const DeviceFile>& file,
                       const WriteState& state) noexcept {
-  if (state.node == 0) {
-    return;
-  }
+  if (state.node == 0) return;
   if (state.writes) {
     flush_released(file);  // while it still counts as a writer
   }
@@ -127,9 +113,7 @@ void Writing::release(const std::shared_ptr<const DeviceFile>& file,
   {
     const MutexLock lock(mutex_);
     const auto at = devices_.find(state.node);
-    if (at == devices_.end()) {
-      return;
-    }
+    if (at == devices_.end()) return;
     Device& device = at->second;
     device.buffered -= state.buffered ? 1 : 0;
     if (state.writes) {
@@ -140,19 +124,13 @@ void Writing::release(const std::shared_ptr<const DeviceFile>& file,
           mark_pending(state.node);
         }
         // Devices that could not be peeled because this one was open.
-        for (const auto& [node, remade] : pending_) {
-          due.push_back(node);
-        }
+        for (const auto& [node, remade] : pending_) due.push_back(node);
       }
     }
     drop_unused(state.node);
   }
-  for (const std::uint64_t node : due) {
-    peeler_.post([this, node] { peel(node); });
-  }
-  if (state.writes) {
-    usher_.wake();
-  }
+  for (const std::uint64_t node : due) peeler_.post([this, node] { peel(node); });
+  if (state.writes) usher_.wake();
 }
 
 void Writing::drop_unused(std::uint64_t node) {
@@ -164,9 +142,7 @@ void Writing::drop_unused(std::uint64_t node) {
 }
 
 void Writing::peel(std::uint64_t node) {
-  if (ending_) {
-    return;
-  }
+  if (ending_) return;
   std::uint64_t written = 0;
   std::vector<std::uint64_t> nodes;
   {
@@ -197,9 +173,7 @@ void Writing::peel(std::uint64_t node) {
       const auto pause =
           std::max<Clock::duration>(sync_interval, sync_factor * (Clock::now() - begin));
       at->second.next_peel = Clock::now() + pause;
-      if (at->second.written == written) {
-        pending_.erase(node);
-      }
+      if (at->second.written == written) pending_.erase(node);
       drop_unused(node);
     }
   }
@@ -233,13 +207,9 @@ void Writing::took_over(const InodeView& before, const InodeView& after) {
     }
   }
   for (auto& [node, device] : devices_) {
-    if (device.writers > 0) {
-      device.overlapping = in_the_way(after.catalog().tree(), node);
-    }
+    if (device.writers > 0) device.overlapping = in_the_way(after.catalog().tree(), node);
   }
-  for (auto& [node, remade] : pending_) {
-    remade.merge(remade_after(after.catalog().tree(), node));
-  }
+  for (auto& [node, remade] : pending_) remade.merge(remade_after(after.catalog().tree(), node));
 }
 
 void Writing::stop() noexcept {

@@ -37,9 +37,7 @@ void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noex
   try {
     {
       const MutexLock lock(mutex_);
-      if (!is_unflushed(*file)) {
-        return;
-      }
+      if (!is_unflushed(*file)) return;
     }
     flush(file);
   } catch (const std::exception& error) {
@@ -52,16 +50,12 @@ std::vector<std::string> Writing::flush_all() {
   std::vector<std::shared_ptr<const DeviceFile>> files;
   {
     const MutexLock lock(mutex_);
-    for (const auto& [key, unflushed] : unflushed_) {
-      files.push_back(unflushed.file);
-    }
+    for (const auto& [key, unflushed] : unflushed_) files.push_back(unflushed.file);
   }
   // Flushes each lane by itself, so that a source that hangs does not keep the others from being
   // flushed.
   std::map<const Lane*, std::vector<std::shared_ptr<const DeviceFile>>> lanes;
-  for (const auto& file : files) {
-    lanes[file->lane().get()].push_back(file);
-  }
+  for (const auto& file : files) lanes[file->lane().get()].push_back(file);
   struct {
     Mutex mutex;
     std::vector<std::string> lines PEELFS_GUARDED_BY(mutex);
@@ -94,9 +88,7 @@ std::vector<std::string> Writing::flush_all() {
 /// below must be flushed by these devices; the others must never be written.
 void Writing::hand_down(const InodeView& before, const InodeView& after, std::uint64_t node) {
   const std::shared_ptr<const DeviceFile> was = before.devices().at(node).file;
-  if (unflushed_.erase(was.get()) == 0) {
-    return;
-  }
+  if (unflushed_.erase(was.get()) == 0) return;
   const auto is = after.devices().find(node);
   if (is != after.devices().end() && is->second.file->device() == was->device()) {
     unflushed_[is->second.file.get()] = {is->second.file, 1};

@@ -12,9 +12,7 @@ namespace peelfs {
 namespace {
 
 std::string who_is(pid_t pid) {
-  if (pid <= 0) {
-    return "a process that cannot be seen from here";
-  }
+  if (pid <= 0) return "a process that cannot be seen from here";
   std::string name;
   std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
   std::getline(comm, name);
@@ -52,9 +50,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
   const MutexLock lock(mutex_);
   const std::shared_ptr<const InodeView> view = filesystem_.view();
   const Inode* const inode = view->find(wanted.inode);
-  if (inode == nullptr || !inode->device || inode->device->retired()) {
-    throw gone_from_tree();
-  }
+  if (inode == nullptr || !inode->device || inode->device->retired()) throw gone_from_tree();
   const DeviceFile& file = *inode->device;
   const std::uint64_t node = inode->node;
   if (wanted.writes && !inode->read_only.empty()) {
@@ -63,9 +59,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
         .with_errno(EROFS);
   }
   if (is_pending(node)) {
-    if (!last) {
-      return std::nullopt;
-    }
+    if (!last) return std::nullopt;
     if (!wanted.writes) {
       throw Error(Fault::denied, file.name() + " cannot be opened now")
           .found("what it lies on was written, and peelfs has not looked at it again yet")
@@ -86,22 +80,16 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
     return opened;
   }
   std::optional<Clash> other = clash(view->catalog().tree(), node);
-  if (!other && is_pending(node)) {
-    other = {false, "peelfs, which looks at what it lies on"};
-  }
+  if (!other && is_pending(node)) other = {false, "peelfs, which looks at what it lies on"};
   if (other) {
-    if (other->ends_soon && !last) {
-      return std::nullopt;
-    }
+    if (other->ends_soon && !last) return std::nullopt;
     throw Error(Fault::denied, file.name() + " is in use: " + asking + " may not write to it now")
         .found(other->holder)
         .expected("nobody who writes to the same bytes through another device")
         .with_errno(EBUSY);
   }
   // Unflushed writes of another device would later overwrite the bytes that are written now.
-  if ((unflushed = unflushed_upon(*view, node)) != nullptr) {
-    return std::nullopt;
-  }
+  if ((unflushed = unflushed_upon(*view, node)) != nullptr) return std::nullopt;
   Device& device = devices_[node];
   device.file = inode->device;
   device.holder = asking;
@@ -135,9 +123,7 @@ std::optional<Writing::Clash> Writing::clash(const Tree& tree, std::uint64_t nod
 
 std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
                                                           std::uint64_t node) const {
-  if (unflushed_.empty()) {
-    return nullptr;
-  }
+  if (unflushed_.empty()) return nullptr;
   const Tree& tree = view.catalog().tree();
   // The devices below take part in the writes themselves, and know of them.
   const std::set<std::uint64_t> below = lies_on(tree, node);
@@ -183,9 +169,7 @@ void Writing::around_unlock(std::uint64_t node, const std::function<void()>& bod
   };
   const auto unflushed = mark_unlocking(node);
   try {
-    for (const auto& file : unflushed) {
-      flush(file);
-    }
+    for (const auto& file : unflushed) flush(file);
     body();
   } catch (...) {
     lift();

@@ -66,9 +66,7 @@ Inner show(ext::FoundImage image, bool needs_recovery, const Formats* formats) {
 ext::SearchResult search(const DevicePtr& device, const ext::SuperBlock& super,
                          const OpenInput& input) {
   ext::Library files(std::make_shared<const ext::Volume>(device, super));
-  if (input.memory == nullptr) {
-    return ext::search_images(files, files, input);
-  }
+  if (input.memory == nullptr) return ext::search_images(files, files, input);
   if (!*input.memory) *input.memory = std::make_shared<ext::SearchMemory>();
   auto& memory = *static_cast<ext::SearchMemory*>(input.memory->get());
   if (const ext::SearchResult* known = memory.find(*files.volume())) {
@@ -78,9 +76,7 @@ ext::SearchResult search(const DevicePtr& device, const ext::SuperBlock& super,
   ext::Library library(std::make_shared<const ext::Volume>(witness, super));
   ext::SearchResult result = ext::search_images(library, files, input);
   auto ranges = witness->ranges();
-  if (result.repeatable && ranges) {
-    memory.keep(device, *files.volume(), *std::move(ranges), result);
-  }
+  if (result.repeatable && ranges) memory.keep(device, *files.volume(), *std::move(ranges), result);
   return result;
 }
 

@@ -221,9 +221,7 @@ class Search {
       return;
     }
     Directory& where = directories_[directory];
-    if (!where.references) {
-      where.references = make_references(files_.volume(), lineage(directory));
-    }
+    if (!where.references) where.references = make_references(files_.volume(), lineage(directory));
     image.device = std::move(device);
     image.trouble = std::move(trouble);
     image.references = where.references;

@@ -127,9 +127,7 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
   }
   dirty_.insert(file);
   const std::uint64_t end = offset + data.size();
-  if (file->size_ % volume_->block_size() != 0 && end > file->size_) {
-    zero_behind_end(*file, offset);
-  }
+  if (file->size_ % volume_->block_size() != 0 && end > file->size_) zero_behind_end(*file, offset);
   // A file grows by whole sectors. If it ended within one, the next write to that sector would be
   // in place up to the end, and durable with the inode behind it: a power cut could tear it.
   Buffer padded;

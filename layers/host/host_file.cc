@@ -97,9 +97,7 @@ Error cannot_open(int error_number, const std::string& path, bool writing, bool 
         "it is mounted, or a device of the host lies on it; this shows which: " +
         shell_line({"lsblk", path}));
   }
-  if (error_number == ENOENT && !block) {
-    return std::move(error).advice("see that /proc is mounted");
-  }
+  if (error_number == ENOENT && !block) return std::move(error).advice("see that /proc is mounted");
   if (writing && (error_number == EACCES || error_number == EPERM || error_number == EROFS)) {
     return std::move(error).advice(
         "leave out 'rw' to look without writing, or try changes in an overlay (--overlay DIR)");

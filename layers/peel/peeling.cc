@@ -215,8 +215,9 @@ std::vector<Catalog::Entry> Peeling::locked() const {
   std::vector<Catalog::Entry> result;
   const auto current = catalog();
   for (const Catalog::Entry& entry : current->devices()) {
-    if (entry.node->trouble && entry.node->trouble->state == Trouble::locked)
+    if (entry.node->trouble && entry.node->trouble->state == Trouble::locked) {
       result.push_back(entry);
+    }
   }
   return result;
 }

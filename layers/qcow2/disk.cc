@@ -104,9 +104,7 @@ void Disk::decrypt(const Placed& part) const {
   const std::uint64_t from = image_->iv_from_host() ? part.run.host : part.offset;
   const std::uint64_t sector = from / crypt_sector + image_->iv_offset;
   const MutableBytes whole = out.first(round_down(out.size(), crypt_sector));
-  if (!whole.empty()) {
-    read_decrypted(*image_->data, part.run.host, whole, *image_->cipher, sector);
-  }
+  if (!whole.empty()) read_decrypted(*image_->data, part.run.host, whole, *image_->cipher, sector);
   // A disk whose size is no multiple of a sector: its last sector is stored whole.
   const MutableBytes rest = out.subspan(whole.size());
   if (rest.empty()) return;
