@@ -35,9 +35,7 @@ void HandedSignals::to(pid_t child) noexcept {
 }
 
 void HandedSignals::restore() noexcept {
-  for (std::size_t i = 0; i < signals.size(); ++i) {
-    ::sigaction(signals[i], &before_[i], nullptr);
-  }
+  for (std::size_t i = 0; i < signals.size(); ++i) ::sigaction(signals[i], &before_[i], nullptr);
 }
 
 int HandedSignals::last() noexcept {

@@ -68,8 +68,9 @@ Secret take_variable(const std::string& name) {
     throw Error(Fault::usage, "--key: there is no environment variable '" + printable(name) + "'");
   }
   const std::size_t length = std::strlen(value);
-  if (length == 0)
+  if (length == 0) {
     throw Error(Fault::usage, "--key: the variable '" + printable(name) + "' is empty");
+  }
   Secret secret{Bytes(reinterpret_cast<const std::byte*>(value), length)};
   // unsetenv alone leaves the bytes where /proc/PID/environ shows them.
   ::explicit_bzero(value, length);

@@ -89,9 +89,7 @@ std::string source_text(const std::vector<std::string>& sources) {
       escaped += c;
       if (c == '|') escaped += c;
     }
-    if (i != 0 && text.size() + escaped.size() > kLongest) {
-      return text + "|...";
-    }
+    if (i != 0 && text.size() + escaped.size() > kLongest) return text + "|...";
     text += (i != 0 ? "|" : "") + escaped;
   }
   return text;

@@ -39,8 +39,9 @@ bool is_closed(const Node& node) {
 
 /// "b is damaged", "b is denied", or why keys were not tried on it
 std::string closed_text(const std::string& name, const Trouble& trouble) {
-  if (trouble.state == Trouble::note || trouble.state == Trouble::locked)
+  if (trouble.state == Trouble::note || trouble.state == Trouble::locked) {
     return name + ": " + trouble.reason;
+  }
   return name + " is " + std::string(state_name(trouble.state));
 }
 

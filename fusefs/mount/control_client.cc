@@ -35,9 +35,7 @@ std::vector<std::string> socket_names(const MountEntry& mount) {
   while (std::getline(sockets, line)) {
     const std::size_t at = line.rfind(' ');
     const std::string_view path = std::string_view(line).substr(at == line.npos ? 0 : at + 1);
-    if (path.starts_with(wanted)) {
-      names.emplace_back(path.substr(1));
-    }
+    if (path.starts_with(wanted)) names.emplace_back(path.substr(1));
   }
   // Connections have the name of the socket that they were made to.
   std::sort(names.begin(), names.end());
@@ -53,12 +51,8 @@ bool wait_for(int socket, short events, Clock::time_point deadline) {
     const auto wait = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, hour));
     pollfd watched{socket, events, 0};
     const int ready = ::poll(&watched, 1, wait);
-    if (ready > 0) {
-      return true;
-    }
-    if ((ready == 0 && wait < hour) || (ready < 0 && errno != EINTR)) {
-      return false;
-    }
+    if (ready > 0) return true;
+    if ((ready == 0 && wait < hour) || (ready < 0 && errno != EINTR)) return false;
   }
 }
 
@@ -66,9 +60,7 @@ bool wait_for(int socket, short events, Clock::time_point deadline) {
 /// errno
 int connect_to(const std::string& name, Clock::time_point deadline, UniqueFd& socket) {
   sockaddr_un address{};
-  if (name.size() >= sizeof(address.sun_path)) {
-    return ENAMETOOLONG;
-  }
+  if (name.size() >= sizeof(address.sun_path)) return ENAMETOOLONG;
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, name.data(), name.size());
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
@@ -77,12 +69,8 @@ int connect_to(const std::string& name, Clock::time_point deadline, UniqueFd& so
   // Nothing tells when there is room.
   while (!socket ||
          ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
-    if (!socket || (errno != EAGAIN && errno != EINTR)) {
-      return errno;
-    }
-    if (Clock::now() >= deadline) {
-      return ETIMEDOUT;
-    }
+    if (!socket || (errno != EAGAIN && errno != EINTR)) return errno;
+    if (Clock::now() >= deadline) return ETIMEDOUT;
     ::usleep(20'000);
   }
   return 0;
@@ -99,9 +87,7 @@ int receive(int socket, void* to, std::size_t size, Clock::time_point deadline) 
     } else if (got == 0) {
       return ECONNRESET;
     } else if (errno == EAGAIN) {
-      if (!wait_for(socket, POLLIN, deadline)) {
-        return ETIMEDOUT;
-      }
+      if (!wait_for(socket, POLLIN, deadline)) return ETIMEDOUT;
     } else if (errno != EINTR) {
       return errno;
     }
@@ -117,9 +103,7 @@ bool send_whole(int socket, const void* from, std::size_t size, Clock::time_poin
       at += sent;
       size -= static_cast<std::size_t>(sent);
     } else if (sent < 0 && errno == EAGAIN) {
-      if (!wait_for(socket, POLLOUT, deadline)) {
-        return false;
-      }
+      if (!wait_for(socket, POLLOUT, deadline)) return false;
     } else if (sent == 0 || errno != EINTR) {
       return false;
     }
@@ -134,9 +118,7 @@ uid_t owner_of(const MountEntry& mount) {
 /// The process serves only the user who mounted, and root. Refuses others here, with the same
 /// error, instead of asking.
 void check_owner(const MountEntry& mount) {
-  if (::geteuid() == 0 || ::geteuid() == owner_of(mount)) {
-    return;
-  }
+  if (::geteuid() == 0 || ::geteuid() == owner_of(mount)) return;
   throw Error(Fault::denied,
               "the mount at " + printable(mount.mountpoint) + " belongs to somebody else")
       .found("user id " + std::to_string(owner_of(mount)))
@@ -176,13 +158,9 @@ void unmount_patiently(const MountEntry& mount, bool lazy) {
       unmount(mount.mountpoint, lazy);
       return;
     } catch (const Error& error) {
-      if (error.error_number() != EBUSY) {
-        throw;
-      }
+      if (error.error_number() != EBUSY) throw;
     }
-    if (attempt == 4) {
-      break;
-    }
+    if (attempt == 4) break;
     ::usleep(100'000);
   }
   const std::string holders = describe_holders(mount.device, mount.mountpoint);
@@ -202,9 +180,7 @@ ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline
   std::optional<uid_t> somebody;
   for (const std::string& name : socket_names(mount)) {
     failure = connect_to(name, quiet_until(), socket_);
-    if (failure != 0) {
-      continue;
-    }
+    if (failure != 0) continue;
     // Keys are sent only to a process of the user who owns the mount, as the kernel says. Any user
     // may give a socket this name.
     ucred peer{};
@@ -277,9 +253,7 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
   int failure = 0;
   do {
     failure = receive(socket, &header, sizeof(header), quiet_until());
-    if (failure == 0 && Clock::now() >= deadline_) {
-      failure = ETIMEDOUT;
-    }
+    if (failure == 0 && Clock::now() >= deadline_) failure = ETIMEDOUT;
   } while (failure == 0 && header.outcome == control::Outcome::working);
   if (failure == 0 && (header.magic != control::magic || header.text > control::answer_limit)) {
     failure = EPROTO;
@@ -306,14 +280,10 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
 
 bool ControlClient::wait_for_end() {
   for (;;) {
-    if (!wait_for(socket_.get(), POLLIN, deadline_)) {
-      return false;
-    }
+    if (!wait_for(socket_.get(), POLLIN, deadline_)) return false;
     char byte = 0;
     const ssize_t got = ::recv(socket_.get(), &byte, 1, 0);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
-      return true;
-    }
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return true;
   }
 }
 
@@ -348,9 +318,7 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
               "what is not flushed yet is lost if the process is killed, or the host stops, before "
               "it goes on; look for it with: pgrep -a peelfs");
     }
-    if (!gone) {
-      throw;
-    }
+    if (!gone) throw;
     // With no process left there is nothing to flush and nothing to wait for.
     client.reset();
   }
@@ -369,9 +337,7 @@ std::optional<std::string> request_unlock(const std::string& mountpoint, const s
                                           Secret key) {
   ControlClient client(our_mount(mountpoint), Clock::time_point::max());
   const control::Answer answer = client.ask(control::Verb::unlock, name, key.bytes());
-  if (answer.outcome == control::Outcome::done) {
-    return std::nullopt;
-  }
+  if (answer.outcome == control::Outcome::done) return std::nullopt;
   return answer.text;
 }
 

@@ -52,9 +52,7 @@ void signal_event(const UniqueFd& event) noexcept {
 
 UniqueFd make_event() {
   UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event) {
-    throw Error::system(errno, "cannot make an event descriptor");
-  }
+  if (!event) throw Error::system(errno, "cannot make an event descriptor");
   return event;
 }
 
@@ -74,23 +72,17 @@ bool send_all(int socket, std::string_view bytes) noexcept {
       bytes.remove_prefix(static_cast<std::size_t>(sent));
       continue;
     }
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-      return false;
-    }
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) return false;
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
     pollfd writable{socket, POLLOUT, 0};
-    if (left.count() <= 0 || ::poll(&writable, 1, static_cast<int>(left.count())) < 0) {
-      return false;
-    }
+    if (left.count() <= 0 || ::poll(&writable, 1, static_cast<int>(left.count())) < 0) return false;
   }
   return true;
 }
 
 bool send_answer(int socket, control::Answer answer) noexcept {
-  if (answer.text.size() > control::answer_limit) {
-    answer.text.resize(control::answer_limit);
-  }
+  if (answer.text.size() > control::answer_limit) answer.text.resize(control::answer_limit);
   control::AnswerHeader header;
   header.outcome = answer.outcome;
   header.fault = answer.fault;
@@ -162,9 +154,7 @@ ControlServer::ControlServer(dev_t device)
 ControlServer::~ControlServer() {
   // The handlers use objects that are destroyed next; a key derivation that cannot be stopped must
   // not see that.
-  if (!stop()) {
-    ::_exit(1);
-  }
+  if (!stop()) ::_exit(1);
 }
 
 void ControlServer::start(Handler handler) {
@@ -175,9 +165,7 @@ void ControlServer::start(Handler handler) {
 }
 
 bool ControlServer::stop() noexcept {
-  if (!thread_.joinable()) {
-    return true;
-  }
+  if (!thread_.joinable()) return true;
   signal_event(stopping_);
   const Clock::time_point deadline = Clock::now() + stop_patience;
   pollfd ended{stopped_.get(), POLLIN, 0};
@@ -185,9 +173,7 @@ bool ControlServer::stop() noexcept {
   do {
     ready = ::poll(&ended, 1, static_cast<int>(stop_patience.count()));
   } while (ready < 0 && errno == EINTR);
-  if (ready <= 0 || !unlocking_->abandon(deadline) || !flushing_->abandon(deadline)) {
-    return false;
-  }
+  if (ready <= 0 || !unlocking_->abandon(deadline) || !flushing_->abandon(deadline)) return false;
   thread_.join();
   connections_.clear();
   listening_.reset();
@@ -226,9 +212,7 @@ void ControlServer::serve_until_stopped() {
     if (::poll(watched.data(), watched.size(), timeout) < 0 && errno != EINTR) {
       throw Error::system(errno, "poll failed");
     }
-    if (watched[0].revents != 0) {
-      return;
-    }
+    if (watched[0].revents != 0) return;
     std::uint64_t ignored = 0;
     static_cast<void>(::read(handled_.get(), &ignored, sizeof(ignored)) > 0);
     for (std::size_t i = 0; i < connections_.size(); ++i) {
@@ -243,23 +227,17 @@ void ControlServer::serve_until_stopped() {
         keep = watched[i + fixed].revents != 0 ? advance(connections_[i])
                                                : Clock::now() < connection.deadline;
       }
-      if (!keep) {
-        connections_[i].reset();
-      }
+      if (!keep) connections_[i].reset();
     }
     std::erase(connections_, nullptr);
-    if (watched[2].revents != 0) {
-      accept_all();
-    }
+    if (watched[2].revents != 0) accept_all();
   }
 }
 
 void ControlServer::accept_all() {
   while (connections_.size() < connection_limit) {
     UniqueFd socket(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) {
-      return;
-    }
+    if (!socket) return;
     if (!may_command(socket.get())) {
       std::uint64_t suppressed = 0;
       if (refusals_.allow(suppressed)) {
@@ -285,19 +263,11 @@ bool ControlServer::advance(const ConnectionPtr& connection) {
   while (connection->have < connection->expected()) {
     const MutableBytes room = connection->room();
     const ssize_t got = ::recv(connection->socket.get(), room.data(), room.size(), 0);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0 && errno == EAGAIN) {
-      return Clock::now() < connection->deadline;
-    }
-    if (got <= 0) {
-      return false;
-    }
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return Clock::now() < connection->deadline;
+    if (got <= 0) return false;
     connection->have += static_cast<std::size_t>(got);
-    if (connection->have == sizeof(connection->header) && !connection->take_header()) {
-      return false;
-    }
+    if (connection->have == sizeof(connection->header) && !connection->take_header()) return false;
   }
   return begin(connection);
 }
@@ -335,9 +305,7 @@ void ControlServer::handle(Connection& connection) noexcept {
 
 /// @return false when the client has gone: no one waits for the answer
 bool ControlServer::say_working(Connection& connection) noexcept {
-  if (Clock::now() < connection.deadline) {
-    return true;
-  }
+  if (Clock::now() < connection.deadline) return true;
   connection.deadline = Clock::now() + control::heartbeat;
   control::AnswerHeader header;
   header.outcome = control::Outcome::working;
@@ -353,9 +321,7 @@ void ControlServer::finish(Connection& connection) {
       pollfd gone{socket.get(), POLLRDHUP, 0};
       return ::poll(&gone, 1, 0) > 0;
     });
-    if (waiting_.size() < connection_limit) {
-      waiting_.push_back(std::move(connection.socket));
-    }
+    if (waiting_.size() < connection_limit) waiting_.push_back(std::move(connection.socket));
   }
 }
 

@@ -56,23 +56,17 @@ DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources,
     on_block_device_ = on_block_device_ || source->is_block_device();
     newest = later(source->modified(), newest) ? source->modified() : newest;
   }
-  if (!sources_.empty() && !on_block_device_) {
-    modified_ = newest;
-  }
+  if (!sources_.empty() && !on_block_device_) modified_ = newest;
 }
 
 timespec DeviceFile::modified() const noexcept {
   const std::int64_t written = written_.load(std::memory_order_relaxed);
-  if (written == 0) {
-    return modified_;
-  }
+  if (written == 0) return modified_;
   return {written / nanoseconds, written % nanoseconds};
 }
 
 void DeviceFile::check_current() const {
-  if (retired()) {
-    throw gone_from_tree();
-  }
+  if (retired()) throw gone_from_tree();
 }
 
 void DeviceFile::changed() const noexcept {
@@ -105,9 +99,7 @@ std::size_t DeviceFile::write(std::uint64_t offset, Bytes bytes) const {
 void DeviceFile::zero(std::uint64_t offset, std::uint64_t length, WriteKind kind) const {
   check_current();
   const std::uint64_t size = device_->size();
-  if (offset >= size) {
-    return;
-  }
+  if (offset >= size) return;
   try {
     peelfs::zero(*device_, offset, std::min(length, size - offset), kind);
   } catch (...) {
@@ -154,9 +146,7 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
   const auto nothing = [] {
     return Error(Fault::usage, "there is nothing to seek behind this offset").with_errno(ENXIO);
   };
-  if (offset >= size) {
-    throw nothing();
-  }
+  if (offset >= size) throw nothing();
   const bool want_data = whence == SEEK_DATA;
   const Clock::time_point deadline = Clock::now() + seek_limit;
   std::uint64_t at = offset;
@@ -169,9 +159,7 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
       // the error.
       run = {true, size - at};
     }
-    if (run.data == want_data) {
-      return at;
-    }
+    if (run.data == want_data) return at;
     at += std::min(run.length, size - at);
     if (looked % seek_check_runs == 0 && at < size) {
       if (interrupted()) {
@@ -184,9 +172,7 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
       }
     }
   }
-  if (want_data) {
-    throw nothing();
-  }
+  if (want_data) throw nothing();
   return size;  // every file ends in a hole
 }
 
@@ -195,9 +181,7 @@ bool DeviceFile::may_have_holes() const {
   std::uint64_t at = 0;
   for (unsigned looked = 0; at < size && looked < hole_check_runs; ++looked) {
     const Run run = block_status(*device_, at, size - at);
-    if (!run.data) {
-      return true;
-    }
+    if (!run.data) return true;
     at += run.length;
   }
   return at < size;
@@ -223,9 +207,7 @@ void DeviceFile::look_for_blocks(std::uint64_t as_of) const noexcept {
 
 DeviceFile::Blocks DeviceFile::blocks() const noexcept {
   const std::uint64_t size = device_->size();
-  if (size < 1024) {
-    return {div_round_up(size, 512), true};
-  }
+  if (size < 1024) return {div_round_up(size, 512), true};
   const std::uint64_t as_of = changes.load(std::memory_order_relaxed);
   const auto settled = [&] {
     return blocks_as_of_.load(std::memory_order_acquire) >= as_of &&
@@ -238,16 +220,12 @@ DeviceFile::Blocks DeviceFile::blocks() const noexcept {
     }
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory: not settled
   }
-  if (settled()) {
-    return {blocks_.load(std::memory_order_relaxed), true};
-  }
+  if (settled()) return {blocks_.load(std::memory_order_relaxed), true};
   return {size / 512 - 1, false};
 }
 
 bool DeviceFile::cache_holds() const noexcept {
-  if (on_block_device_ || sources_.empty() || shared_.load(std::memory_order_acquire)) {
-    return false;
-  }
+  if (on_block_device_ || sources_.empty() || shared_.load(std::memory_order_acquire)) return false;
   try {
     return std::none_of(sources_.begin(), sources_.end(),
                         [](const auto& source) { return source->changed(); });
@@ -269,15 +247,11 @@ void DeviceFile::log_failure(LogLevel level, std::string_view what, std::uint64_
       return;
     }
     std::uint64_t suppressed = 0;
-    if (!limiter_.allow(suppressed)) {
-      return;
-    }
+    if (!limiter_.allow(suppressed)) return;
     const bool changed = sources_changed();
     std::string line = name_ + ": " + std::string(what) + " of " + std::to_string(length) +
                        " bytes at " + std::to_string(offset) + " failed: " + why;
-    if (changed) {
-      line += " (its source has changed since it was opened: mount it anew)";
-    }
+    if (changed) line += " (its source has changed since it was opened: mount it anew)";
     if (suppressed > 0) {
       line +=
           " (" + std::to_string(suppressed) + " further failures of this device were not logged)";

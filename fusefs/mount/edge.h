@@ -66,9 +66,7 @@ void in_lane(fuse_req_t req, const DeviceFile& device, Body body, const Prepare&
   const std::shared_ptr<Lane> lane = device.lane();
   const int failure =
       guarded([&] { server_of(req).lanes().run(lane, std::move(body), prepare...); });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 /// @throws gone_from_tree()

@@ -5,15 +5,14 @@
 
 #include "mount/operations.h"
 #include "peel/peeling.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
 
 std::map<std::string, std::shared_ptr<const HostFile>> files_of(const Peeling& peeling) {
   std::map<std::string, std::shared_ptr<const HostFile>> files;
-  for (const Source& source : peeling.sources()) {
-    files.emplace(source.path, source.file);
-  }
+  for (const Source& source : peeling.sources()) files.emplace(source.path, source.file);
   return files;
 }
 
@@ -48,7 +47,7 @@ std::shared_ptr<const InodeView> FuseServer::build() {
 }
 
 std::shared_ptr<const InodeView> FuseServer::view() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return view_;
 }
 
@@ -63,33 +62,29 @@ void FuseServer::start_writing(Writing::Hooks hooks) {
 }
 
 ViewChanges FuseServer::refresh() {
-  const std::lock_guard refreshing(refreshing_);
+  const MutexLock refreshing(refreshing_);
   const std::shared_ptr<const InodeView> before = view();
   const std::shared_ptr<const InodeView> after = build();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     view_ = after;
   }
-  if (writing_) {
-    writing_->took_over(*before, *after);
-  }
+  if (writing_) writing_->took_over(*before, *after);
   return compare(*before, *after);
 }
 
 OpenHandle* FuseServer::keep(OpenHandle handle) {
   auto owned = std::make_unique<OpenHandle>(std::move(handle));
   OpenHandle* const kept = owned.get();
-  const std::lock_guard lock(handles_mutex_);
+  const MutexLock lock(handles_mutex_);
   handles_.emplace(kept, std::move(owned));
   return kept;
 }
 
 void FuseServer::close(OpenHandle* handle) noexcept {
-  if (writing_) {
-    writing_->release(handle->device, handle->writing);
-  }
+  if (writing_) writing_->release(handle->device, handle->writing);
   std::unique_ptr<OpenHandle> closed;
-  const std::lock_guard lock(handles_mutex_);
+  const MutexLock lock(handles_mutex_);
   if (const auto at = handles_.find(handle); at != handles_.end()) {
     closed = std::move(at->second);
     handles_.erase(at);

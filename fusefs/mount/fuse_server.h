@@ -2,12 +2,12 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 
 #include "mount/inodes.h"
 #include "mount/writing.h"
+#include "peelfs/mutex.h"
 
 struct fuse_lowlevel_ops;
 
@@ -76,7 +76,7 @@ class FuseServer {
   void set_ready() noexcept { ready_.store(true, std::memory_order_release); }
 
  private:
-  std::shared_ptr<const InodeView> build();
+  std::shared_ptr<const InodeView> build() PEELFS_REQUIRES(refreshing_);
 
   std::shared_ptr<Peeling> peeling_;
   std::map<std::string, std::shared_ptr<const HostFile>> files_;
@@ -84,12 +84,13 @@ class FuseServer {
   unsigned threads_;
   Lanes lanes_;
   std::atomic<bool> ready_{false};
-  std::mutex refreshing_;
-  InodeTable table_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<const InodeView> view_;
-  std::mutex handles_mutex_;
-  std::unordered_map<OpenHandle*, std::unique_ptr<OpenHandle>> handles_;
+  Mutex refreshing_;  ///< one refresh() at a time
+  InodeTable table_ PEELFS_GUARDED_BY(refreshing_);
+  mutable Mutex mutex_;
+  std::shared_ptr<const InodeView> view_ PEELFS_GUARDED_BY(mutex_);
+  Mutex handles_mutex_;
+  std::unordered_map<OpenHandle*, std::unique_ptr<OpenHandle>> handles_
+      PEELFS_GUARDED_BY(handles_mutex_);
   std::unique_ptr<Writing> writing_;
 };
 

@@ -66,9 +66,7 @@ bool is_of_another_mount(const fs::path& info, const Places& places) {
   std::string word;
   while (file >> word) {
     std::uint64_t id = 0;
-    if (word == "mnt_id:" && file >> id) {
-      return places.other_mounts.contains(id);
-    }
+    if (word == "mnt_id:" && file >> id) return places.other_mounts.contains(id);
   }
   return false;
 }
@@ -92,18 +90,14 @@ bool maps_file_on(const fs::path& process, dev_t device) {
   const std::string wanted(text.data(), static_cast<std::size_t>(std::max(length, 0)));
   std::string line;
   while (std::getline(maps, line)) {
-    if (line.find(wanted) != std::string::npos) {
-      return true;
-    }
+    if (line.find(wanted) != std::string::npos) return true;
   }
   return false;
 }
 
 bool holds(const fs::path& process, dev_t device, const Places& places) {
   for (const char* const link : {"cwd", "root", "exe"}) {
-    if (lies_below(process / link, places)) {
-      return true;
-    }
+    if (lies_below(process / link, places)) return true;
   }
   std::error_code failure;
   for (fs::directory_iterator at(process / "fd", failure), end; !failure && at != end;

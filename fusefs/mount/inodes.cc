@@ -75,9 +75,7 @@ struct InodeTable::Builder {
   };
 
   void put(InodeNumber number, Inode inode) {
-    if (view.inodes_.size() <= number) {
-      view.inodes_.resize(number + 1);
-    }
+    if (view.inodes_.size() <= number) view.inodes_.resize(number + 1);
     view.inodes_[number] = std::make_shared<const Inode>(std::move(inode));
     ++view.count_;
   }
@@ -91,16 +89,12 @@ struct InodeTable::Builder {
 
   /// The directory with this path, which is made when it is not there; 0 when a file is in the way.
   InodeNumber directory(const std::string& path) {
-    if (const auto known = paths.find(path); known != paths.end()) {
-      return known->second;
-    }
+    if (const auto known = paths.find(path); known != paths.end()) return known->second;
     const std::size_t slash = path.rfind('/');
     const InodeNumber parent = directory(slash == std::string::npos ? "" : path.substr(0, slash));
     const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
     const InodeNumber number = table.number_of("directory " + path);
-    if (parent == 0 || !directories.at(parent).directory->add(name, number, S_IFDIR)) {
-      return 0;
-    }
+    if (parent == 0 || !directories.at(parent).directory->add(name, number, S_IFDIR)) return 0;
     make_directory(path, number, parent);
     return number;
   }
@@ -141,9 +135,7 @@ struct InodeTable::Builder {
       std::shared_ptr<Lane> lane = table.lane_of(sources);
       file = std::make_shared<const DeviceFile>(entry.name, node.device, std::move(sources),
                                                 std::move(lane), table.owner_.mounted);
-      if (device.inode == 0 || table.owner_.policy.writable) {
-        device.inode = table.next_++;
-      }
+      if (device.inode == 0 || table.owner_.policy.writable) device.inode = table.next_++;
     }
     Inode inode;
     inode.attributes = table.attributes(device.inode, S_IFREG, file->size(), file->modified());
@@ -151,9 +143,7 @@ struct InodeTable::Builder {
     inode.node = node.id;
     inode.read_only =
         why_read_only(*view.catalog_, entry, table.owner_.policy).value_or(std::string());
-    if (inode.read_only.empty()) {
-      inode.attributes.st_mode |= 0200;
-    }
+    if (inode.read_only.empty()) inode.attributes.st_mode |= 0200;
     view.devices_.emplace(node.id, device);
     add(root_inode, entry.name, device.inode, std::move(inode));
   }
@@ -183,9 +173,7 @@ InodeTable::InodeTable(Owner owner) : owner_(owner) {}
 std::shared_ptr<Lane> InodeTable::lane_of(DeviceFile::Sources sources) {
   std::sort(sources.begin(), sources.end());
   std::shared_ptr<Lane>& lane = lanes_[std::move(sources)];
-  if (!lane) {
-    lane = std::make_shared<Lane>();
-  }
+  if (!lane) lane = std::make_shared<Lane>();
   return lane;
 }
 
@@ -224,9 +212,7 @@ std::shared_ptr<const InodeView> InodeTable::build(
     // A program that has a device open which is gone may not use it any more, so nothing has to be
     // kept for it.
     for (auto& inode : view->inodes_) {
-      if (inode && inode->device) {
-        inode = nullptr;
-      }
+      if (inode && inode->device) inode = nullptr;
     }
     std::erase_if(devices_,
                   [&](const auto& device) { return !catalog.tree().nodes.contains(device.first); });
@@ -235,20 +221,14 @@ std::shared_ptr<const InodeView> InodeTable::build(
   const InodeNumber own = builder.directory(".peelfs");
   builder.add_text(own, "status.json", tree_json(catalog, owner_.policy));
   // Directories before devices: a device that is called like one of them must not take its place.
-  for (const Link& link : catalog.links()) {
-    builder.directory(link.directory);
-  }
+  for (const Link& link : catalog.links()) builder.directory(link.directory);
   const Tree& tree = catalog.tree();
   for (const Catalog::Entry& entry : catalog.devices()) {
     builder.add_device(entry, sources_of(tree, *entry.node, files));
   }
-  for (const Link& link : catalog.links()) {
-    builder.add_link(link);
-  }
+  for (const Link& link : catalog.links()) builder.add_link(link);
   builder.finish();
-  for (const std::uint64_t root : tree.roots) {
-    view->source_bytes_ += tree.at(root).device->size();
-  }
+  for (const std::uint64_t root : tree.roots) view->source_bytes_ += tree.at(root).device->size();
   inodes_ = view->inodes_;
   return view;
 }
@@ -258,9 +238,7 @@ ViewChanges compare(const InodeView& before, const InodeView& after) {
   for (InodeNumber number = root_inode; number < before.end(); ++number) {
     const Inode* const was = before.find(number);
     const Inode* const is = after.find(number);
-    if (was == nullptr || was == is) {
-      continue;
-    }
+    if (was == nullptr || was == is) continue;
     if (was->directory) {
       bool differs =
           is == nullptr || is->directory->entries().size() != was->directory->entries().size();
@@ -272,9 +250,7 @@ ViewChanges compare(const InodeView& before, const InodeView& after) {
           differs = true;
         }
       }
-      if (differs) {
-        changes.directories.push_back(number);
-      }
+      if (differs) changes.directories.push_back(number);
     } else if (is == nullptr ? was->device != nullptr
                              : (was->device != is->device ||
                                 (was->text && is->text && *was->text != *is->text))) {

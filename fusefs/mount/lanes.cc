@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "mount/log.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -14,18 +15,14 @@ constexpr std::chrono::seconds idle{2};
 }  // namespace
 
 bool Lane::ask(Task task, std::chrono::milliseconds patience) {
-  std::unique_lock lock(mutex_);
+  UniqueLock lock(mutex_);
   const Clock::time_point now = Clock::now();
   // If a question hangs, the next ones do not wait at all: a listing asks for every file.
-  if (!questions_.empty() && now - since_ > patience) {
-    return false;
-  }
+  if (!questions_.empty() && now - since_ > patience) return false;
   const auto question = std::make_shared<Question>();
   question->task = std::move(task);
   questions_.push_back(question);
-  if (questions_.size() == 1) {
-    since_ = now;
-  }
+  if (questions_.size() == 1) since_ = now;
   if (!has_thread_) {
     try {
       std::thread([self = shared_from_this()] { self->answer_questions(); }).detach();
@@ -36,12 +33,13 @@ bool Lane::ask(Task task, std::chrono::milliseconds patience) {
     has_thread_ = true;
   }
   changed_.notify_all();
-  return changed_.wait_until(lock, now + patience, [&] { return question->done; });
+  return changed_.wait_until(lock, now + patience, [&question] { return question->done; });
 }
 
 void Lane::answer_questions() noexcept {
-  std::unique_lock lock(mutex_);
-  while (changed_.wait_for(lock, idle, [this] { return !questions_.empty(); })) {
+  UniqueLock lock(mutex_);
+  while (changed_.wait_for(lock, idle,
+                           [this]() PEELFS_REQUIRES(mutex_) { return !questions_.empty(); })) {
     const std::shared_ptr<Question> question = questions_.front();
     lock.unlock();
     try {
@@ -65,15 +63,14 @@ void Lanes::park(const std::shared_ptr<Lane>& lane, Lane::Task task) {
 }
 
 void Lanes::leave(std::shared_ptr<Lane> lane) noexcept {
-  std::unique_lock lock(mutex_);
+  UniqueLock lock(mutex_);
   for (;;) {
     --lane->running_;
     --running_;
     const auto next = std::find_if(parked_.begin(), parked_.end(),
-                                   [this](const auto& waiting) { return admits(*waiting); });
-    if (next == parked_.end()) {
-      return;
-    }
+                                   [this](const auto& waiting)
+                                       PEELFS_REQUIRES(mutex_) { return admits(*waiting); });
+    if (next == parked_.end()) return;
     lane = *next;
     parked_.erase(next);
     Lane::Task task = std::move(lane->waiting_.front());

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <utility>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -33,14 +33,15 @@ class Lane : public std::enable_shared_from_this<Lane> {
   void answer_questions() noexcept;
 
   friend class Lanes;
-  unsigned running_ = 0;  ///< Lanes' lock guards it, and the next
+  unsigned running_ = 0;  ///< the mutex of Lanes guards it, and the next
   std::deque<Task> waiting_;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::shared_ptr<Question>> questions_;  ///< the first one is being answered
-  Clock::time_point since_;                          ///< when that began
-  bool has_thread_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  /// The first one is being answered.
+  std::deque<std::shared_ptr<Question>> questions_ PEELFS_GUARDED_BY(mutex_);
+  Clock::time_point since_ PEELFS_GUARDED_BY(mutex_);  ///< when that began
+  bool has_thread_ PEELFS_GUARDED_BY(mutex_) = false;
 };
 
 /// Thread-safe.
@@ -56,7 +57,7 @@ class Lanes {
   /// @param prepare called before it is copied: what does not outlive this call is saved here
   template <typename Body, typename Prepare>
   void run(const std::shared_ptr<Lane>& lane, Body body, const Prepare& prepare) {
-    std::unique_lock lock(mutex_);
+    UniqueLock lock(mutex_);
     if (!admits(*lane)) {
       prepare(body);
       park(lane, std::move(body));
@@ -73,20 +74,21 @@ class Lanes {
   }
 
  private:
-  bool admits(const Lane& lane) const noexcept {
+  bool admits(const Lane& lane) const noexcept PEELFS_REQUIRES(mutex_) {
     return lane.running_ < each_ && 2 * lane.running_ < all_ - running_;
   }
-  void occupy(Lane& lane) noexcept {
+  void occupy(Lane& lane) noexcept PEELFS_REQUIRES(mutex_) {
     ++lane.running_;
     ++running_;
   }
-  void park(const std::shared_ptr<Lane>& lane, Lane::Task task);
+  void park(const std::shared_ptr<Lane>& lane, Lane::Task task) PEELFS_REQUIRES(mutex_);
   void leave(std::shared_ptr<Lane> lane) noexcept;
 
   const unsigned each_, all_;
-  std::mutex mutex_;
-  unsigned running_ = 0;
-  std::deque<std::shared_ptr<Lane>> parked_;  ///< a lane once for each task that waits in it
+  Mutex mutex_;
+  unsigned running_ PEELFS_GUARDED_BY(mutex_) = 0;
+  /// A lane once for each task that waits in it.
+  std::deque<std::shared_ptr<Lane>> parked_ PEELFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace peelfs

@@ -15,6 +15,7 @@
 
 #include "host/output_file.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -36,7 +37,7 @@ std::shared_ptr<spdlog::logger>& current_logger() {
 
 /// Writes to a descriptor: the file that was checked is the file that is written, also if its name
 /// leads to another one later.
-class DescriptorSink : public spdlog::sinks::base_sink<std::mutex> {
+class DescriptorSink : public spdlog::sinks::base_sink<Mutex> {
  public:
   explicit DescriptorSink(UniqueFd file) : file_(std::move(file)) {}
 
@@ -142,7 +143,7 @@ void log_message(LogLevel level, std::string_view text) noexcept {
 }
 
 bool LogLimiter::allow(std::uint64_t& suppressed, Clock::time_point now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!started_ || now - window_ >= interval) {
     // After a quiet interval the burst is available again; a steady flood only gets its one
     // message.

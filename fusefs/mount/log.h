@@ -4,11 +4,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "mount/process.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -59,11 +59,11 @@ class LogLimiter {
   static constexpr unsigned burst = 8;
   static constexpr std::chrono::seconds interval{10};
 
-  std::mutex mutex_;
-  Clock::time_point window_{};
-  unsigned in_window_ = 0;
-  std::uint64_t suppressed_ = 0;
-  bool started_ = false;
+  Mutex mutex_;
+  Clock::time_point window_ PEELFS_GUARDED_BY(mutex_){};
+  unsigned in_window_ PEELFS_GUARDED_BY(mutex_) = 0;
+  std::uint64_t suppressed_ PEELFS_GUARDED_BY(mutex_) = 0;
+  bool started_ PEELFS_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace peelfs

@@ -6,12 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <mutex>
 #include <new>
 #include <thread>
 
@@ -26,6 +24,7 @@
 #include "mount/unmounter.h"
 #include "peel/peeling.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -83,18 +82,14 @@ class Readiness {
 UniqueFd take_signals() {
   sigset_t ending;
   sigemptyset(&ending);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    sigaddset(&ending, signal);
-  }
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&ending, signal);
   sigset_t blocked = ending;
   sigaddset(&blocked, SIGUSR1);
   sigaddset(&blocked, SIGPIPE);
   sigaddset(&blocked, SIGXFSZ);  // a write beyond the limit of this process fails, and that is all
   pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
   UniqueFd signals(::signalfd(-1, &ending, SFD_CLOEXEC));
-  if (!signals) {
-    throw Error::system(errno, "cannot wait for signals");
-  }
+  if (!signals) throw Error::system(errno, "cannot wait for signals");
   return signals;
 }
 
@@ -122,14 +117,10 @@ control::Answer handle(Peeling& peeling, FuseServer& server, Session& session,
       }
       break;
     case control::Verb::locked:
-      for (const Catalog::Entry& entry : peeling.locked()) {
-        answer.text += entry.name + '\n';
-      }
+      for (const Catalog::Entry& entry : peeling.locked()) answer.text += entry.name + '\n';
       break;
     case control::Verb::opened:
-      for (const std::string& path : opened_paths()) {
-        answer.text += path + '\0';
-      }
+      for (const std::string& path : opened_paths()) answer.text += path + '\0';
       break;
     case control::Verb::unlock: {
       std::optional<std::string> refused;
@@ -179,7 +170,7 @@ class EndClock {
       : thread_([this, &server, &session, exit_code] { run(server, session, exit_code); }) {}
   ~EndClock() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       ended_ = true;
     }
     changed_.notify_all();
@@ -191,26 +182,25 @@ class EndClock {
  private:
   void run(FuseServer& server, Session& session, int exit_code) {
     {
-      std::unique_lock lock(mutex_);
-      if (changed_.wait_for(lock, end_patience, [this] { return ended_; })) {
+      UniqueLock lock(mutex_);
+      if (changed_.wait_for(lock, end_patience,
+                            [this]() PEELFS_REQUIRES(mutex_) { return ended_; })) {
         return;
       }
     }
     session.detach();
     const std::string failures = flush_all(server);
-    const std::lock_guard lock(mutex_);
-    if (ended_) {
-      return;
-    }
+    const MutexLock lock(mutex_);
+    if (ended_) return;
     log_message(LogLevel::warning,
                 "a source does not answer: the process ends with requests under way");
     ::_exit(failures.empty() ? exit_code : mount_exit::failed);
   }
 
   static constexpr std::chrono::seconds end_patience{10};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ended_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  bool ended_ PEELFS_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
@@ -233,9 +223,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   // everything below.
   std::vector<UniqueFd> waiting;
   std::optional<UnmountWatcher> watcher;
-  if (options.auto_unmount) {
-    watcher.emplace(mountpoint.pinned());
-  }
+  if (options.auto_unmount) watcher.emplace(mountpoint.pinned());
   LogFile log_file(options.log_file);
   if (!log_file.named()) open_log(UniqueFd(), !options.foreground, options.debug);
   announce_mount();
@@ -243,9 +231,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   if (log_file.named()) open_log(log_file.use(), !options.foreground, options.debug);
   close_all_inherited();
   for (const std::string& warning : peeling->warnings()) {
-    if (!options.quiet) {
-      say("warning: " + printable(warning));
-    }
+    if (!options.quiet) say("warning: " + printable(warning));
   }
   int success = peeling->complete() ? mount_exit::ok : mount_exit::partial;
 
@@ -254,9 +240,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   Session session(server, options, mountpoint);
   announce_mount(session.device());
   ControlServer control(session.device());
-  if (watcher) {
-    watcher->arm(session.device());
-  }
+  if (watcher) watcher->arm(session.device());
   if (!options.read_only) {
     server.start_writing({[&](InodeNumber inode) { session.invalidate(inode); }, nullptr,
                           [&](const ViewChanges& changes) { session.forget(changes); }});
@@ -276,24 +260,16 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
     // A key derivation is still at work on what would be destroyed here: the kernel closes
     // everything.
     session.detach();
-    if (watcher) {
-      watcher->dismiss();
-    }
+    if (watcher) watcher->dismiss();
     ::_exit(flush_all(server).empty() ? success : mount_exit::failed);
   }
-  if (Writing* const writing = server.writing()) {
-    writing->stop();
-  }
+  if (Writing* const writing = server.writing()) writing->stop();
   session.end();
   if (const std::string failures = flush_all(server); !failures.empty()) {
-    if (options.foreground) {
-      say(failures);
-    }
+    if (options.foreground) say(failures);
     success = mount_exit::failed;
   }
-  if (watcher) {
-    watcher->dismiss();
-  }
+  if (watcher) watcher->dismiss();
   waiting = control.take_waiting();
   return success;
 }
@@ -305,9 +281,7 @@ int wait_for_child(pid_t child, const UniqueFd& reader) {
   do {
     got = ::read(reader.get(), &code, 1);
   } while (got < 0 && errno == EINTR);
-  if (got == 1) {
-    return code;
-  }
+  if (got == 1) return code;
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }

@@ -14,9 +14,7 @@ namespace {
 
 void refuse_own_mount(const std::string& path) {
   const auto mounted = find_mount(path);
-  if (!mounted || !mounted->is_peelfs()) {
-    return;
-  }
+  if (!mounted || !mounted->is_peelfs()) return;
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
     throw Error::system(errno, "a mount whose process has died is still at " + printable(path))
@@ -65,9 +63,7 @@ void MountPoint::check_unmoved() const {
   std::error_code failed;
   const auto now =
       std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(directory_.get()), failed);
-  if (!failed && now == at_.path) {
-    return;
-  }
+  if (!failed && now == at_.path) return;
   throw Error(Fault::denied, "the mount point " + printable(at_.path) + " was moved meanwhile")
       .found(failed ? failed.message() : printable(now.string()))
       .advice("mount again, on a directory that nobody else may move");

@@ -40,9 +40,7 @@ struct Request {
 /// @return whether it was one of the flags
 bool set_flag(Request& request, std::string_view option) {
   for (const Flag& flag : flags) {
-    if (flag.name != option) {
-      continue;
-    }
+    if (flag.name != option) continue;
     request.flags = flag.on ? request.flags | flag.flag : request.flags & ~flag.flag;
     return true;
   }
@@ -55,9 +53,7 @@ Request request_for(int connection, const FuseOptions& options) {
                  ",rootmode=40000,user_id=" + std::to_string(::getuid()) +
                  ",group_id=" + std::to_string(::getgid());
   for (const std::string& option : options.list) {
-    if (set_flag(request, option)) {
-      continue;
-    }
+    if (set_flag(request, option)) continue;
     if (option.starts_with("fsname=")) {
       request.source = option.substr(7);
     } else if (option.starts_with("subtype=")) {
@@ -72,9 +68,7 @@ Request request_for(int connection, const FuseOptions& options) {
 /// @return -1 with errno
 int mount_directly(const MountPoint& at, const FuseOptions& options) {
   UniqueFd connection(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
-  if (!connection) {
-    return -1;
-  }
+  if (!connection) return -1;
   const Request request = request_for(connection.get(), options);
   const std::string target = "/proc/self/fd/" + std::to_string(at.directory());
   if (::mount(request.source.c_str(), target.c_str(), request.type.c_str(), request.flags,
@@ -102,9 +96,7 @@ int receive_descriptor(int socket) {
     got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
   const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  if (got <= 0 || header == nullptr || header->cmsg_type != SCM_RIGHTS) {
-    return -1;
-  }
+  if (got <= 0 || header == nullptr || header->cmsg_type != SCM_RIGHTS) return -1;
   int descriptor = -1;
   std::memcpy(&descriptor, CMSG_DATA(header), sizeof(descriptor));
   return descriptor;
@@ -118,9 +110,7 @@ pid_t start_fusermount(const std::string& program, const std::string& options, i
   std::array<const char*, 6> argv{program.c_str(), "-o", options.c_str(), "--", ".", nullptr};
   std::vector<char*> environment;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (std::strncmp(*variable, "_FUSE_COMMFD=", 13) != 0) {
-      environment.push_back(*variable);
-    }
+    if (std::strncmp(*variable, "_FUSE_COMMFD=", 13) != 0) environment.push_back(*variable);
   }
   environment.push_back(const_cast<char*>(told.c_str()));
   environment.push_back(nullptr);
@@ -170,9 +160,7 @@ int mount_by_fusermount(const MountPoint& at, const FuseOptions& options, std::s
 
 int mount_fuse(const MountPoint& at, const FuseOptions& options, std::string& why) {
   const int connection = mount_directly(at, options);
-  if (connection >= 0) {
-    return connection;
-  }
+  if (connection >= 0) return connection;
   // Ordinary users may not, except in a user namespace of their own.
   if (errno == EPERM) {
     return mount_by_fusermount(at, options, why);

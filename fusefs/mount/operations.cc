@@ -82,9 +82,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
     const fuse_entry_param entry = entry_for(server_of(req), inode_at(*view, found->inode));
     fuse_reply_entry(req, &entry);
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 /// Inodes live as long as the mount, so the lookups of the kernel need not be counted.
@@ -102,9 +100,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
     const Inode::Status status = inode.status();
     fuse_reply_attr(req, &status.attributes, server_of(req).keep_attributes(inode, status));
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t number) {
@@ -116,9 +112,7 @@ void op_readlink(fuse_req_t req, fuse_ino_t number) {
     }
     fuse_reply_readlink(req, inode.text->c_str());
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
@@ -146,14 +140,10 @@ void op_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
         reply_opened(req, &answer,
                      {device, nullptr, nullptr, {}, std::make_shared<Ahead>(device->device())});
       });
-      if (failed != 0) {
-        fuse_reply_err(req, failed);
-      }
+      if (failed != 0) fuse_reply_err(req, failed);
     });
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void read_text(fuse_req_t req, const std::string& text, std::size_t size, std::uint64_t offset) {
@@ -220,9 +210,7 @@ void seek_in_device(fuse_req_t req, const DeviceFile& device, std::uint64_t at, 
         device.seek(at, whence, [req] { return fuse_req_interrupted(req) != 0; });
     fuse_reply_lseek(req, static_cast<off_t>(found));
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_info* info) {
@@ -242,9 +230,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t, off_t offset, int whence, fuse_file_in
       fuse_reply_err(req, ENXIO);
     }
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
@@ -253,9 +239,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t number, fuse_file_info* info) {
     static_cast<void>(directory_at(*view, number));
     reply_opened(req, info, {nullptr, nullptr, std::move(view), {}, nullptr});
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 /// Fills one answer. Offsets: 1 is behind ".", 2 behind "..", 3 + n behind entry n.
@@ -263,9 +247,7 @@ void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fus
           bool plus) {
   // The kernel holds a lock on the open directory meanwhile: no other request changes the handle.
   OpenHandle& open = handle(info);
-  if (offset == 0) {
-    open.directory = server_of(req).view();
-  }
+  if (offset == 0) open.directory = server_of(req).view();
   const InodeView& view = *open.directory;
   const Inode& self = inode_at(view, number);
   const auto& entries = directory_at(view, number).entries();
@@ -281,16 +263,12 @@ void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fus
       // "." and ".." must not count as looked up: their entry says "no inode", with attributes for
       // the type only.
       entry.attr = inode.attributes;
-      if (known) {
-        entry = entry_for(server_of(req), inode);
-      }
+      if (known) entry = entry_for(server_of(req), inode);
       needs = fuse_add_direntry_plus(req, to, room, name, &entry, next);
     } else {
       needs = fuse_add_direntry(req, to, room, name, &inode.attributes, next);
     }
-    if (needs > room) {
-      return false;
-    }
+    if (needs > room) return false;
     used += needs;
     return true;
   };
@@ -310,17 +288,13 @@ void list(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offset, fus
 void op_readdir(fuse_req_t req, fuse_ino_t number, size_t size, off_t offset,
                 fuse_file_info* info) {
   const int failure = guarded([&] { list(req, number, size, offset, info, false); });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t number, size_t size, off_t offset,
                     fuse_file_info* info) {
   const int failure = guarded([&] { list(req, number, size, offset, info, true); });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t) {
@@ -334,9 +308,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t) {
     status.f_namemax = name_limit;
     fuse_reply_statfs(req, &status);
   });
-  if (failure != 0) {
-    fuse_reply_err(req, failure);
-  }
+  if (failure != 0) fuse_reply_err(req, failure);
 }
 
 void op_ioctl(fuse_req_t req, fuse_ino_t, unsigned command, void*, fuse_file_info* info,
@@ -392,9 +364,7 @@ struct ThreadPages {
 
 const Inode& inode_at(const InodeView& view, fuse_ino_t number) {
   const Inode* const inode = view.find(number);
-  if (inode == nullptr || (inode->device && inode->device->retired())) {
-    throw gone_from_tree();
-  }
+  if (inode == nullptr || (inode->device && inode->device->retired())) throw gone_from_tree();
   return *inode;
 }
 
@@ -419,9 +389,7 @@ MutableBytes thread_buffer(std::size_t size) {
     const std::size_t whole = std::max(size, max_read_size);
     void* const memory =
         ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-      throw std::bad_alloc();
-    }
+    if (memory == MAP_FAILED) throw std::bad_alloc();
     pages.memory = memory;
     pages.size = whole;
   }

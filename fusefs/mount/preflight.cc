@@ -63,9 +63,7 @@ void check_device() {
 }
 
 void check_fusermount() {
-  if (::geteuid() == 0) {
-    return;
-  }
+  if (::geteuid() == 0) return;
   // fusermount3 without the set-user-id bit is no failure yet: file capabilities or a user
   // namespace may be enough.
   std::string refused;
@@ -84,9 +82,7 @@ void check_fusermount() {
 
 void check_directory(const MountPoint& at) {
   const uid_t user = ::geteuid();
-  if (user == 0) {
-    return;
-  }
+  if (user == 0) return;
   struct stat status {};
   if (::fstat(at.directory(), &status) != 0) {
     throw Error::system(errno, "cannot use the mount point " + printable(at.path()));
@@ -107,9 +103,7 @@ void check_directory(const MountPoint& at) {
 std::string escape_option(std::string_view option) {
   std::string escaped;
   for (const char c : option) {
-    if (c == ',' || c == '\\') {
-      escaped += '\\';
-    }
+    if (c == ',' || c == '\\') escaped += '\\';
     escaped += c;
   }
   return escaped;
@@ -119,13 +113,9 @@ FuseOptions fuse_options(const MountOptions& options) {
   FuseOptions result;
   result.list = {options.read_only ? "ro" : "rw", "default_permissions", "subtype=peelfs"};
   std::string name = options.fsname.empty() ? "peelfs" : options.fsname;
-  if (name.size() > fsname_limit) {
-    name = name.substr(0, fsname_limit) + "...";
-  }
+  if (name.size() > fsname_limit) name = name.substr(0, fsname_limit) + "...";
   result.list.push_back("fsname=" + name);
-  if (options.allow_other) {
-    result.list.emplace_back("allow_other");
-  }
+  if (options.allow_other) result.list.emplace_back("allow_other");
   result.max_read = max_read_size;
   for (const std::string& option : options.kernel_options) {
     if (option.starts_with("max_read=")) {

@@ -32,9 +32,7 @@ constexpr std::chrono::seconds helper_patience{30};
 pid_t spawn(const std::string& path, const std::vector<std::string>& arguments, int output) {
   std::vector<char*> argv;
   argv.push_back(const_cast<char*>(path.c_str()));
-  for (const std::string& argument : arguments) {
-    argv.push_back(const_cast<char*>(argument.c_str()));
-  }
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 
   posix_spawn_file_actions_t files;
@@ -80,17 +78,13 @@ std::string joined_lines(const std::string& text) {
 }  // namespace
 
 void UniqueFd::reset(int fd) noexcept {
-  if (fd_ >= 0) {
-    ::close(fd_);
-  }
+  if (fd_ >= 0) ::close(fd_);
   fd_ = fd;
 }
 
 Pipe make_pipe() {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    throw Error::system(errno, "cannot make a pipe");
-  }
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw Error::system(errno, "cannot make a pipe");
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
@@ -98,9 +92,7 @@ void open_standard_descriptors() noexcept {
   for (;;) {
     const int fd = ::open("/dev/null", O_RDWR);
     if (fd < 0 || fd > STDERR_FILENO) {
-      if (fd > STDERR_FILENO) {
-        ::close(fd);
-      }
+      if (fd > STDERR_FILENO) ::close(fd);
       return;
     }
   }
@@ -163,9 +155,7 @@ std::string distrust(const std::string& path) {
   }
   const bool is_owned = status.st_uid == 0 || status.st_uid == ::geteuid() ||
                         (status.st_uid == overflow_user() && root_is_unmapped());
-  if (!is_owned) {
-    return path + " belongs to uid " + std::to_string(status.st_uid);
-  }
+  if (!is_owned) return path + " belongs to uid " + std::to_string(status.st_uid);
   return (status.st_mode & S_IWOTH) == 0 ? "" : path + " can be written by everybody";
 }
 
@@ -187,20 +177,14 @@ bool read_output(pid_t child, int from, std::string& output) {
     pollfd readable{from, POLLIN, 0};
     const int ready =
         ::poll(&readable, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-    if (ready < 0 && errno == EINTR) {
-      continue;
-    }
+    if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) {
       ::kill(child, SIGKILL);
       return false;
     }
     const ssize_t got = ::read(from, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got <= 0) {
-      return true;
-    }
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return true;
     if (output.size() < helper_output_limit) {
       output.append(buffer.data(), static_cast<std::size_t>(got));
     }
@@ -222,15 +206,9 @@ std::optional<std::string> find_program(const std::string& program, std::string*
     // A relative or empty component of PATH would run what lies in the current directory.
     if (candidate.front() == '/' && end > begin && is_program(candidate)) {
       std::string why = distrust(candidate);
-      if (why.empty()) {
-        why = distrust(candidate.substr(0, candidate.rfind('/')));
-      }
-      if (why.empty()) {
-        return candidate;
-      }
-      if (refused != nullptr && refused->empty()) {
-        *refused = why;
-      }
+      if (why.empty()) why = distrust(candidate.substr(0, candidate.rfind('/')));
+      if (why.empty()) return candidate;
+      if (refused != nullptr && refused->empty()) *refused = why;
     }
     begin = end + 1;
   }
@@ -245,9 +223,7 @@ HelperResult run_helper(const std::string& program, const std::vector<std::strin
   }
   Pipe pipe = make_pipe();
   const pid_t child = spawn(*path, arguments, pipe.writer.get());
-  if (child < 0) {
-    return {127, program + ": cannot be started"};
-  }
+  if (child < 0) return {127, program + ": cannot be started"};
   pipe.writer.reset();
   HelperResult result;
   if (!read_output(child, pipe.reader.get(), result.output)) {
@@ -267,21 +243,15 @@ HelperResult run_helper(const std::string& program, const std::vector<std::strin
 CapturedErrors::CapturedErrors()
     : saved_(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)),
       memory_(::memfd_create("peelfs-messages", MFD_CLOEXEC)) {
-  if (saved_ && memory_) {
-    ::dup2(memory_.get(), STDERR_FILENO);
-  }
+  if (saved_ && memory_) ::dup2(memory_.get(), STDERR_FILENO);
 }
 
 CapturedErrors::~CapturedErrors() {
-  if (saved_) {
-    ::dup2(saved_.get(), STDERR_FILENO);
-  }
+  if (saved_) ::dup2(saved_.get(), STDERR_FILENO);
 }
 
 std::string CapturedErrors::finish() {
-  if (!saved_ || !memory_) {
-    return {};
-  }
+  if (!saved_ || !memory_) return {};
   ::dup2(saved_.get(), STDERR_FILENO);
   saved_.reset();
   std::string text(helper_output_limit, '\0');

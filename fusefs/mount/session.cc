@@ -34,13 +34,9 @@ bool log_is_up = false;
                                                  va_list arguments) {
   std::array<char, 512> text{};
   const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
-  if (length <= 0) {
-    return;
-  }
+  if (length <= 0) return;
   std::string_view line(text.data(), std::min<std::size_t>(static_cast<std::size_t>(length), 511));
-  while (!line.empty() && line.back() == '\n') {
-    line.remove_suffix(1);
-  }
+  while (!line.empty() && line.back() == '\n') line.remove_suffix(1);
   if (log_is_up) {
     log_message(level <= FUSE_LOG_ERR       ? LogLevel::error
                 : level <= FUSE_LOG_WARNING ? LogLevel::warning
@@ -62,17 +58,13 @@ struct Arguments {
   Arguments& operator=(const Arguments&) = delete;
   ~Arguments() { fuse_opt_free_args(&list); }
   void add(const std::string& argument) {
-    if (fuse_opt_add_arg(&list, argument.c_str()) != 0) {
-      throw std::bad_alloc();
-    }
+    if (fuse_opt_add_arg(&list, argument.c_str()) != 0) throw std::bad_alloc();
   }
 };
 
 /// Larger reads into the page cache than the 128 KiB that Linux starts with. Only root may set it.
 void widen_read_ahead(dev_t device) {
-  if (::geteuid() != 0) {
-    return;
-  }
+  if (::geteuid() != 0) return;
   std::ofstream file("/sys/class/bdi/" + std::to_string(major(device)) + ":" +
                      std::to_string(minor(device)) + "/read_ahead_kb");
   file << max_read_size / 1024 << std::flush;
@@ -126,16 +118,12 @@ Session::Session(FuseServer& server, const MountOptions& options, const MountPoi
   output += (output.empty() || why.empty() ? "" : "; ") + why;
   log_is_up = true;
   if (!mounted) {
-    if (session_ != nullptr) {
-      fuse_session_destroy(session_);
-    }
+    if (session_ != nullptr) fuse_session_destroy(session_);
     throw Error(Fault::denied, "cannot mount on " + printable(mountpoint_.path()))
         .found(output.empty() ? "no reason from libfuse" : output)
         .advice(advice_for(output, options));
   }
-  if (const auto entry = find_mount(mountpoint_.path())) {
-    device_ = entry->device;
-  }
+  if (const auto entry = find_mount(mountpoint_.path())) device_ = entry->device;
 }
 
 Session::~Session() {
@@ -208,18 +196,14 @@ bool Session::still_mounted() const noexcept {
 
 void Session::detach() noexcept {
   try {
-    if (still_mounted()) {
-      unmount(mountpoint_.pinned(), true);
-    }
+    if (still_mounted()) unmount(mountpoint_.pinned(), true);
   } catch (const std::exception& error) {
     log_message(LogLevel::error, error.what());
   }
 }
 
 void Session::end() noexcept {
-  if (session_ == nullptr) {
-    return;
-  }
+  if (session_ == nullptr) return;
   if (loop_.joinable()) {
     fuse_session_exit(session_);
     // The loop looks at the flag, then sleeps: a signal in between is lost, so it is sent again.

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "mount/log.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -15,10 +16,8 @@ TaskThread::~TaskThread() {
 
 bool TaskThread::post(Task task) {
   {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) {
-      return false;
-    }
+    const MutexLock lock(mutex_);
+    if (stopping_) return false;
     tasks_.push_back(std::move(task));
   }
   changed_.notify_all();
@@ -27,23 +26,21 @@ bool TaskThread::post(Task task) {
 
 void TaskThread::stop() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) {
-    thread_.join();
-  }
+  if (thread_.joinable()) thread_.join();
 }
 
 bool TaskThread::abandon(std::chrono::steady_clock::time_point deadline) noexcept {
   std::deque<Task> dropped;
   {
-    std::unique_lock lock(mutex_);
+    UniqueLock lock(mutex_);
     stopping_ = true;
     dropped.swap(tasks_);
     changed_.notify_all();
-    if (!changed_.wait_until(lock, deadline, [this] { return ended_; })) {
+    if (!changed_.wait_until(lock, deadline, [this]() PEELFS_REQUIRES(mutex_) { return ended_; })) {
       return false;
     }
   }
@@ -52,9 +49,9 @@ bool TaskThread::abandon(std::chrono::steady_clock::time_point deadline) noexcep
 }
 
 void TaskThread::run() noexcept {
-  std::unique_lock lock(mutex_);
+  UniqueLock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+    changed_.wait(lock, [this]() PEELFS_REQUIRES(mutex_) { return stopping_ || !tasks_.empty(); });
     if (tasks_.empty()) {
       ended_ = true;
       changed_.notify_all();
@@ -82,10 +79,8 @@ PatientThread::~PatientThread() {
 
 bool PatientThread::add(Attempt attempt) {
   {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) {
-      return false;
-    }
+    const MutexLock lock(mutex_);
+    if (stopping_) return false;
     waiting_.push_back({std::move(attempt), Clock::now() + patience_});
     woken_ = true;  // the event that the attempt waits for may have come since it was refused
   }
@@ -95,7 +90,7 @@ bool PatientThread::add(Attempt attempt) {
 
 void PatientThread::wake() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     woken_ = true;
   }
   changed_.notify_one();
@@ -103,18 +98,16 @@ void PatientThread::wake() {
 
 void PatientThread::stop() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_one();
-  if (thread_.joinable()) {
-    thread_.join();
-  }
+  if (thread_.joinable()) thread_.join();
 }
 
 void PatientThread::run() noexcept {
-  std::unique_lock lock(mutex_);
-  const auto due = [this] { return woken_ || stopping_; };
+  UniqueLock lock(mutex_);
+  const auto due = [this]() PEELFS_REQUIRES(mutex_) { return woken_ || stopping_; };
   for (;;) {
     if (waiting_.empty()) {
       changed_.wait(lock, due);
@@ -141,9 +134,7 @@ void PatientThread::run() noexcept {
     });
     lock.lock();
     waiting_.splice(waiting_.begin(), round);
-    if (ending && waiting_.empty()) {
-      return;
-    }
+    if (ending && waiting_.empty()) return;
   }
 }
 

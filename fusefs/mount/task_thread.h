@@ -2,12 +2,12 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <thread>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -35,11 +35,11 @@ class TaskThread {
  private:
   void run() noexcept;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Task> tasks_;
-  bool stopping_ = false;
-  bool ended_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::deque<Task> tasks_ PEELFS_GUARDED_BY(mutex_);
+  bool stopping_ PEELFS_GUARDED_BY(mutex_) = false;
+  bool ended_ PEELFS_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
@@ -69,11 +69,11 @@ class PatientThread {
   void run() noexcept;
 
   const std::chrono::milliseconds patience_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::list<Waiting> waiting_;
-  bool woken_ = false;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::list<Waiting> waiting_ PEELFS_GUARDED_BY(mutex_);
+  bool woken_ PEELFS_GUARDED_BY(mutex_) = false;
+  bool stopping_ PEELFS_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

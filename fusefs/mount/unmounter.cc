@@ -23,12 +23,8 @@ bool read_whole(int fd, void* to, std::size_t size) noexcept {
   char* at = static_cast<char*>(to);
   while (size > 0) {
     const ssize_t got = ::read(fd, at, size);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got <= 0) {
-      return false;
-    }
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
     at += got;
     size -= static_cast<std::size_t>(got);
   }
@@ -39,12 +35,8 @@ bool write_whole(int fd, const void* from, std::size_t size) noexcept {
   const char* at = static_cast<const char*>(from);
   while (size > 0) {
     const ssize_t put = ::write(fd, at, size);
-    if (put < 0 && errno == EINTR) {
-      continue;
-    }
-    if (put <= 0) {
-      return false;
-    }
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
     at += put;
     size -= static_cast<std::size_t>(put);
   }
@@ -55,9 +47,7 @@ bool write_whole(int fd, const void* from, std::size_t size) noexcept {
   // A name of its own, so that `killall -9 peelfs` does not end the watcher together with the
   // process that it watches.
   ::prctl(PR_SET_NAME, "fuse-unmounter", 0, 0, 0);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) {
-    std::signal(signal, SIG_IGN);
-  }
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) std::signal(signal, SIG_IGN);
   Order device = 0;
   Order order = 0;
   bool dismissed = false;
@@ -68,9 +58,7 @@ bool write_whole(int fd, const void* from, std::size_t size) noexcept {
   if (!dismissed && device != 0) {
     try {
       const auto mounted = find_mount(at.path);
-      if (mounted && mounted->device == device) {
-        unmount(at, true);
-      }
+      if (mounted && mounted->device == device) unmount(at, true);
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): nobody is left to be told
     }
   }
@@ -99,15 +87,11 @@ void unmount(const std::string& mountpoint, bool lazy) {
     return;
   }
   std::vector<std::string> arguments{"-u"};
-  if (lazy) {
-    arguments.emplace_back("-z");
-  }
+  if (lazy) arguments.emplace_back("-z");
   arguments.emplace_back("--");
   arguments.push_back(mountpoint);
   const HelperResult result = run_helper("fusermount3", arguments);
-  if (result.exit_code == 0) {
-    return;
-  }
+  if (result.exit_code == 0) return;
   if (result.exit_code == 127) {
     throw Error(Fault::missing, what)
         .found(result.output)
@@ -158,9 +142,7 @@ void UnmountWatcher::arm(dev_t device) {
 }
 
 void UnmountWatcher::dismiss() noexcept {
-  if (watcher_ < 0) {
-    return;
-  }
+  if (watcher_ < 0) return;
   const Order nothing = 0;
   write_whole(to_watcher_.get(), &nothing, sizeof(nothing));
   to_watcher_.reset();

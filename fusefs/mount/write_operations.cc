@@ -15,9 +15,7 @@ constexpr unsigned discard_mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 /// @return null, and answered, when the handle is not for writing
 Writing* writing_of(fuse_req_t req, const OpenHandle& open) {
   Writing* const writing = server_of(req).writing();
-  if (writing != nullptr && open.device && open.writing.writes) {
-    return writing;
-  }
+  if (writing != nullptr && open.device && open.writing.writes) return writing;
   fuse_reply_err(req, writing == nullptr ? EROFS : EBADF);
   return nullptr;
 }
@@ -30,9 +28,7 @@ template <typename Change, typename Reply>
 void change(fuse_req_t req, OpenHandle& open, std::string_view what, std::uint64_t offset,
             std::uint64_t length, bool clears, const Change& body, const Reply& reply) {
   Writing* const writing = writing_of(req, open);
-  if (writing == nullptr) {
-    return;
-  }
+  if (writing == nullptr) return;
   Failure failed;
   bool begun = false;
   const int failure = guarded(
@@ -106,9 +102,7 @@ struct WriteRequest {
 void op_write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t offset,
               fuse_file_info* info) {
   OpenHandle& open = handle(info);
-  if (writing_of(req, open) == nullptr) {
-    return;
-  }
+  if (writing_of(req, open) == nullptr) return;
   in_lane(req, *open.device,
           WriteRequest{req,
                        &open,
@@ -134,9 +128,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
     fuse_reply_err(req, EFBIG);
     return;
   }
-  if (writing_of(req, open) == nullptr) {
-    return;
-  }
+  if (writing_of(req, open) == nullptr) return;
   in_lane(req, *open.device, [req, &open, zeroes, at, wanted] {
     change(
         req, open, zeroes ? "zeroing" : "discard", at, wanted, true,
@@ -164,9 +156,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
   }
   in_lane(req, *open.device, [req, &open] {
     const int failure = flush_device(req, open);
-    if (open.writing.writes) {
-      guarded([&] { server_of(req).writing()->synced(open.writing); });
-    }
+    if (open.writing.writes) guarded([&] { server_of(req).writing()->synced(open.writing); });
     fuse_reply_err(req, failure);
   });
 }
@@ -189,9 +179,7 @@ void op_flush(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
 /// The size of a device cannot be changed. A size that is not larger is accepted without effect,
 /// because tools that set one (to truncate a file) must go on.
 void check_size(const Inode& inode, off_t size) {
-  if (static_cast<std::uint64_t>(size) <= inode.device->size()) {
-    return;
-  }
+  if (static_cast<std::uint64_t>(size) <= inode.device->size()) return;
   throw Error(Fault::usage, inode.device->name() + " cannot grow")
       .found("a size of " + std::to_string(size))
       .expected("at most " + std::to_string(inode.device->size()))
@@ -221,9 +209,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t number, struct stat* wanted, int chan
           throw Error(Fault::denied, "modes and owners of a mount cannot be changed")
               .with_errno(EPERM);
         }
-        if ((changes & FUSE_SET_ATTR_SIZE) != 0) {
-          check_size(inode, wanted->st_size);
-        }
+        if ((changes & FUSE_SET_ATTR_SIZE) != 0) check_size(inode, wanted->st_size);
         // Times are those of the last write; setting them succeeds, but has no effect.
         fuse_reply_attr(req, &is, server.keep_attributes(inode, status));
       },
@@ -248,9 +234,7 @@ void open_device(fuse_req_t req, const DeviceFile& device, fuse_ino_t number,
         [&] {
           auto opened = writing.open(wanted, last);
           waits = !opened;
-          if (waits) {
-            return;
-          }
+          if (waits) return;
           fuse_file_info answer = info;
           answer.direct_io = opened->direct ? 1 : 0;
           answer.keep_cache = opened->keep_cache ? 1 : 0;
@@ -266,9 +250,7 @@ void open_device(fuse_req_t req, const DeviceFile& device, fuse_ino_t number,
     return !waits;
   };
   in_lane(req, device, [req, &writing, attempt] {
-    if (!attempt(false) && !writing.wait(attempt)) {
-      fuse_reply_err(req, EINTR);
-    }
+    if (!attempt(false) && !writing.wait(attempt)) fuse_reply_err(req, EINTR);
   });
 }
 

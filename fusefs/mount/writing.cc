@@ -5,6 +5,7 @@
 #include "mount/fuse_server.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -32,15 +33,16 @@ void Writing::mark_pending(std::uint64_t node) {
 
 bool Writing::remade_has_writers(std::uint64_t node) const {
   const auto pending = pending_.find(node);
-  return pending != pending_.end() &&
-         std::any_of(pending->second.begin(), pending->second.end(), [&](std::uint64_t id) {
-           const auto at = devices_.find(id);
-           return id != node && at != devices_.end() && at->second.writers > 0;
-         });
+  return pending != pending_.end() && std::any_of(pending->second.begin(), pending->second.end(),
+                                                  [&](std::uint64_t id) PEELFS_REQUIRES(mutex_) {
+                                                    const auto at = devices_.find(id);
+                                                    return id != node && at != devices_.end() &&
+                                                           at->second.writers > 0;
+                                                  });
 }
 
 void Writing::before_write(const DeviceFile& file, WriteState& state) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   file.check_current();
   Device& device = devices_.at(state.node);
   ++device.written;
@@ -53,7 +55,7 @@ void Writing::before_write(const DeviceFile& file, WriteState& state) {
 void Writing::after_write(WriteState& state, bool own, const std::function<void(bool)>& answer) {
   std::vector<InodeNumber> aliases;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Device& device = devices_.at(state.node);
     ++device.written;
     Unflushed& unflushed = unflushed_[device.file.get()];
@@ -62,12 +64,8 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
     std::shared_ptr<const InodeView> view;
     for (const auto& [id, other] : devices_) {
       const bool itself = own && id == state.node;
-      if (!itself && (other.buffered == 0 || !device.overlapping.contains(id))) {
-        continue;
-      }
-      if (!view) {
-        view = server_.view();
-      }
+      if (!itself && (other.buffered == 0 || !device.overlapping.contains(id))) continue;
+      if (!view) view = server_.view();
       if (const auto at = view->devices().find(id); at != view->devices().end()) {
         aliases.push_back(at->second.inode);
       }
@@ -78,29 +76,23 @@ void Writing::after_write(WriteState& state, bool own, const std::function<void(
     return;
   }
   const bool posted = notifier_.post([this, aliases, answer] {
-    for (const InodeNumber alias : aliases) {
-      hooks_.invalidate(alias);
-    }
+    for (const InodeNumber alias : aliases) hooks_.invalidate(alias);
     answer(true);
   });
-  if (!posted) {
-    answer(false);
-  }
+  if (!posted) answer(false);
 }
 
 void Writing::closing(WriteState& state, const std::function<void()>& answer) {
   bool due = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Device& device = devices_.at(state.node);
     if (!state.closing) {
       state.closing = true;
       ++device.closing;
     }
     due = device.closing == device.writers && device.written != device.peeled;
-    if (due) {
-      mark_pending(state.node);
-    }
+    if (due) mark_pending(state.node);
   }
   usher_.wake();
   const std::uint64_t node = state.node;
@@ -108,26 +100,20 @@ void Writing::closing(WriteState& state, const std::function<void()>& answer) {
     peel(node);
     answer();
   };
-  if (!due || !peeler_.post(task)) {
-    answer();
-  }
+  if (!due || !peeler_.post(task)) answer();
 }
 
 void Writing::release(const std::shared_ptr<const DeviceFile>& file,
                       const WriteState& state) noexcept {
-  if (state.node == 0) {
-    return;
-  }
+  if (state.node == 0) return;
   if (state.writes) {
     flush_released(file);  // while it still counts as a writer
   }
   std::vector<std::uint64_t> due;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto at = devices_.find(state.node);
-    if (at == devices_.end()) {
-      return;
-    }
+    if (at == devices_.end()) return;
     Device& device = at->second;
     device.buffered -= state.buffered ? 1 : 0;
     if (state.writes) {
@@ -138,19 +124,13 @@ void Writing::release(const std::shared_ptr<const DeviceFile>& file,
           mark_pending(state.node);
         }
         // Devices that could not be peeled because this one was open.
-        for (const auto& [node, remade] : pending_) {
-          due.push_back(node);
-        }
+        for (const auto& [node, remade] : pending_) due.push_back(node);
       }
     }
     drop_unused(state.node);
   }
-  for (const std::uint64_t node : due) {
-    peeler_.post([this, node] { peel(node); });
-  }
-  if (state.writes) {
-    usher_.wake();
-  }
+  for (const std::uint64_t node : due) peeler_.post([this, node] { peel(node); });
+  if (state.writes) usher_.wake();
 }
 
 void Writing::drop_unused(std::uint64_t node) {
@@ -162,13 +142,11 @@ void Writing::drop_unused(std::uint64_t node) {
 }
 
 void Writing::peel(std::uint64_t node) {
-  if (ending_) {
-    return;
-  }
+  if (ending_) return;
   std::uint64_t written = 0;
   std::vector<std::uint64_t> nodes;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto at = devices_.find(node);
     if (at == devices_.end() || at->second.written == at->second.peeled) {
       pending_.erase(node);
@@ -189,15 +167,13 @@ void Writing::peel(std::uint64_t node) {
                   std::string("what was written could not be looked at again: ") + error.what());
       return;
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto at = devices_.find(node); at != devices_.end()) {
       at->second.peeled = written;
       const auto pause =
           std::max<Clock::duration>(sync_interval, sync_factor * (Clock::now() - begin));
       at->second.next_peel = Clock::now() + pause;
-      if (at->second.written == written) {
-        pending_.erase(node);
-      }
+      if (at->second.written == written) pending_.erase(node);
       drop_unused(node);
     }
   }
@@ -207,7 +183,7 @@ void Writing::peel(std::uint64_t node) {
 
 void Writing::synced(const WriteState& state) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Device& device = devices_.at(state.node);
     const std::shared_ptr<const InodeView> view = server_.view();
     const auto& nodes = view->catalog().tree().nodes;
@@ -222,7 +198,7 @@ void Writing::synced(const WriteState& state) {
 }
 
 void Writing::took_over(const InodeView& before, const InodeView& after) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [node, was] : before.devices()) {
     const auto is = after.devices().find(node);
     if (is == after.devices().end() || is->second.file != was.file) {
@@ -231,13 +207,9 @@ void Writing::took_over(const InodeView& before, const InodeView& after) {
     }
   }
   for (auto& [node, device] : devices_) {
-    if (device.writers > 0) {
-      device.overlapping = in_the_way(after.catalog().tree(), node);
-    }
+    if (device.writers > 0) device.overlapping = in_the_way(after.catalog().tree(), node);
   }
-  for (auto& [node, remade] : pending_) {
-    remade.merge(remade_after(after.catalog().tree(), node));
-  }
+  for (auto& [node, remade] : pending_) remade.merge(remade_after(after.catalog().tree(), node));
 }
 
 void Writing::stop() noexcept {

@@ -36,7 +36,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -44,6 +43,7 @@
 
 #include "mount/inodes.h"
 #include "mount/task_thread.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -106,7 +106,7 @@ class Writing {
   /// Makes a file's bytes durable.
   /// @throws Error; with ESTALE, and nothing is written, when another device is in its place: what
   ///   the old one knows of the bytes below may be wrong by now
-  void flush(const std::shared_ptr<const DeviceFile>& file);
+  void flush(const std::shared_ptr<const DeviceFile>& file) PEELFS_EXCLUDES(mutex_);
   /// After an fsync: what lies on the device is peeled, now and then.
   void synced(const WriteState& state);
   /// Makes everything durable that was written. @return what went wrong, a line for each device
@@ -150,28 +150,35 @@ class Writing {
 
   /// @param unflushed set, with nullopt, to what has to be flushed first
   std::optional<Opened> take(const Open& wanted, bool last, const std::string& asking,
-                             std::shared_ptr<const DeviceFile>& unflushed);
-  std::shared_ptr<const DeviceFile> unflushed_upon(const InodeView& view, std::uint64_t node) const;
-  bool is_unflushed(const DeviceFile& file) const;
-  std::vector<std::shared_ptr<const DeviceFile>> mark_unlocking(std::uint64_t node);
-  void flush_released(const std::shared_ptr<const DeviceFile>& file) noexcept;
-  void hand_down(const InodeView& before, const InodeView& after, std::uint64_t node);
-  std::optional<Clash> clash(const Tree& tree, std::uint64_t node) const;
-  bool is_pending(std::uint64_t node) const;
-  void mark_pending(std::uint64_t node);
-  bool remade_has_writers(std::uint64_t node) const;
-  void peel(std::uint64_t node);
-  void drop_unused(std::uint64_t node);
+                             std::shared_ptr<const DeviceFile>& unflushed) PEELFS_EXCLUDES(mutex_);
+  std::shared_ptr<const DeviceFile> unflushed_upon(const InodeView& view, std::uint64_t node) const
+      PEELFS_REQUIRES(mutex_);
+  bool is_unflushed(const DeviceFile& file) const PEELFS_REQUIRES(mutex_);
+  std::vector<std::shared_ptr<const DeviceFile>> mark_unlocking(std::uint64_t node)
+      PEELFS_REQUIRES(one_unlock_) PEELFS_EXCLUDES(mutex_);
+  void flush_released(const std::shared_ptr<const DeviceFile>& file) noexcept
+      PEELFS_EXCLUDES(mutex_);
+  void hand_down(const InodeView& before, const InodeView& after, std::uint64_t node)
+      PEELFS_REQUIRES(mutex_);
+  std::optional<Clash> clash(const Tree& tree, std::uint64_t node) const PEELFS_REQUIRES(mutex_);
+  bool is_pending(std::uint64_t node) const PEELFS_REQUIRES(mutex_);
+  void mark_pending(std::uint64_t node) PEELFS_REQUIRES(mutex_);
+  bool remade_has_writers(std::uint64_t node) const PEELFS_REQUIRES(mutex_);
+  void peel(std::uint64_t node) PEELFS_EXCLUDES(mutex_);
+  void drop_unused(std::uint64_t node) PEELFS_REQUIRES(mutex_);
 
   const FuseServer& server_;
   const Hooks hooks_;
   std::atomic<bool> ending_{false};  ///< nothing is peeled any more
-  std::mutex one_unlock_;            ///< held during an unlock, before any other
-  mutable std::mutex mutex_;
-  std::map<std::uint64_t, Device> devices_;  ///< that are open, or have changed since the last peel
-  std::map<std::uint64_t, std::set<std::uint64_t>> pending_;  ///< written, and what lies on it
-  std::set<std::uint64_t> unlocking_;  ///< what is made afresh by an unlock under way
-  std::map<const DeviceFile*, Unflushed> unflushed_;
+  Mutex one_unlock_;                 ///< held during an unlock
+  mutable Mutex mutex_ PEELFS_ACQUIRED_AFTER(one_unlock_);
+  /// Those that are open, or have changed since the last peel.
+  std::map<std::uint64_t, Device> devices_ PEELFS_GUARDED_BY(mutex_);
+  /// What was written, and what lies on it.
+  std::map<std::uint64_t, std::set<std::uint64_t>> pending_ PEELFS_GUARDED_BY(mutex_);
+  /// What is made afresh by an unlock under way.
+  std::set<std::uint64_t> unlocking_ PEELFS_GUARDED_BY(mutex_);
+  std::map<const DeviceFile*, Unflushed> unflushed_ PEELFS_GUARDED_BY(mutex_);
   TaskThread notifier_;
   TaskThread peeler_;
   PatientThread usher_;

@@ -5,6 +5,7 @@
 #include "mount/writing.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -15,7 +16,7 @@ bool Writing::is_unflushed(const DeviceFile& file) const {
 void Writing::flush(const std::shared_ptr<const DeviceFile>& file) {
   std::uint64_t changes = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (file->retired()) {
       unflushed_.erase(file.get());
       throw gone_from_tree();
@@ -25,7 +26,7 @@ void Writing::flush(const std::shared_ptr<const DeviceFile>& file) {
     }
   }
   file->device()->flush();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto at = unflushed_.find(file.get());
       at != unflushed_.end() && at->second.changes == changes) {
     unflushed_.erase(at);
@@ -35,10 +36,8 @@ void Writing::flush(const std::shared_ptr<const DeviceFile>& file) {
 void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noexcept {
   try {
     {
-      const std::lock_guard lock(mutex_);
-      if (!is_unflushed(*file)) {
-        return;
-      }
+      const MutexLock lock(mutex_);
+      if (!is_unflushed(*file)) return;
     }
     flush(file);
   } catch (const std::exception& error) {
@@ -50,27 +49,25 @@ void Writing::flush_released(const std::shared_ptr<const DeviceFile>& file) noex
 std::vector<std::string> Writing::flush_all() {
   std::vector<std::shared_ptr<const DeviceFile>> files;
   {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [key, unflushed] : unflushed_) {
-      files.push_back(unflushed.file);
-    }
+    const MutexLock lock(mutex_);
+    for (const auto& [key, unflushed] : unflushed_) files.push_back(unflushed.file);
   }
   // Flushes each lane by itself, so that a source that hangs does not keep the others from being
   // flushed.
   std::map<const Lane*, std::vector<std::shared_ptr<const DeviceFile>>> lanes;
-  for (const auto& file : files) {
-    lanes[file->lane().get()].push_back(file);
-  }
-  std::mutex collecting;
-  std::vector<std::string> failures;
+  for (const auto& file : files) lanes[file->lane().get()].push_back(file);
+  struct {
+    Mutex mutex;
+    std::vector<std::string> lines PEELFS_GUARDED_BY(mutex);
+  } failures;
   const auto flush_lane = [&](const std::vector<std::shared_ptr<const DeviceFile>>& lane) {
     for (const auto& file : lane) {
       try {
         flush(file);
       } catch (const std::exception& error) {
-        const std::lock_guard lock(collecting);
-        failures.push_back(file->name() + " could not be flushed: " + error.what());
-        log_message(LogLevel::error, failures.back());
+        const MutexLock lock(failures.mutex);
+        failures.lines.push_back(file->name() + " could not be flushed: " + error.what());
+        log_message(LogLevel::error, failures.lines.back());
       }
     }
   };
@@ -83,16 +80,15 @@ std::vector<std::string> Writing::flush_all() {
     }
   }
   threads.clear();  // waits
-  return failures;
+  const MutexLock lock(failures.mutex);
+  return std::move(failures.lines);
 }
 
 /// Called for a file that is retired with unflushed writes: those that have reached the devices
 /// below must be flushed by these devices; the others must never be written.
 void Writing::hand_down(const InodeView& before, const InodeView& after, std::uint64_t node) {
   const std::shared_ptr<const DeviceFile> was = before.devices().at(node).file;
-  if (unflushed_.erase(was.get()) == 0) {
-    return;
-  }
+  if (unflushed_.erase(was.get()) == 0) return;
   const auto is = after.devices().find(node);
   if (is != after.devices().end() && is->second.file->device() == was->device()) {
     unflushed_[is->second.file.get()] = {is->second.file, 1};

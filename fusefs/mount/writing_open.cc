@@ -6,14 +6,13 @@
 #include "mount/writing.h"
 #include "peel/writability.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
 
 std::string who_is(pid_t pid) {
-  if (pid <= 0) {
-    return "a process that cannot be seen from here";
-  }
+  if (pid <= 0) return "a process that cannot be seen from here";
   std::string name;
   std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
   std::getline(comm, name);
@@ -48,12 +47,10 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
                                              const std::string& asking,
                                              std::shared_ptr<const DeviceFile>& unflushed) {
   unflushed.reset();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::shared_ptr<const InodeView> view = server_.view();
   const Inode* const inode = view->find(wanted.inode);
-  if (inode == nullptr || !inode->device || inode->device->retired()) {
-    throw gone_from_tree();
-  }
+  if (inode == nullptr || !inode->device || inode->device->retired()) throw gone_from_tree();
   const DeviceFile& file = *inode->device;
   const std::uint64_t node = inode->node;
   if (wanted.writes && !inode->read_only.empty()) {
@@ -62,9 +59,7 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
         .with_errno(EROFS);
   }
   if (is_pending(node)) {
-    if (!last) {
-      return std::nullopt;
-    }
+    if (!last) return std::nullopt;
     if (!wanted.writes) {
       throw Error(Fault::denied, file.name() + " cannot be opened now")
           .found("what it lies on was written, and peelfs has not looked at it again yet")
@@ -85,22 +80,16 @@ std::optional<Writing::Opened> Writing::take(const Open& wanted, bool last,
     return opened;
   }
   std::optional<Clash> other = clash(view->catalog().tree(), node);
-  if (!other && is_pending(node)) {
-    other = {false, "peelfs, which looks at what it lies on"};
-  }
+  if (!other && is_pending(node)) other = {false, "peelfs, which looks at what it lies on"};
   if (other) {
-    if (other->ends_soon && !last) {
-      return std::nullopt;
-    }
+    if (other->ends_soon && !last) return std::nullopt;
     throw Error(Fault::denied, file.name() + " is in use: " + asking + " may not write to it now")
         .found(other->holder)
         .expected("nobody who writes to the same bytes through another device")
         .with_errno(EBUSY);
   }
   // Unflushed writes of another device would later overwrite the bytes that are written now.
-  if ((unflushed = unflushed_upon(*view, node)) != nullptr) {
-    return std::nullopt;
-  }
+  if ((unflushed = unflushed_upon(*view, node)) != nullptr) return std::nullopt;
   Device& device = devices_[node];
   device.file = inode->device;
   device.holder = asking;
@@ -134,9 +123,7 @@ std::optional<Writing::Clash> Writing::clash(const Tree& tree, std::uint64_t nod
 
 std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
                                                           std::uint64_t node) const {
-  if (unflushed_.empty()) {
-    return nullptr;
-  }
+  if (unflushed_.empty()) return nullptr;
   const Tree& tree = view.catalog().tree();
   // The devices below take part in the writes themselves, and know of them.
   const std::set<std::uint64_t> below = lies_on(tree, node);
@@ -150,7 +137,7 @@ std::shared_ptr<const DeviceFile> Writing::unflushed_upon(const InodeView& view,
 }
 
 std::vector<std::shared_ptr<const DeviceFile>> Writing::mark_unlocking(std::uint64_t node) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::shared_ptr<const InodeView> view = server_.view();
   std::set<std::uint64_t> remade = remade_by_unlock(view->catalog().tree(), node);
   std::vector<std::shared_ptr<const DeviceFile>> unflushed;
@@ -172,19 +159,17 @@ std::vector<std::shared_ptr<const DeviceFile>> Writing::mark_unlocking(std::uint
 }
 
 void Writing::around_unlock(std::uint64_t node, const std::function<void()>& body) {
-  const std::lock_guard one(one_unlock_);
+  const MutexLock one(one_unlock_);
   const auto lift = [this] {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       unlocking_.clear();
     }
     usher_.wake();
   };
   const auto unflushed = mark_unlocking(node);
   try {
-    for (const auto& file : unflushed) {
-      flush(file);
-    }
+    for (const auto& file : unflushed) flush(file);
     body();
   } catch (...) {
     lift();

@@ -137,9 +137,7 @@ void add_what_mounts_show(HostFiles& originals) {
     const auto mount = std::find_if(mounts.begin(), mounts.end(),
                                     [&](const MountEntry& one) { return one.device == device; });
     if (mount == mounts.end() || !originals.mounts.insert(device).second) continue;
-    for (const std::string& path : request_opened(*mount)) {
-      add_below_mount(*mount, path, originals);
-    }
+    for (const std::string& path : request_opened(*mount)) add_below_mount(*mount, path, originals);
   }
 }
 

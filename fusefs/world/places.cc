@@ -66,9 +66,7 @@ void make_read_only(const std::string& path) {
 void make_dev(const std::string& folder) {
   const std::string dev = folder + "/dev";
   make_directory(dev);
-  for (const char* const name : {"null", "zero", "full", "random", "urandom"}) {
-    show_node(name, dev);
-  }
+  for (const char* const name : {"null", "zero", "full", "random", "urandom"}) show_node(name, dev);
   if (is_there("/dev/tty")) show_node("tty", dev);
   if (is_there("/dev/pts")) {
     const UniqueFd terminals = copy_tree("/dev/pts", true);

@@ -3,11 +3,11 @@
 
 #include <array>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "peelfs/layer.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -46,11 +46,15 @@ class Budget {
     std::uint64_t refusals = 0;
     std::string first;
   };
-  Share& share(Kind kind) { return shares_.at(static_cast<std::size_t>(kind)); }
-  const Share& share(Kind kind) const { return shares_.at(static_cast<std::size_t>(kind)); }
+  Share& share(Kind kind) PEELFS_REQUIRES(mutex_) {
+    return shares_.at(static_cast<std::size_t>(kind));
+  }
+  const Share& share(Kind kind) const PEELFS_REQUIRES(mutex_) {
+    return shares_.at(static_cast<std::size_t>(kind));
+  }
 
-  mutable std::mutex mutex_;
-  std::array<Share, 3> shares_;
+  mutable Mutex mutex_;
+  std::array<Share, 3> shares_ PEELFS_GUARDED_BY(mutex_);
 };
 
 /// The reason that a device shows when work on it was left out.

@@ -7,10 +7,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 
+#include "peelfs/mutex.h"
 #include "peelfs/storage.h"
 
 namespace peelfs {
@@ -101,7 +101,7 @@ class HostFile final : public Storage {
   mutable std::atomic<std::uint64_t> end_{0};
   mutable std::atomic<bool> dirty_{false};
   mutable std::atomic<bool> poisoned_{false};
-  mutable std::mutex flushing_;
+  mutable Mutex flushing_;  ///< one flush at a time
   const std::unique_ptr<FileMapping> mapping_;
   mutable std::atomic<bool> lends_{true};
 };

@@ -3,12 +3,12 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "peelfs/bytes.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -74,10 +74,10 @@ class KeyRing {
   struct Entry {
     std::shared_ptr<const Secret> key;
     bool by_hand = false;
-    mutable Use use = {};  ///< changed by report() and candidates(), under the mutex
+    mutable Use use = {};  ///< changed by report() and candidates()
   };
-  mutable std::mutex mutex_;
-  std::vector<Entry> entries_;
+  mutable Mutex mutex_;
+  std::vector<Entry> entries_ PEELFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace peelfs

@@ -1,10 +1,10 @@
 // Locks on ranges of bytes, so that concurrent unaligned writes come out right.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <list>
-#include <mutex>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -33,12 +33,13 @@ class RangeLocks {
   };
 
  private:
-  bool must_wait(const Held& wanted) const;
+  bool must_wait(const Held& wanted) const PEELFS_REQUIRES(mutex_);
 
-  std::mutex mutex_;
-  std::condition_variable released_;
-  std::list<const Held*> asked_;  ///< held or waited for, in the order of asking
-  unsigned waiting_ = 0;
+  Mutex mutex_;
+  Condition released_;
+  /// Held or waited for, in the order of asking.
+  std::list<const Held*> asked_ PEELFS_GUARDED_BY(mutex_);
+  unsigned waiting_ PEELFS_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace peelfs

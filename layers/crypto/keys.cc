@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "peelfs/mutex.h"
+
 namespace peelfs {
 namespace {
 
@@ -83,7 +85,7 @@ void KeyRing::add_for_all(Secret key) {
 }
 
 void KeyRing::add_for(std::string name_or_uuid, Secret key) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry entry{std::make_shared<const Secret>(std::move(key))};
   entry.use.whose = std::move(name_or_uuid);
   entries_.push_back(std::move(entry));
@@ -91,13 +93,13 @@ void KeyRing::add_for(std::string name_or_uuid, Secret key) {
 
 void KeyRing::keep_for(std::string name_or_uuid, Secret key) {
   add_for(std::move(name_or_uuid), std::move(key));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   entries_.back().by_hand = true;
 }
 
 std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
     const std::vector<std::string>& names) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<const Secret>> keys;
   for (const Entry& entry : entries_) {
     const std::string& whose = entry.use.whose;
@@ -127,7 +129,7 @@ std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
 }
 
 void KeyRing::report(const Secret& key, bool opened) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const Bytes reported = key.bytes();
   for (const Entry& entry : entries_) {
     // The same bytes given in two ways were tried once, for both.
@@ -139,7 +141,7 @@ void KeyRing::report(const Secret& key, bool opened) const {
 }
 
 std::vector<KeyRing::Use> KeyRing::uses() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<Use> result;
   for (const Entry& entry : entries_) {
     if (!entry.by_hand) result.push_back(entry.use);
@@ -148,7 +150,7 @@ std::vector<KeyRing::Use> KeyRing::uses() const {
 }
 
 std::vector<std::shared_ptr<const Secret>> KeyRing::named(const std::string& name_or_uuid) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<const Secret>> keys;
   for (const Entry& entry : entries_) {
     if (!entry.use.whose.empty() && entry.use.whose == name_or_uuid) keys.push_back(entry.key);
@@ -157,7 +159,7 @@ std::vector<std::shared_ptr<const Secret>> KeyRing::named(const std::string& nam
 }
 
 bool KeyRing::empty() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return entries_.empty();
 }
 

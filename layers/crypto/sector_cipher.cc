@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "crypto/cipher_spec.h"
 #include "crypto/gcrypt.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 namespace {
@@ -114,13 +114,13 @@ class GcryptSectorCipher final : public SectorCipher {
   }
 
   void give_back(Worker worker) const noexcept {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     idle_.push_back(std::move(worker));  // take() reserved room for every worker there is
   }
 
   Worker take() const {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (!idle_.empty()) {
         Worker worker = std::move(idle_.back());
         idle_.pop_back();
@@ -147,9 +147,9 @@ class GcryptSectorCipher final : public SectorCipher {
 
   CipherSpec spec_;
   Secret key_, essiv_key_;
-  mutable std::mutex mutex_;
-  mutable std::vector<Worker> idle_;
-  mutable std::size_t workers_ = 1;
+  mutable Mutex mutex_;
+  mutable std::vector<Worker> idle_ PEELFS_GUARDED_BY(mutex_);
+  mutable std::size_t workers_ PEELFS_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <limits>
-#include <mutex>
 #include <new>
 
 #include "engine/crew.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -45,7 +44,7 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
             const std::function<void(std::span<const iovec>)>& hand_over);
   /// The reader has gone.
   void abandon() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     release(everything);
   }
 
@@ -73,42 +72,60 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
   class Part;
   enum class Came : std::uint8_t { all, needless, in_vain };
 
-  Chunk& chunk(std::uint64_t number) { return chunks_[number % chunk_count]; }
-  std::uint64_t place(std::uint64_t number) const { return base_ + number * chunk_size; }
+  Chunk& chunk(std::uint64_t number) PEELFS_REQUIRES(mutex_) {
+    return chunks_[number % chunk_count];
+  }
+  /// Without the lock, because a chunk that a request has pinned stays where it is, and so do its
+  /// place and its bytes. The caller looks at nothing else of it.
+  const Chunk& pinned_chunk(std::uint64_t number) const PEELFS_NO_THREAD_SAFETY_ANALYSIS {
+    return chunks_[number % chunk_count];
+  }
+  std::uint64_t place(std::uint64_t number) const PEELFS_REQUIRES(mutex_) {
+    return base_ + number * chunk_size;
+  }
   void fill(Chunk& chunk) noexcept;
-  // With the lock held; none of them touches the device:
-  void follow(std::uint64_t offset, std::size_t length, bool known);
-  void extend(std::uint64_t end, std::uint64_t until);
-  void start_over();
-  void release(std::uint64_t keep_from);
-  bool withdraw(Chunk& chunk);
-  bool get_memory();
-  void give_back_memory();
+  // None of these touches the device, because they run with the lock held:
+  void follow(std::uint64_t offset, std::size_t length, bool known) PEELFS_REQUIRES(mutex_);
+  void extend(std::uint64_t end, std::uint64_t until) PEELFS_REQUIRES(mutex_);
+  void start_over() PEELFS_REQUIRES(mutex_);
+  void release(std::uint64_t keep_from) PEELFS_REQUIRES(mutex_);
+  bool withdraw(Chunk& chunk) PEELFS_REQUIRES(mutex_);
+  bool get_memory() PEELFS_REQUIRES(mutex_);
+  void give_back_memory() PEELFS_REQUIRES(mutex_);
 
   const DevicePtr device_;
   const Clock::duration longest_;
-  std::mutex mutex_;                 ///< guards what follows, and the chunks except their bytes
-  std::condition_variable changed_;  ///< a chunk was read
-  std::unique_ptr<std::byte[]> memory_;
-  std::array<Chunk, chunk_count> chunks_;
-  std::uint64_t base_ = 0;             ///< where chunk number 0 would lie
-  std::uint64_t first_ = 0, end_ = 0;  ///< the numbers of the chunks that there are
-  bool left_over_ = false;             ///< they are of a place that the reader has left
-  std::uint64_t next_ = 0;             ///< where the reader goes on, if it does
-  unsigned in_order_ = 0;              ///< so many requests have come one behind the other
-  unsigned enough_ = enough_in_order;
-  std::uint32_t unit_ = 0;  ///< compute_unit() there; 0: nothing worth reading ahead
+  Mutex mutex_;
+  Condition changed_;  ///< a chunk was read
+  std::unique_ptr<std::byte[]> memory_ PEELFS_GUARDED_BY(mutex_);
+  std::array<Chunk, chunk_count> chunks_ PEELFS_GUARDED_BY(mutex_);
+  std::uint64_t base_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< where chunk number 0 would lie
+  /// The numbers of the chunks that there are.
+  std::uint64_t first_ PEELFS_GUARDED_BY(mutex_) = 0, end_ PEELFS_GUARDED_BY(mutex_) = 0;
+  bool left_over_ PEELFS_GUARDED_BY(mutex_) = false;  ///< they are where the reader was before
+  std::uint64_t next_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< where the reader goes on, if it does
+  /// So many requests have come one behind the other.
+  unsigned in_order_ PEELFS_GUARDED_BY(mutex_) = 0;
+  unsigned enough_ PEELFS_GUARDED_BY(mutex_) = enough_in_order;
+  /// compute_unit() there; 0: nothing worth reading ahead.
+  std::uint32_t unit_ PEELFS_GUARDED_BY(mutex_) = 0;
 };
 
-/// What one request gets out of the chunks. They are its own from pin() to the end.
+/// What one request gets out of the chunks. They are its own as long as it lives.
 class Ahead::Window::Part {
  public:
-  explicit Part(Window& window) : window_(window) {}
+  /// Pins all chunks of a request, and takes note of it. The part stays empty unless all of the
+  /// request has been read, or is being read.
+  Part(Window& window, std::uint64_t offset, std::size_t length) : window_(window) {
+    const MutexLock lock(window_.mutex_);
+    pin(offset, length);
+    window_.follow(offset, length, !empty());
+  }
   Part(const Part&) = delete;
   Part& operator=(const Part&) = delete;
   ~Part() {
     if (empty()) return;
-    const std::lock_guard lock(window_.mutex_);
+    const MutexLock lock(window_.mutex_);
     for (std::uint64_t number = begin_; number < end_; ++number) {
       Chunk& chunk = window_.chunk(number);
       --chunk.requests;
@@ -119,9 +136,7 @@ class Ahead::Window::Part {
     if (at_the_end) window_.give_back_memory();
   }
 
-  /// The caller holds the lock. The part stays empty unless all of the request has been read, or is
-  /// being read.
-  void pin(std::uint64_t offset, std::size_t length) {
+  void pin(std::uint64_t offset, std::size_t length) PEELFS_REQUIRES(window_.mutex_) {
     if (window_.first_ == window_.end_ || offset < window_.place(window_.first_) ||
         offset + length > window_.chunk(window_.end_ - 1).end()) {
       return;
@@ -137,7 +152,7 @@ class Ahead::Window::Part {
 
   /// Reads the chunks that no thread has begun to read, and waits for the others.
   Came get() {
-    std::unique_lock lock(window_.mutex_);
+    UniqueLock lock(window_.mutex_);
     for (std::uint64_t number = begin_; number < end_; ++number) {
       Chunk& chunk = window_.chunk(number);
       if (chunk.state != Chunk::State::wanted || !take_back(chunk)) continue;
@@ -150,7 +165,7 @@ class Ahead::Window::Part {
     Came came = Came::all;
     for (std::uint64_t number = begin_; number < end_; ++number) {
       const Chunk& chunk = window_.chunk(number);
-      window_.changed_.wait(lock, [&] { return chunk.state != Chunk::State::wanted; });
+      window_.changed_.wait(lock, [&chunk] { return chunk.state != Chunk::State::wanted; });
       if (chunk.state == Chunk::State::failed) return Came::in_vain;
       if (chunk.state == Chunk::State::needless) {
         came = Came::needless;
@@ -165,7 +180,7 @@ class Ahead::Window::Part {
     std::array<iovec, chunk_count> pieces;
     std::size_t count = 0;
     for (std::uint64_t number = begin_; number < end_; ++number) {
-      const MutableBytes bytes = of(window_.chunk(number));
+      const MutableBytes bytes = of(window_.pinned_chunk(number));
       pieces[count++] = {bytes.data(), bytes.size()};
     }
     to(std::span(pieces).first(count));
@@ -187,11 +202,7 @@ class Ahead::Window::Part {
 
 bool Ahead::Window::lend(std::uint64_t offset, MutableBytes scratch,
                          const std::function<void(std::span<const iovec>)>& hand_over) {
-  Part part(*this);
-  std::unique_lock lock(mutex_);
-  part.pin(offset, scratch.size());
-  follow(offset, scratch.size(), !part.empty());
-  lock.unlock();
+  Part part(*this, offset, scratch.size());
   const Came came = part.empty() ? Came::needless : part.get();
   if (came == Came::all) {
     part.hand_over(hand_over);
@@ -199,15 +210,13 @@ bool Ahead::Window::lend(std::uint64_t offset, MutableBytes scratch,
     return true;
   }
   if (!part.empty()) {
-    lock.lock();
+    const MutexLock lock(mutex_);
     start_over();
     if (came == Came::in_vain) enough_ = std::min(enough_ * harder, hardest);
-    lock.unlock();
   }
   const Lending lending = peelfs::lend(*device_, offset, scratch, hand_over);
-  lock.lock();
+  const MutexLock lock(mutex_);
   unit_ = lending.computed * 2 >= scratch.size() ? lending.compute_unit : 0;
-  lock.unlock();
   return lending.trusted;
 }
 
@@ -314,7 +323,7 @@ void Ahead::Window::fill(Chunk& chunk) noexcept {
   } catch (...) {
     state = Chunk::State::failed;  // the request that needs it reads it again, and meets the error
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   chunk.state = state;
   chunk.begun = begin;
   changed_.notify_all();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -67,29 +68,29 @@ Budget::Budget(const Limits& limits) {
 }
 
 std::uint64_t Budget::left(Kind kind) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return share(kind).left;
 }
 
 void Budget::take(Kind kind, std::uint64_t amount) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Share& one = share(kind);
   one.left -= std::min(one.left, amount);
 }
 
 void Budget::refuse(Kind kind, const std::string& what) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Share& one = share(kind);
   if (one.refusals++ == 0) one.first = what;
 }
 
 void Budget::renew(Kind kind) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   share(kind).left = share(kind).whole;
 }
 
 std::vector<std::string> Budget::endings() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::string> sentences;
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     const Share& one = shares_.at(i);

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <csignal>
 #include <exception>
-#include <mutex>
 #include <thread>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -55,7 +55,7 @@ class Crew {
 
   void queue(Background& work) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       work.next_ = nullptr;
       *last_ = &work;
       last_ = &work.next_;
@@ -64,7 +64,7 @@ class Crew {
   }
 
   bool take_back(Background& work) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (Background** at = &queued_; *at != nullptr; at = &(*at)->next_) {
       if (*at == &work) {
         unlink(at);
@@ -76,7 +76,7 @@ class Crew {
 
   void run(Job& job) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       job.waiting_behind = jobs_;
       jobs_ = &job;
     }
@@ -86,7 +86,7 @@ class Crew {
       wanted_.notify_all();
     }
     job.work();
-    std::unique_lock lock(mutex_);
+    UniqueLock lock(mutex_);
     withdraw(job);
     left_.wait(lock, [&job] { return job.helpers == 0; });
   }
@@ -107,9 +107,10 @@ class Crew {
   }
 
   void serve() {
-    std::unique_lock lock(mutex_);
+    UniqueLock lock(mutex_);
     for (;;) {
-      wanted_.wait(lock, [this] { return jobs_ != nullptr || may_begin(); });
+      wanted_.wait(lock,
+                   [this]() PEELFS_REQUIRES(mutex_) { return jobs_ != nullptr || may_begin(); });
       if (jobs_ == nullptr) {
         Background& work = *queued_;
         unlink(&queued_);
@@ -133,7 +134,7 @@ class Crew {
   }
 
   /// There is nothing left to begin.
-  void withdraw(const Job& job) {
+  void withdraw(const Job& job) PEELFS_REQUIRES(mutex_) {
     for (Job** at = &jobs_; *at != nullptr; at = &(*at)->waiting_behind) {
       if (*at == &job) {
         *at = job.waiting_behind;
@@ -142,23 +143,23 @@ class Crew {
     }
   }
 
-  bool may_begin() const {
+  bool may_begin() const PEELFS_REQUIRES(mutex_) {
     return queued_ != nullptr && in_background_ < std::max(2U, threads_.load()) - 1;
   }
 
-  void unlink(Background** at) {
+  void unlink(Background** at) PEELFS_REQUIRES(mutex_) {
     Background* const work = *at;
     *at = work->next_;
     if (last_ == &work->next_) last_ = at;
   }
 
-  std::mutex mutex_;
-  std::condition_variable wanted_, left_;
+  Mutex mutex_;
+  Condition wanted_, left_;
   std::atomic<unsigned> threads_{0};
-  unsigned in_background_ = 0;
-  Job* jobs_ = nullptr;           ///< the latest first
-  Background* queued_ = nullptr;  ///< the oldest first
-  Background** last_ = &queued_;  ///< where the next one is put
+  unsigned in_background_ PEELFS_GUARDED_BY(mutex_) = 0;
+  Job* jobs_ PEELFS_GUARDED_BY(mutex_) = nullptr;           ///< the latest first
+  Background* queued_ PEELFS_GUARDED_BY(mutex_) = nullptr;  ///< the oldest first
+  Background** last_ PEELFS_GUARDED_BY(mutex_) = &queued_;  ///< where the next one is put
 };
 
 void share_out(std::size_t count, const std::function<void(std::size_t)>& part) {

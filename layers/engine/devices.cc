@@ -46,8 +46,9 @@ class Concat : public BlockDevice, public PartlyMissing {
         description_(std::move(description)) {
     std::set<const BlockDevice*> distinct;
     for (const Piece& piece : pieces_) {
-      if (piece.device && distinct.insert(piece.device.get()).second)
+      if (piece.device && distinct.insert(piece.device.get()).second) {
         carriers_.push_back(piece.device);
+      }
     }
   }
 

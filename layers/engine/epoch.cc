@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "peelfs/mutex.h"
+
 namespace peelfs {
 
 namespace {
@@ -57,7 +59,7 @@ bool Epochs::passed(std::uint64_t epoch) {
   // Both sets of counters must have been seen empty after the caller learned of `epoch`: a request
   // that entered late may be in either. Another thread may have looked at one of them for the first
   // advance before that moment, so only the second and the third advance prove anything.
-  const std::lock_guard lock(advancing_);
+  const MutexLock lock(advancing_);
   while (epoch_.load(std::memory_order_seq_cst) < epoch + 3) {
     const std::uint64_t current = epoch_.load(std::memory_order_seq_cst);
     if (!drained(current + 1)) return false;

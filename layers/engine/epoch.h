@@ -9,7 +9,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -53,7 +54,7 @@ class Epochs {
 
   std::atomic<std::uint64_t> epoch_{2};
   std::array<std::array<Counter, shards>, 2> counters_;
-  std::mutex advancing_;
+  Mutex advancing_;  ///< held to move epoch_ on
 };
 
 }  // namespace peelfs

@@ -1,5 +1,7 @@
 #include "peelfs/range_locks.h"
 
+#include "peelfs/mutex.h"
+
 namespace peelfs {
 
 bool RangeLocks::must_wait(const Held& wanted) const {
@@ -15,7 +17,7 @@ bool RangeLocks::must_wait(const Held& wanted) const {
 
 RangeLocks::Held::Held(RangeLocks& locks, std::uint64_t begin, std::uint64_t end, Mode mode)
     : locks_(locks), begin_(begin), end_(end), mode_(mode) {
-  std::unique_lock lock(locks_.mutex_);
+  UniqueLock lock(locks_.mutex_);
   place_ = locks_.asked_.insert(locks_.asked_.end(), this);
   while (locks_.must_wait(*this)) {
     ++locks_.waiting_;
@@ -25,7 +27,7 @@ RangeLocks::Held::Held(RangeLocks& locks, std::uint64_t begin, std::uint64_t end
 }
 
 RangeLocks::Held::~Held() {
-  const std::lock_guard lock(locks_.mutex_);
+  const MutexLock lock(locks_.mutex_);
   locks_.asked_.erase(place_);
   if (locks_.waiting_ != 0) locks_.released_.notify_all();
 }

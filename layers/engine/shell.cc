@@ -41,8 +41,9 @@ std::string escaped(std::string_view word) {
     } else {
       // Always three digits, so that one that follows is not taken for a fourth.
       result += '\\';
-      for (const unsigned shift : {6U, 3U, 0U})
+      for (const unsigned shift : {6U, 3U, 0U}) {
         result += static_cast<char>('0' + (byte >> shift & 7U));
+      }
     }
   }
   return result + "'";

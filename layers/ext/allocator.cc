@@ -26,8 +26,9 @@ constexpr std::size_t unused_field = 0xc8;  // s_algorithm_usage_bitmap, for com
 constexpr std::size_t sector = 512;
 
 void put(Buffer& bytes, std::size_t at, std::uint64_t value, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i)
+  for (std::size_t i = 0; i < size; ++i) {
     bytes.at(at + i) = static_cast<std::byte>(value >> (8 * i));
+  }
 }
 
 /// The checksum lies in the second sector of the super block, and what changes in the first. So the

@@ -1,6 +1,8 @@
 #include <algorithm>
 
+#include "ext/node_cache.h"
 #include "ext/writer.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -42,31 +44,31 @@ FileState::Look FileState::look(std::uint64_t offset, std::uint64_t most) const 
     if (size > most || offset >= size) return {size, std::nullopt};
     return {size, fixed_->map->at(logical)};
   }
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   if (size_ > most || offset >= size_) return {size_, std::nullopt};
   return {size_, find(logical)};
 }
 
 BlockRun FileState::at(std::uint64_t logical) const {
   if (fixed_) return fixed_->map->at(logical);
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   return find(logical);
 }
 
 std::uint64_t FileState::size() const {
   if (fixed_) return fixed_->size;
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   return size_;
 }
 
 std::uint64_t FileState::allocated_bytes() const {
   if (fixed_) return fixed_->allocated;
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   return allocated_;
 }
 
 std::shared_ptr<const void> FileState::rely_on(const std::string& by) {
-  const std::unique_lock lock(mutex_);
+  const WriterLock lock(mutex_);
   if (written_) {
     throw Error(Fault::denied, "the backing file has been written to as a file of its own")
         .advice("unmount, and do not write to a file that an image is based on")
@@ -78,22 +80,46 @@ std::shared_ptr<const void> FileState::rely_on(const std::string& by) {
 }
 
 std::string FileState::relied_on_by() const {
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   return relied_on_by_;
 }
 
 void FileState::about_to_write() {
   {
-    const std::shared_lock lock(mutex_);
+    const ReaderLock lock(mutex_);
     if (written_) return;
   }
-  const std::unique_lock lock(mutex_);
+  const WriterLock lock(mutex_);
   if (relied_on_) {
     throw Error(Fault::denied, "'" + printable(relied_on_by_) + "' is based on it")
         .advice("writing to a backing file changes every image that is based on it")
         .with_errno(EROFS);
   }
   written_ = true;
+}
+
+void FileState::note_stored(const Stored& stored) {
+  const WriterLock lock(mutex_);
+  if (!stored.in_place) add_pending(stored.logical, stored.physical, stored.blocks);
+  if (stored.fresh) fresh_blocks_ += stored.blocks;
+  if (stored.fresh) allocated_ += stored.blocks * volume_->block_size();
+  size_ = std::max(size_, stored.end);
+}
+
+void FileState::note_inode(const RewrittenMap& map) {
+  const WriterLock lock(mutex_);
+  inode_.block = map.root;
+  inode_.size = size_;
+}
+
+void FileState::note_commit() {
+  const WriterLock lock(mutex_);
+  pending_.clear();
+  fresh_blocks_ = 0;
+  pending_blocks_ = 0;
+  leaves_.reset();
+  forget_nodes(volume_->id(), number_);
+  map_ = make_map();
 }
 
 void FileState::add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks) {

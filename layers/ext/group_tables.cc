@@ -15,9 +15,7 @@ void for_each_table(ext2_filsys filesystem,
     ext2fs_super_and_bgd_loc2(filesystem, group, &super, &old_descriptors, &new_descriptors,
                               nullptr);
     // Block 0 is where the first one lies, unless blocks are of 1 KiB.
-    if (super != 0 || group == 0) {
-      visit(group == 0 ? "superblock" : "backup superblock", super, 1);
-    }
+    if (super != 0 || group == 0) visit(group == 0 ? "superblock" : "backup superblock", super, 1);
     const std::string copy = group == 0 ? "group descriptors" : "backup group descriptors";
     if (old_descriptors != 0) {
       visit(copy, old_descriptors, descriptor_blocks);

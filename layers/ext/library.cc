@@ -183,9 +183,7 @@ void Library::check_group(std::uint32_t group) {
 }
 
 void Library::fail(errcode_t code, const std::string& what) {
-  if (const std::exception_ptr failure = channel_->take_failure()) {
-    std::rethrow_exception(failure);
-  }
+  if (const std::exception_ptr failure = channel_->take_failure()) std::rethrow_exception(failure);
   if (code == EXT2_ET_NO_MEMORY || code == ENOMEM) throw std::bad_alloc();
   throw Error(Fault::damaged, what)
       .found(error_message(code))

@@ -4,8 +4,9 @@
 #include <atomic>
 #include <list>
 #include <map>
-#include <mutex>
 #include <utility>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -17,7 +18,7 @@ constexpr std::size_t most_bytes = std::size_t{16} << 20U;
 class SharedNodes {
  public:
   std::shared_ptr<const MapNode> find(const NodeKey& key) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = index_.find(key);
     if (found == index_.end()) return nullptr;
     items_.splice(items_.begin(), items_, found->second);
@@ -25,7 +26,7 @@ class SharedNodes {
   }
 
   void insert(const NodeKey& key, std::shared_ptr<const MapNode> node) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (index_.contains(key)) return;  // another thread was quicker
     bytes_ += node->memory();
     items_.push_front({key, std::move(node)});
@@ -38,7 +39,7 @@ class SharedNodes {
   }
 
   void forget(std::uint64_t volume, std::uint32_t inode) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto begin = index_.lower_bound({volume, inode, 0});
     auto end = begin;
     for (; end != index_.end() && end->first.volume == volume && end->first.inode == inode; ++end) {
@@ -53,10 +54,10 @@ class SharedNodes {
     NodeKey key;
     std::shared_ptr<const MapNode> node;
   };
-  std::mutex mutex_;
-  std::size_t bytes_ = 0;
-  std::list<Item> items_;  ///< most recently used first
-  std::map<NodeKey, std::list<Item>::iterator> index_;
+  Mutex mutex_;
+  std::size_t bytes_ PEELFS_GUARDED_BY(mutex_) = 0;
+  std::list<Item> items_ PEELFS_GUARDED_BY(mutex_);  ///< most recently used first
+  std::map<NodeKey, std::list<Item>::iterator> index_ PEELFS_GUARDED_BY(mutex_);
 };
 
 SharedNodes& shared_nodes() {

@@ -5,6 +5,7 @@
 #include "peelfs/error.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 

@@ -7,6 +7,7 @@
 
 #include "ext/ext_disk.h"
 #include "peelfs/block_device.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 

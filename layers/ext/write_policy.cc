@@ -97,8 +97,9 @@ std::uint64_t greatest_size(const Volume& volume, const Inode& inode) {
                                    : 12 + fan_out + fan_out * fan_out + fan_out * fan_out * fan_out;
   std::uint64_t most = blocks * super.block_size;
   // i_blocks counts 512 bytes in 32 bits, block maps included.
-  if (!super.has_ro_compat(ro_compat_huge_file))
+  if (!super.has_ro_compat(ro_compat_huge_file)) {
     most = std::min<std::uint64_t>(most, 2040ULL << 30U);
+  }
   if (!super.has_ro_compat(large_file)) most = std::min<std::uint64_t>(most, 0x7fffffff);
   return std::max(most, inode.size);
 }

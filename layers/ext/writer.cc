@@ -8,6 +8,7 @@
 #include "ext/node_cache.h"
 #include "ext/write_policy.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -21,8 +22,8 @@ constexpr std::uint64_t sector = 512;                            // what a disk 
 /// All writers, by their devices. A writer keeps its device alive, so no other device can have the
 /// same key while the writer lives.
 struct Registry {
-  std::mutex mutex;
-  std::map<const BlockDevice*, std::weak_ptr<Writer>> writers;
+  Mutex mutex;
+  std::map<const BlockDevice*, std::weak_ptr<Writer>> writers PEELFS_GUARDED_BY(mutex);
 };
 Registry& registry() {
   static Registry one;
@@ -34,7 +35,7 @@ Registry& registry() {
 std::shared_ptr<Writer> Writer::of(const std::shared_ptr<const Volume>& volume) {
   std::shared_ptr<Writer> former;  // if it is the last reference, it ends behind the lock
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   std::weak_ptr<Writer>& known = all.writers[&volume->device()];
   former = known.lock();
   if (former && former->volume_ == volume) return former;
@@ -63,12 +64,12 @@ void Writer::check_in_place(std::uint64_t offset, std::uint64_t length) {
 
 void Writer::retire() {
   retired_ = true;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   poison_ = std::make_unique<Error>(outdated());
 }
 
 bool Writer::is_at_work() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return !valid_;
 }
 
@@ -76,13 +77,13 @@ bool Writer::is_at_work() {
 // they drop the writer; changes that are not flushed are lost, as in a power cut.
 Writer::~Writer() {
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   const auto mine = all.writers.find(&volume_->device());
   if (mine != all.writers.end() && mine->second.expired()) all.writers.erase(mine);
 }
 
 std::shared_ptr<FileState> Writer::file(const Inode& inode) {
-  const std::lock_guard lock(files_mutex_);
+  const MutexLock lock(files_mutex_);
   std::weak_ptr<FileState>& known = files_[inode.number];
   std::shared_ptr<FileState> state = known.lock();
   if (!state) {
@@ -116,7 +117,8 @@ void Writer::set_valid(bool valid) {
 }
 
 void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset, Bytes data) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
+  file->read_by_writer();
   check();
   begin();
   if (!file->inode_has_space_) {
@@ -126,9 +128,7 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
   }
   dirty_.insert(file);
   const std::uint64_t end = offset + data.size();
-  if (file->size_ % volume_->block_size() != 0 && end > file->size_) {
-    zero_behind_end(*file, offset);
-  }
+  if (file->size_ % volume_->block_size() != 0 && end > file->size_) zero_behind_end(*file, offset);
   // A file grows by whole sectors. If it ended within one, the next write to that sector would be
   // in place up to the end, and durable with the inode behind it: a power cut could tear it.
   Buffer padded;
@@ -152,6 +152,7 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
 /// Bytes of the last block behind the end of the file become a part of the file when it grows:
 /// makes them zero.
 void Writer::zero_behind_end(const FileState& file, std::uint64_t offset) {
+  file.read_by_writer();
   const std::uint64_t block_size = volume_->block_size();
   const BlockRun run = file.at(file.size_ / block_size);
   const std::uint64_t end = std::min(offset, round_up(file.size_, block_size));
@@ -161,6 +162,7 @@ void Writer::zero_behind_end(const FileState& file, std::uint64_t offset) {
 }
 
 void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
+  file.read_by_writer();
   const std::uint64_t block_size = volume_->block_size();
   const std::uint64_t logical = offset / block_size, within = offset % block_size;
   const std::uint64_t wanted = div_round_up(
@@ -198,16 +200,13 @@ void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
     if (fresh) allocator_->give_back({physical, blocks});
     throw;
   }
-  const std::unique_lock lock(file.mutex_);
-  if (!in_place) file.add_pending(logical, physical, blocks);
-  if (fresh) file.fresh_blocks_ += blocks;
-  if (fresh) file.allocated_ += blocks * block_size;
-  file.size_ = std::max(file.size_, offset + length);
+  file.note_stored({logical, physical, blocks, in_place, fresh, offset + length});
   data = data.subspan(length);
 }
 
 /// Takes blocks that follow those that the file has; ahead of need where it grows.
 Allocator::Run Writer::take(FileState& file, std::uint64_t logical, std::uint64_t wanted) {
+  file.read_by_writer();
   Kept& kept = kept_[file.number_];
   if (kept.run.count == 0 || kept.logical != logical) {
     if (kept.run.count != 0) allocator_->give_back(std::exchange(kept.run, {}));
@@ -246,6 +245,7 @@ void Writer::release_kept() {
 std::uint64_t Writer::node_reserve() const {
   std::uint64_t blocks = 0;
   for (const std::shared_ptr<FileState>& file : dirty_) {
+    file->read_by_writer();
     blocks += 16 + 2 * file->pending_.size() + file->fresh_blocks_ / (volume_->block_size() / 4);
   }
   return blocks - std::min<std::uint64_t>(blocks, nodes_.size());
@@ -254,6 +254,7 @@ std::uint64_t Writer::node_reserve() const {
 /// Of the map of one file, with what is pending and more.
 std::uint64_t Writer::most_nodes(FileState& file, std::uint64_t more_runs,
                                  std::uint64_t more_blocks) const {
+  file.read_by_writer();
   const std::uint64_t runs = file.pending_.size() + more_runs;
   const std::uint64_t blocks = file.pending_blocks_ + more_blocks;
   if (runs == 0) return 0;
@@ -294,7 +295,7 @@ void Writer::make_nodes(std::uint64_t count) {
 }
 
 void Writer::flush() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   check();
   if (!dirty_.empty()) commit();
   if (!valid_) {
@@ -305,12 +306,13 @@ void Writer::flush() {
 }
 
 RewrittenMap Writer::rewrite(FileState& file) {
+  file.read_by_writer();
   std::vector<WrittenRun> runs;
   for (const auto& [logical, run] : file.pending_) {
     runs.push_back({logical, run.blocks, run.physical});
   }
   std::vector<std::uint64_t> taken;
-  const TakeBlock take = [&] {
+  const TakeBlock take = [&]() PEELFS_REQUIRES(mutex_) {
     make_nodes(1);
     taken.push_back(nodes_.back());
     nodes_.pop_back();
@@ -340,7 +342,7 @@ void Writer::commit() {
     }
     throw;
   }
-  or_never_again([&] {
+  or_never_again([&]() PEELFS_REQUIRES(mutex_) {
     volume_->device().flush();
     for (auto& [file, map] : maps) {
       for (const auto& [block, bytes] : map.late) {
@@ -351,19 +353,14 @@ void Writer::commit() {
     volume_->device().flush();
   });
   for (auto& [file, map] : maps) {
-    const std::unique_lock lock(file->mutex_);
-    file->pending_.clear();
-    file->fresh_blocks_ = 0;
-    file->pending_blocks_ = 0;
-    file->leaves_.reset();
-    forget_nodes(volume_->id(), file->number_);
-    file->map_ = file->make_map();
+    file->note_commit();
     for (const std::uint64_t block : map.freed) allocator_->give_back({block, 1});
   }
   dirty_.clear();
 }
 
 void Writer::write_inode(FileState& file, const RewrittenMap& map) {
+  file.read_by_writer();
   const std::uint64_t place = allocator_->inode_offset(file.number_);
   Buffer bytes = read_bytes(volume_->device(), place, volume_->super().inode_size);
   auto* raw = reinterpret_cast<ext2_inode*>(bytes.data());
@@ -391,9 +388,7 @@ void Writer::write_inode(FileState& file, const RewrittenMap& map) {
                         reinterpret_cast<ext2_inode_large*>(large.data()));
   std::memcpy(bytes.data(), large.data(), bytes.size());
   write(volume_->device(), place, bytes);
-  const std::unique_lock lock(file.mutex_);
-  file.inode_.block = map.root;
-  file.inode_.size = file.size_;
+  file.note_inode(map);
 }
 
 void Writer::finish() {
@@ -401,7 +396,7 @@ void Writer::finish() {
   for (const std::uint64_t block : nodes_) allocator_->give_back({block, 1});
   nodes_.clear();
   allocator_->write_groups();
-  or_never_again([&] {
+  or_never_again([&]() PEELFS_REQUIRES(mutex_) {
     volume_->device().flush();
     set_valid(true);
   });

@@ -23,7 +23,6 @@
 #include <mutex>
 #include <optional>
 #include <set>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -32,6 +31,7 @@
 #include "ext/map_rewrite.h"
 #include "ext/system_zone.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::ext {
 
@@ -73,9 +73,26 @@ class FileState {
   struct Pending {
     std::uint64_t blocks = 0, physical = 0;
   };
-  std::unique_ptr<const BlockMap> make_map() const;
-  BlockRun find(std::uint64_t logical) const;  ///< at(), of a file with a writer
-  void add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks);
+  std::unique_ptr<const BlockMap> make_map() const PEELFS_REQUIRES_SHARED(mutex_);
+  /// at(), of a file with a writer.
+  BlockRun find(std::uint64_t logical) const PEELFS_REQUIRES_SHARED(mutex_);
+  /// Data that the writer has put on the disk.
+  struct Stored {
+    std::uint64_t logical = 0, physical = 0, blocks = 0;
+    bool in_place = false;  ///< where the map has it already
+    bool fresh = false;     ///< in blocks that were free before
+    std::uint64_t end = 0;  ///< where it ends in the file, in bytes
+  };
+  void note_stored(const Stored& stored);
+  /// The inode on the disk refers to a new map, and has the new size.
+  void note_inode(const RewrittenMap& map);
+  /// All that was pending is durable.
+  void note_commit();
+  /// For the writer, which reads without the mutex: nothing but these calls of its own changes what
+  /// it reads, and it holds its own mutex meanwhile.
+  void read_by_writer() const PEELFS_ASSERT_SHARED_CAPABILITY(mutex_) {}
+  void add_pending(std::uint64_t logical, std::uint64_t physical, std::uint64_t blocks)
+      PEELFS_REQUIRES(mutex_);
 
   const std::shared_ptr<const Volume> volume_;
   const std::uint32_t number_;
@@ -86,17 +103,18 @@ class FileState {
     std::unique_ptr<const BlockMap> map;
   };
   std::unique_ptr<const Fixed> fixed_;
-  mutable std::shared_mutex mutex_;  ///< guards what is below
-  Inode inode_;                      ///< as it is on the disk
-  std::unique_ptr<const BlockMap> map_;
-  std::map<std::uint64_t, Pending> pending_;  ///< by the first block of the file
-  std::uint64_t size_;
-  std::uint64_t allocated_;  ///< bytes
-  std::string relied_on_by_;
+  mutable SharedMutex mutex_;
+  Inode inode_ PEELFS_GUARDED_BY(mutex_);  ///< as it is on the disk
+  std::unique_ptr<const BlockMap> map_ PEELFS_GUARDED_BY(mutex_);
+  /// By the first block of the file.
+  std::map<std::uint64_t, Pending> pending_ PEELFS_GUARDED_BY(mutex_);
+  std::uint64_t size_ PEELFS_GUARDED_BY(mutex_);
+  std::uint64_t allocated_ PEELFS_GUARDED_BY(mutex_);  ///< bytes
+  std::string relied_on_by_ PEELFS_GUARDED_BY(mutex_);
   std::atomic<bool> relied_on_ = false;
-  bool written_ = false;
+  bool written_ PEELFS_GUARDED_BY(mutex_) = false;
 
-  // The writer's own, under its mutex:
+  // The writer's own: its mutex guards them.
   std::uint64_t fresh_blocks_ = 0;       ///< pending blocks that were free before
   std::uint64_t pending_blocks_ = 0;     ///< all of them
   std::optional<std::uint64_t> leaves_;  ///< of the extent tree on the disk, once counted
@@ -131,44 +149,45 @@ class Writer {
 
  private:
   void retire();
-  void check() const;
-  void begin();
-  void set_valid(bool valid);
-  void store_part(FileState& file, std::uint64_t offset, Bytes& data);
+  void check() const PEELFS_REQUIRES(mutex_);
+  void begin() PEELFS_REQUIRES(mutex_);
+  void set_valid(bool valid) PEELFS_REQUIRES(mutex_);
+  void store_part(FileState& file, std::uint64_t offset, Bytes& data) PEELFS_REQUIRES(mutex_);
   void zero_behind_end(const FileState& file, std::uint64_t offset);
   /// Blocks taken ahead of need, for the block of a file that comes next.
   struct Kept {
     Allocator::Run run;
     std::uint64_t logical = 0;
   };
-  Allocator::Run take(FileState& file, std::uint64_t logical, std::uint64_t wanted);
-  void release_kept();
-  std::uint64_t node_reserve() const;
+  Allocator::Run take(FileState& file, std::uint64_t logical, std::uint64_t wanted)
+      PEELFS_REQUIRES(mutex_);
+  void release_kept() PEELFS_REQUIRES(mutex_);
+  std::uint64_t node_reserve() const PEELFS_REQUIRES(mutex_);
   std::uint64_t most_nodes(FileState& file, std::uint64_t more_runs,
                            std::uint64_t more_blocks) const;
-  void make_nodes(std::uint64_t count);
-  void reserve_nodes(FileState& file, std::uint64_t blocks);
-  void commit();
-  void or_never_again(const std::function<void()>& steps);
-  RewrittenMap rewrite(FileState& file);
-  void write_inode(FileState& file, const RewrittenMap& map);
-  void finish();
+  void make_nodes(std::uint64_t count) PEELFS_REQUIRES(mutex_);
+  void reserve_nodes(FileState& file, std::uint64_t blocks) PEELFS_REQUIRES(mutex_);
+  void commit() PEELFS_REQUIRES(mutex_);
+  void or_never_again(const std::function<void()>& steps) PEELFS_REQUIRES(mutex_);
+  RewrittenMap rewrite(FileState& file) PEELFS_REQUIRES(mutex_);
+  void write_inode(FileState& file, const RewrittenMap& map) PEELFS_REQUIRES(mutex_);
+  void finish() PEELFS_REQUIRES(mutex_);
 
   const std::shared_ptr<const Volume> volume_;
-  std::mutex mutex_;  ///< all writing but that in place
-  std::unique_ptr<Allocator> allocator_;
-  bool valid_ = true;  ///< what the disk's super block says
-  std::unique_ptr<Error> poison_;
+  Mutex mutex_;  ///< all writing but that in place
+  std::unique_ptr<Allocator> allocator_ PEELFS_GUARDED_BY(mutex_);
+  bool valid_ PEELFS_GUARDED_BY(mutex_) = true;  ///< what the disk's super block says
+  std::unique_ptr<Error> poison_ PEELFS_GUARDED_BY(mutex_);
   std::atomic<bool> retired_ = false;
   std::once_flag zone_known_;
   std::unique_ptr<const SystemZone> zone_;
-  std::set<std::shared_ptr<FileState>> dirty_;
-  std::map<std::uint32_t, Kept> kept_;  ///< by inode
+  std::set<std::shared_ptr<FileState>> dirty_ PEELFS_GUARDED_BY(mutex_);
+  std::map<std::uint32_t, Kept> kept_ PEELFS_GUARDED_BY(mutex_);  ///< by inode
   /// Blocks for the nodes that the maps of pending runs will need. They are taken, and have space
   /// below, before a write is accepted.
-  std::vector<std::uint64_t> nodes_;
-  std::mutex files_mutex_;
-  std::map<std::uint32_t, std::weak_ptr<FileState>> files_;
+  std::vector<std::uint64_t> nodes_ PEELFS_GUARDED_BY(mutex_);
+  Mutex files_mutex_;
+  std::map<std::uint32_t, std::weak_ptr<FileState>> files_ PEELFS_GUARDED_BY(files_mutex_);
 };
 
 }  // namespace peelfs::ext

@@ -4,6 +4,7 @@
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::fs {
 
@@ -56,18 +57,18 @@ void WitnessDevice::compute(std::uint64_t offset, MutableBytes out) const {
   try {
     read(*device_, offset, out);
   } catch (const Error&) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     useless_ = true;
     throw;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (ranges_.size() == most_ranges) merge(ranges_);
   useless_ = useless_ || ranges_.size() == most_ranges;
   if (!useless_) ranges_.push_back({offset, out.size()});
 }
 
 std::optional<std::vector<ByteRange>> WitnessDevice::ranges() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (useless_) return std::nullopt;
   merge(ranges_);
   return ranges_;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 #include "fs/search.h"
 #include "peelfs/block_device.h"
 #include "peelfs/byte_range.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::fs {
 
@@ -30,9 +30,9 @@ class WitnessDevice : public BlockDevice {
 
  private:
   const DevicePtr device_;
-  mutable std::mutex mutex_;
-  mutable std::vector<ByteRange> ranges_;
-  mutable bool useless_ = false;
+  mutable Mutex mutex_;
+  mutable std::vector<ByteRange> ranges_ PEELFS_GUARDED_BY(mutex_);
+  mutable bool useless_ PEELFS_GUARDED_BY(mutex_) = false;
 };
 
 /// Searches of one run. A search is decided by the bytes that it reads, so another device on which

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "host/host_call.h"
 #include "host/pinned.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -36,9 +36,9 @@ const BlockNode* disk_of(const std::vector<BlockNode>& nodes, const BlockNode& n
 
 /// The files that are held, and for which devices.
 struct Held {
-  std::mutex mutex;
-  std::map<const HostFile*, std::shared_ptr<const HostFile>> by_device;
-  std::map<FileId, std::weak_ptr<const HostFile>> files;
+  Mutex mutex;
+  std::map<const HostFile*, std::shared_ptr<const HostFile>> by_device PEELFS_GUARDED_BY(mutex);
+  std::map<FileId, std::weak_ptr<const HostFile>> files PEELFS_GUARDED_BY(mutex);
 };
 
 Held& held() {
@@ -47,7 +47,7 @@ Held& held() {
 }
 
 std::shared_ptr<const HostFile> held_already(const FileId& id) {
-  const std::lock_guard lock(held().mutex);
+  const MutexLock lock(held().mutex);
   const auto found = held().files.find(id);
   return found == held().files.end() ? nullptr : found->second.lock();
 }
@@ -109,7 +109,7 @@ void hold_below(const HostFile& file) noexcept {
   try {
     auto below = open_below(file);
     if (below == nullptr) return;
-    const std::lock_guard lock(held().mutex);
+    const MutexLock lock(held().mutex);
     held().files[below->id()] = below;
     held().by_device[&file] = std::move(below);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): it stays away
@@ -119,7 +119,7 @@ void hold_below(const HostFile& file) noexcept {
 void release_below(const HostFile& file) noexcept {
   if (!file.is_block_device()) return;
   std::shared_ptr<const HostFile> below;  // closed when the lock is free again
-  const std::lock_guard lock(held().mutex);
+  const MutexLock lock(held().mutex);
   const auto found = held().by_device.find(&file);
   if (found == held().by_device.end()) return;
   below = std::move(found->second);
@@ -128,7 +128,7 @@ void release_below(const HostFile& file) noexcept {
 
 std::vector<std::shared_ptr<const HostFile>> files_below(const HostFile& file) {
   std::vector<std::shared_ptr<const HostFile>> files;
-  const std::lock_guard lock(held().mutex);
+  const MutexLock lock(held().mutex);
   const HostFile* at = &file;
   for (auto found = held().by_device.find(at); found != held().by_device.end();
        found = held().by_device.find(at)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -71,13 +72,13 @@ bool Consent::allows(const FileId& id) const {
 }
 
 std::shared_ptr<const HostFile> Consent::written_part(const FileId& id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = written_.find(id);
   return found == written_.end() ? nullptr : found->second.lock();
 }
 
 void Consent::keep_written_part(const std::shared_ptr<const HostFile>& file) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   written_[file->id()] = file;
 }
 

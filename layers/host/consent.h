@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +12,7 @@
 #include "host/pinned.h"
 #include "peelfs/formats.h"
 #include "peelfs/host_file.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -75,8 +75,8 @@ class Consent {
   std::vector<AllowedFile> files_;
   std::vector<AllowedFolder> folders_;
   std::vector<NamedSource> sources_;
-  mutable std::mutex mutex_;
-  mutable std::map<FileId, std::weak_ptr<const HostFile>> written_;
+  mutable Mutex mutex_;
+  mutable std::map<FileId, std::weak_ptr<const HostFile>> written_ PEELFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace peelfs

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <chrono>
 #include <list>
-#include <mutex>
 #include <utility>
 
 #include "engine/epoch.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -32,20 +32,20 @@ class MappedWindows {
   /// A working set that does not fit is read, not mapped and unmapped all the time.
   static constexpr std::chrono::milliseconds least_pause{100};
 
-  bool make_room();
-  void give_up(std::list<Window>::iterator window);
-  void reap();
+  bool make_room() PEELFS_REQUIRES(mutex_);
+  void give_up(std::list<Window>::iterator window) PEELFS_REQUIRES(mutex_);
+  void reap() PEELFS_REQUIRES(mutex_);
 
-  std::mutex mutex_;
-  std::list<Window> open_;      ///< oldest first
-  std::list<Window> given_up_;  ///< a request may still use them
-  Clock::time_point last_given_up_;
+  Mutex mutex_;
+  std::list<Window> open_ PEELFS_GUARDED_BY(mutex_);      ///< oldest first
+  std::list<Window> given_up_ PEELFS_GUARDED_BY(mutex_);  ///< a request may still use them
+  Clock::time_point last_given_up_ PEELFS_GUARDED_BY(mutex_);
 };
 
 void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
   // A thread that finds the lock taken reads the bytes instead of waiting.
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock) return;
+  if (!mutex_.try_lock()) return;
+  const MutexLock lock(mutex_, std::adopt_lock);
   std::atomic<Window*>& slot = file.windows_[index % FileMapping::slots];
   const Window* const there = slot.load(std::memory_order_relaxed);
   if (there != nullptr && there->index == index) return;
@@ -107,7 +107,7 @@ void MappedWindows::reap() {
 }
 
 void MappedWindows::close(FileMapping& file) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto close_in = [&file](std::list<Window>& windows) {
     windows.remove_if([&file](const Window& window) {
       if (window.owner != &file) return false;

@@ -5,10 +5,11 @@
 #include <cerrno>
 #include <csignal>
 #include <future>
-#include <mutex>
 #include <optional>
 #include <system_error>
 #include <thread>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -16,8 +17,8 @@ namespace {
 
 struct Calls {
   std::atomic<bool> watched{false};
-  std::mutex mutex;
-  std::list<HostCall::Entry> under_way;  ///< oldest first
+  Mutex mutex;
+  std::list<HostCall::Entry> under_way PEELFS_GUARDED_BY(mutex);  ///< oldest first
 };
 
 Calls& calls() {
@@ -48,10 +49,10 @@ std::thread start_quietly(Work work) {
 }
 
 std::optional<std::string> oldest_before(std::chrono::steady_clock::time_point limit) {
-  const std::lock_guard lock(calls().mutex);
-  const auto& list = calls().under_way;
-  if (list.empty() || list.front().since > limit) return std::nullopt;
-  return list.front().path;
+  Calls& all = calls();
+  const MutexLock lock(all.mutex);
+  if (all.under_way.empty() || all.under_way.front().since > limit) return std::nullopt;
+  return all.under_way.front().path;
 }
 
 }  // namespace
@@ -61,7 +62,7 @@ HostCall::HostCall(const std::string& path) noexcept {
   if (!all.watched.load(std::memory_order_relaxed) || is_waited_for) return;
   try {
     std::list<Entry> mine{{path, std::chrono::steady_clock::now()}};
-    const std::lock_guard lock(all.mutex);
+    const MutexLock lock(all.mutex);
     all.under_way.splice(all.under_way.end(), mine);
     entry_ = std::prev(all.under_way.end());
     watched_ = true;
@@ -72,7 +73,7 @@ HostCall::HostCall(const std::string& path) noexcept {
 HostCall::~HostCall() {
   if (!watched_) return;
   std::list<Entry> mine;
-  const std::lock_guard lock(calls().mutex);
+  const MutexLock lock(calls().mutex);
   mine.splice(mine.end(), calls().under_way, entry_);
 }
 

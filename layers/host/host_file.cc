@@ -14,6 +14,7 @@
 #include "host/in_use.h"
 #include "host/open_files.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 #include "peelfs/shell.h"
 
 namespace peelfs {
@@ -96,9 +97,7 @@ Error cannot_open(int error_number, const std::string& path, bool writing, bool 
         "it is mounted, or a device of the host lies on it; this shows which: " +
         shell_line({"lsblk", path}));
   }
-  if (error_number == ENOENT && !block) {
-    return std::move(error).advice("see that /proc is mounted");
-  }
+  if (error_number == ENOENT && !block) return std::move(error).advice("see that /proc is mounted");
   if (writing && (error_number == EACCES || error_number == EPERM || error_number == EROFS)) {
     return std::move(error).advice(
         "leave out 'rw' to look without writing, or try changes in an overlay (--overlay DIR)");
@@ -293,7 +292,7 @@ void HostFile::flush() const {
   if (!writable_) return;
   // One flush at a time: a second caller must not return before the first one has made the bytes
   // durable.
-  const std::lock_guard lock(flushing_);
+  const MutexLock lock(flushing_);
   check_writable();
   if (!dirty_.exchange(false)) return;
   while (::fdatasync(fd_) != 0) {

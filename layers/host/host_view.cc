@@ -95,6 +95,12 @@ std::vector<MountEntry> SeenHost::mounts() const {
   return *mounts_;
 }
 
+std::optional<FileId> SeenHost::backing(const BlockNode& loop) const {
+  const auto known = backings_.find(loop.device);
+  if (known != backings_.end()) return known->second;
+  return backings_.emplace(loop.device, HostView::backing(loop)).first->second;
+}
+
 std::string SeenHost::swaps() const {
   if (!swaps_) swaps_ = HostView::swaps();
   return *swaps_;

@@ -63,9 +63,7 @@ bool may_hang(const MountEntry& mount) {
 /// The command that ends the use of a device.
 std::string ending_of(const BlockNode& node) {
   if (!node.mapper_name.empty()) {
-    if (node.mapper_uuid.starts_with("LVM-")) {
-      return shell_line({"lvchange", "-an", node.path()});
-    }
+    if (node.mapper_uuid.starts_with("LVM-")) return shell_line({"lvchange", "-an", node.path()});
     if (node.mapper_uuid.starts_with("CRYPT-")) {
       return shell_line({"cryptsetup", "close", node.mapper_name});
     }

@@ -51,11 +51,13 @@ class SeenHost : public HostView {
   std::vector<BlockNode> blocks() const override;
   std::vector<MountEntry> mounts() const override;
   std::string swaps() const override;
+  std::optional<FileId> backing(const BlockNode& loop) const override;
 
  private:
   mutable std::optional<std::vector<BlockNode>> blocks_;
   mutable std::optional<std::vector<MountEntry>> mounts_;
   mutable std::optional<std::string> swaps_;
+  mutable std::map<dev_t, std::optional<FileId>> backings_;  ///< by loop device
 };
 
 /// Every use of a file or block device. A use of a partition is one of its disk, and the reverse;

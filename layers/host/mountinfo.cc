@@ -25,9 +25,7 @@ std::vector<std::string_view> fields_of(std::string_view line) {
 std::optional<unsigned long> number(std::string_view text) {
   unsigned long value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc() || end != text.data() + text.size()) {
-    return std::nullopt;
-  }
+  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
 
@@ -79,21 +77,13 @@ std::optional<MountEntry> parse_mountinfo_line(std::string_view line) {
   // id, parent, major:minor, root, mount point, options, any number of tags, "-", type, source,
   // options
   std::size_t separator = 6;
-  while (separator < fields.size() && fields[separator] != "-") {
-    ++separator;
-  }
-  if (separator + 3 >= fields.size()) {
-    return std::nullopt;
-  }
+  while (separator < fields.size() && fields[separator] != "-") ++separator;
+  if (separator + 3 >= fields.size()) return std::nullopt;
   const std::size_t colon = fields[2].find(':');
-  if (colon == std::string_view::npos) {
-    return std::nullopt;
-  }
+  if (colon == std::string_view::npos) return std::nullopt;
   const auto major_number = number(fields[2].substr(0, colon));
   const auto minor_number = number(fields[2].substr(colon + 1));
-  if (!major_number || !minor_number) {
-    return std::nullopt;
-  }
+  if (!major_number || !minor_number) return std::nullopt;
   MountEntry entry;
   entry.device =
       makedev(static_cast<unsigned>(*major_number), static_cast<unsigned>(*minor_number));
@@ -132,9 +122,7 @@ std::vector<MountEntry> peelfs_mounts() {
 
 std::string resolve_mountpoint(const std::string& path) {
   std::string plain = path;
-  while (plain.size() > 1 && plain.back() == '/') {
-    plain.pop_back();
-  }
+  while (plain.size() > 1 && plain.back() == '/') plain.pop_back();
   const std::size_t slash = plain.rfind('/');
   const std::string last = slash == std::string::npos ? plain : plain.substr(slash + 1);
   if (last.empty() || last == "." || last == "..") {
@@ -144,9 +132,7 @@ std::string resolve_mountpoint(const std::string& path) {
                                        : slash == 0               ? "/"
                                                                   : plain.substr(0, slash));
   const std::string whole = (folder == "/" ? "" : folder) + "/" + last;
-  if (find_mount(whole)) {
-    return whole;
-  }
+  if (find_mount(whole)) return whole;
   return real_path(plain);
 }
 

@@ -1,6 +1,5 @@
 #include "host/open_files.h"
 
-#include <mutex>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -9,14 +8,15 @@
 #include "host/below.h"
 #include "host/in_use.h"
 #include "host/shown_file.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
 namespace {
 
 struct OpenFiles {
-  std::mutex mutex;
-  std::unordered_set<const HostFile*> files;
+  Mutex mutex;
+  std::unordered_set<const HostFile*> files PEELFS_GUARDED_BY(mutex);
 };
 
 OpenFiles& open_files() {
@@ -28,14 +28,14 @@ OpenFiles& open_files() {
 
 void for_each_open_file(const std::function<void(const HostFile&)>& act) {
   OpenFiles& open = open_files();
-  const std::lock_guard lock(open.mutex);
+  const MutexLock lock(open.mutex);
   for (const HostFile* const file : open.files) act(*file);
 }
 
 void note_opened(const HostFile& file) {
   hold_below(file);
   OpenFiles& open = open_files();
-  const std::lock_guard lock(open.mutex);
+  const MutexLock lock(open.mutex);
   open.files.insert(&file);
   // Under the same lock as for_each_open_file(): a file is marked here, or there.
   mark_as_shown(file);
@@ -44,7 +44,7 @@ void note_opened(const HostFile& file) {
 void note_closing(const HostFile& file) noexcept {
   release_below(file);
   OpenFiles& open = open_files();
-  const std::lock_guard lock(open.mutex);
+  const MutexLock lock(open.mutex);
   open.files.erase(&file);
 }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
 #include <set>
 #include <vector>
 
@@ -14,14 +13,15 @@
 #include "host/in_use.h"
 #include "host/open_files.h"
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
 namespace {
 
 struct Inputs {
-  std::mutex mutex;
-  std::set<FileId> noted;
+  Mutex mutex;
+  std::set<FileId> noted PEELFS_GUARDED_BY(mutex);
 };
 
 Inputs& inputs() {
@@ -81,7 +81,7 @@ class Fresh {
 
 void note_input(const FileId& file) {
   Inputs& all = inputs();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   all.noted.insert(file);
 }
 
@@ -93,7 +93,7 @@ bool is_input(const FileId& file) {
   std::set<FileId> found;
   {
     Inputs& all = inputs();
-    const std::lock_guard lock(all.mutex);
+    const MutexLock lock(all.mutex);
     found = all.noted;
   }
   for_each_open_file([&](const HostFile& open) { found.insert(open.id()); });

@@ -39,8 +39,9 @@ std::optional<Why> why_left_out(const Folder& folder, const std::string& name,
   if (formats.has_image_suffix(name)) return std::nullopt;
   try {
     const auto file = HostFile::open_pinned(pin->descriptor(), name);
-    if (file->is_block_device())
+    if (file->is_block_device()) {
       return file->size() != 0 ? std::nullopt : std::optional(Why::other);
+    }
     if (formats.image_format(*make_storage_device(file)).empty()) return Why::no_image;
     return std::nullopt;
   } catch (const Error&) {
@@ -152,9 +153,7 @@ class Opener {
     } else {
       source.writer = image_writer(*file);
     }
-    if (!spec.writable && source.writer.empty()) {
-      source.writer = host_writer(file->id(), host_);
-    }
+    if (!spec.writable && source.writer.empty()) source.writer = host_writer(file->id(), host_);
     const fs::path path(spec.path);
     const std::string file_name = path.filename().string();
     source.name = spec.name.empty() ? file_name : spec.name;

@@ -32,7 +32,8 @@ std::string join(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-Container::Container(const BlockDevice& header) : lock_(lock_cryptsetup()), header_(header) {
+Container::Container(const BlockDevice& header) : lock_(cryptsetup_mutex), header_(header) {
+  set_up_cryptsetup();
   HeaderCopies copies = find_headers(header);
   const HeaderCopy* loaded = nullptr;
   std::string refused, last;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "luks/cryptsetup.h"
 #include "luks/header_image.h"
 #include "luks/keyslot.h"
 #include "luks/segment.h"
@@ -12,6 +13,7 @@
 #include "peelfs/block_device.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::luks {
 
@@ -22,24 +24,27 @@ struct Description {
   std::string note;  ///< a damaged copy, a prepared reencryption; empty: nothing to say
 };
 
-/// Not thread-safe; holds lock_cryptsetup() for as long as it lives.
-class Container {
+/// Not thread-safe; holds cryptsetup_mutex for as long as it lives.
+class PEELFS_SCOPED_CAPABILITY Container {
  public:
   /// @param header a device that begins with a LUKS header; read only in here and in unlock()
   /// @throws Error: damaged, unsupported
-  explicit Container(const BlockDevice& header);
+  explicit Container(const BlockDevice& header) PEELFS_ACQUIRE(cryptsetup_mutex);
+  ~Container() PEELFS_RELEASE() = default;
+  Container(const Container&) = delete;
+  Container& operator=(const Container&) = delete;
 
   const Description& description() const noexcept { return description_; }
 
   /// @throws Error: locked, unsupported
   Secret unlock(const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
-                const Attempts& attempts);
+                const Attempts& attempts) PEELFS_REQUIRES(cryptsetup_mutex);
 
  private:
   /// @return "" or why libcryptsetup refused this copy
-  std::string load(const HeaderCopy& copy);
+  std::string load(const HeaderCopy& copy) PEELFS_REQUIRES(cryptsetup_mutex);
 
-  std::unique_lock<std::mutex> lock_;
+  const MutexLock lock_;
   const BlockDevice& header_;
   std::unique_ptr<HeaderImage> image_;
   std::unique_ptr<CryptContext> context_;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::luks {
 namespace {
@@ -46,12 +47,13 @@ std::string trimmed(std::string_view text) {
 
 }  // namespace
 
-std::unique_lock<std::mutex> lock_cryptsetup() {
-  static std::mutex mutex;
-  static std::once_flag once;
-  std::unique_lock lock(mutex);
-  std::call_once(once, initialise);
-  return lock;
+Mutex cryptsetup_mutex;
+
+void set_up_cryptsetup() {
+  static bool is_done = false;
+  if (is_done) return;
+  initialise();
+  is_done = true;
 }
 
 bool is_host_fault(int code) noexcept {

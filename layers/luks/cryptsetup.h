@@ -3,15 +3,19 @@
 
 #include <libcryptsetup.h>
 
-#include <mutex>
 #include <string>
 #include <string_view>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs::luks {
 
 /// Held while libcryptsetup works: its contexts share global state, and two key derivations at once
 /// would need twice the memory.
-std::unique_lock<std::mutex> lock_cryptsetup();
+extern Mutex cryptsetup_mutex;
+
+/// Sets what the library does in the whole process. To be called before its first use.
+void set_up_cryptsetup() PEELFS_REQUIRES(cryptsetup_mutex);
 
 /// Whether a negative errno of libcryptsetup tells of a failure of this host (no memory, no
 /// descriptors, no source of random numbers) and not of the header, which lies in our own memory.
@@ -22,7 +26,7 @@ class CryptContext {
  public:
   /// @param path of the header; it is not read yet
   /// @throws Error(Fault::io)
-  explicit CryptContext(const std::string& path);
+  explicit CryptContext(const std::string& path) PEELFS_REQUIRES(cryptsetup_mutex);
   ~CryptContext();
   CryptContext(const CryptContext&) = delete;
   CryptContext& operator=(const CryptContext&) = delete;
@@ -32,7 +36,7 @@ class CryptContext {
   /// crypt_load(), with what it dislikes kept for complaint().
   /// @param type CRYPT_LUKS1 or CRYPT_LUKS2
   /// @return 0 or a negative errno
-  int load(const char* type);
+  int load(const char* type) PEELFS_REQUIRES(cryptsetup_mutex);
 
   /// What libcryptsetup said since the last call, on one line, or the text of `code` if it said
   /// nothing.

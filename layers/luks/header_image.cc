@@ -87,8 +87,9 @@ HeaderCopies find_luks2(const BlockDevice& device) {
     secondary_trouble.clear();
     secondary = read_copy(device, place, false, secondary_trouble);
   }
-  if (!primary_trouble.empty())
+  if (!primary_trouble.empty()) {
     copies.trouble = "the primary header is damaged: " + primary_trouble;
+  }
   if (!secondary_trouble.empty()) {
     if (!copies.trouble.empty()) copies.trouble += "; ";
     copies.trouble += "the secondary header is damaged: " + secondary_trouble;

@@ -123,8 +123,9 @@ std::string cipher_refusal(const char* cipher, std::size_t key_bytes) {
 std::string copy_area(CryptContext& context, int slot, std::size_t key_bytes,
                       const BlockDevice& header, HeaderImage& image) {
   std::uint64_t offset = 0, length = 0;
-  if (crypt_keyslot_area(context.get(), slot, &offset, &length) != 0)
+  if (crypt_keyslot_area(context.get(), slot, &offset, &length) != 0) {
     return "its area is not named";
+  }
   // libcryptsetup proved that the area lies in the header; a header cut off is our business.
   length = std::min<std::uint64_t>(length, round_up(key_bytes * Phdr::stripes, 4096));
   if (offset > header.size() || length > header.size() - offset) {
@@ -209,7 +210,7 @@ std::string refusals(const std::vector<Keyslot>& slots) {
   };
   std::vector<Reason> reasons;
   for (const auto& [number, slot] : in_order) {
-    auto known = std::find_if(reasons.begin(), reasons.end(), [&](const Reason& reason) {
+    auto known = std::find_if(reasons.begin(), reasons.end(), [slot = slot](const Reason& reason) {
       return kind_of(reason.text) == kind_of(slot->refusal);
     });
     if (known == reasons.end()) known = reasons.insert(known, {slot->refusal, true, {}});

@@ -44,8 +44,9 @@ void compare_contents(const std::vector<const Candidate*>& order, const Candidat
   const MetadataCopy& ours = *used.newest;
   for (const Candidate* one : order) {
     const MetadataCopy& other = *one->newest;
-    if (other.summary.seqno != ours.summary.seqno || other.text.checksum == ours.text.checksum)
+    if (other.summary.seqno != ours.summary.seqno || other.text.checksum == ours.text.checksum) {
       continue;
+    }
     troubles.add(Trouble::degraded, "metadata of " + called(*one) + " differs from that of " +
                                         called(used) + ", which is used, though both have seqno " +
                                         std::to_string(ours.summary.seqno));

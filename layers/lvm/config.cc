@@ -6,15 +6,13 @@
 #include <new>
 
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::lvm {
 
 namespace {
 
-std::mutex& library_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
+Mutex library_mutex;
 
 /// Where this thread's parse wants to have the first complaint; null outside of one.
 thread_local std::string* complaint = nullptr;
@@ -36,8 +34,9 @@ extern "C" __attribute__((format(printf, 5, 6))) void keep_complaint(int /*level
 Error bad_entry(const ConfigNode& entry, const std::string& expected) {
   std::string found = "something else";
   if (entry.v != nullptr && entry.v->type == DM_CFG_INT) found = std::to_string(entry.v->v.i);
-  if (entry.v != nullptr && entry.v->type == DM_CFG_STRING)
+  if (entry.v != nullptr && entry.v->type == DM_CFG_STRING) {
     found = "\"" + std::string(entry.v->v.str) + "\"";
+  }
   if (entry.v != nullptr && entry.v->next != nullptr) found = "a list";
   return Error(Fault::damaged, "entry \"" + std::string(entry.key) + "\" is not valid")
       .found(found)
@@ -60,8 +59,7 @@ Value must_have(std::optional<Value> value, const ConfigNode& section, std::stri
 
 }  // namespace
 
-ConfigTree::ConfigTree(const std::string& text)
-    : lock_(library_mutex()), tree_(dm_config_create()) {
+ConfigTree::ConfigTree(const std::string& text) : lock_(library_mutex), tree_(dm_config_create()) {
   if (tree_ == nullptr) throw std::bad_alloc();
   // Set before each parse: other users of the library reset it when they are done.
   dm_log_with_errno_init(keep_complaint);
@@ -107,8 +105,9 @@ const ConfigNode* find_section(const ConfigNode& section, std::string_view name)
 std::optional<std::string> find_text(const ConfigNode& section, std::string_view key) {
   const ConfigNode* entry = find_entry(section, key);
   if (entry == nullptr) return std::nullopt;
-  if (entry->v->type != DM_CFG_STRING || entry->v->next != nullptr)
+  if (entry->v->type != DM_CFG_STRING || entry->v->next != nullptr) {
     throw bad_entry(*entry, "a word");
+  }
   return entry->v->v.str;
 }
 

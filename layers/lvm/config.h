@@ -4,11 +4,12 @@
 #include <libdevmapper.h>
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "peelfs/mutex.h"
 
 namespace peelfs::lvm {
 
@@ -29,7 +30,7 @@ class ConfigTree {
   const ConfigNode* first_section() const noexcept;
 
  private:
-  std::unique_lock<std::mutex> lock_;
+  const MutexLock lock_;
   dm_config_tree* tree_;
 };
 

@@ -129,8 +129,9 @@ class Scanner {
     } else if (key_ == "seqno") {
       const char* end = token_.data() + token_.size();
       const auto result = std::from_chars(token_.data(), end, summary_->seqno);
-      if (result.ec != std::errc() || result.ptr != end)
+      if (result.ec != std::errc() || result.ptr != end) {
         fail("seqno " + std::string(token_), "a number");
+      }
       has_seqno_ = true;
     }
   }

@@ -115,8 +115,9 @@ class Builder {
     std::uint64_t end = 0;
     for (const Segment& segment : described.segments) {
       Span span = mapper_.map(described, segment, volume);
-      for (const raid::Range& gap : span.gaps)
+      for (const raid::Range& gap : span.gaps) {
         append(volume.gaps, {end + gap.begin, end + gap.end});
+      }
       for (const Piece& piece : span.pieces) {
         end += piece.length;
         Piece* last = pieces.empty() ? nullptr : &pieces.back();

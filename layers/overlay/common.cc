@@ -81,8 +81,9 @@ class Finder {
     for (const auto& [id, node] : tree_.nodes) {
       unite(node->parents);
       if (node->device == nullptr || node->kind == "snapshot") continue;
-      if (node->instance != 0)
+      if (node->instance != 0) {
         by_key["group " + std::to_string(node->instance)].push_back(node.get());
+      }
       const std::string key = common_key(*node);
       if (key.empty()) continue;
       by_key[key].push_back(node.get());

@@ -124,8 +124,9 @@ std::optional<Claim> mbr_probe(const ProbeInput& input) {
   const MbrSector mbr = MbrSector::decode(sector);
   if (!is_table(input, mbr)) return std::nullopt;
   // In this order: a disk with GPT may have a BPB in front of its protective entry.
-  if (!mbr.has_protective() && is_filesystem_boot_sector(sector, input.identity))
+  if (!mbr.has_protective() && is_filesystem_boot_sector(sector, input.identity)) {
     return std::nullopt;
+  }
   if (is_aix(input.device, sector, mbr)) return std::nullopt;
   // It is the array's table: with striping, a partition cut from one member would mix up its bytes.
   if (is_raid_member(input.identity)) return std::nullopt;

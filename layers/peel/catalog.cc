@@ -219,8 +219,9 @@ const Catalog::Entry* Catalog::find(std::string_view what) const {
   // it.
   const Entry* match = nullptr;
   for (const Entry& entry : devices_) {
-    if (what.empty() || (entry.node->identity.uuid != what && entry.node->partuuid != what))
+    if (what.empty() || (entry.node->identity.uuid != what && entry.node->partuuid != what)) {
       continue;
+    }
     if (match != nullptr) return nullptr;
     match = &entry;
   }

@@ -38,8 +38,9 @@ const Node* topmost(const Tree& tree, std::vector<const Node*> carriers) {
   if (carriers.size() > 1) {
     const bool live = std::any_of(carriers.begin(), carriers.end(),
                                   [&](const Node* node) { return !is_in_snapshot(tree, *node); });
-    if (live)
+    if (live) {
       std::erase_if(carriers, [&](const Node* node) { return is_in_snapshot(tree, *node); });
+    }
   }
   for (const Node* candidate : carriers) {
     const bool above_all = std::all_of(carriers.begin(), carriers.end(), [&](const Node* other) {

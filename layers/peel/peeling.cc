@@ -9,6 +9,7 @@
 #include "overlay/set.h"
 #include "overlay/tables.h"
 #include "peelfs/formats.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -112,7 +113,18 @@ void Peeling::peel() {
   }
 }
 
+std::vector<std::string> Peeling::warnings() const {
+  const MutexLock lock(publishing_);
+  return warnings_;
+}
+
+std::vector<std::string> Peeling::unmet() const {
+  const MutexLock lock(publishing_);
+  return unmet_;
+}
+
 void Peeling::add_unmet(std::string what) {
+  const MutexLock lock(publishing_);
   warnings_.push_back(what);
   unmet_.push_back(std::move(what));
 }
@@ -160,7 +172,10 @@ std::unique_ptr<Peeling> Peeling::uncovered() const {
   result->headers_ = headers_;
   result->sources_ = sources_;
   for (Source& source : result->sources_) source.overlay = source.covered;
-  result->peel();
+  {
+    const MutexLock scanning(result->scanning_);
+    result->peel();
+  }
   return result;
 }
 
@@ -170,7 +185,9 @@ void Peeling::couple(const Tree& tree) {
     if (coupled_.contains(sources)) continue;
     std::vector<const overlay::OpenedOverlay*> together;
     for (const std::size_t place : sources) together.push_back(&overlays_.at(place));
-    for (std::string& remark : overlay::join(together)) warnings_.push_back(std::move(remark));
+    std::vector<std::string> remarks = overlay::join(together);
+    const MutexLock lock(publishing_);
+    for (std::string& remark : remarks) warnings_.push_back(std::move(remark));
     coupled_.insert(sources);
   }
 }
@@ -179,17 +196,17 @@ void Peeling::publish() {
   couple(*scanner_->tree());
   const std::shared_ptr<const Catalog> previous = catalog();
   auto fresh = std::make_shared<const Catalog>(scanner_->tree(), previous.get());
-  const std::lock_guard lock(publishing_);
+  const MutexLock lock(publishing_);
   catalog_ = std::move(fresh);
 }
 
 std::shared_ptr<const Catalog> Peeling::catalog() const {
-  const std::lock_guard lock(publishing_);
+  const MutexLock lock(publishing_);
   return catalog_;
 }
 
 void Peeling::repeel(const std::vector<std::uint64_t>& nodes) {
-  const std::lock_guard scanning(scanning_);
+  const MutexLock scanning(scanning_);
   scanner_->repeel(nodes);
   publish();
 }
@@ -198,14 +215,15 @@ std::vector<Catalog::Entry> Peeling::locked() const {
   std::vector<Catalog::Entry> result;
   const auto current = catalog();
   for (const Catalog::Entry& entry : current->devices()) {
-    if (entry.node->trouble && entry.node->trouble->state == Trouble::locked)
+    if (entry.node->trouble && entry.node->trouble->state == Trouble::locked) {
       result.push_back(entry);
+    }
   }
   return result;
 }
 
 std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) {
-  const std::lock_guard scanning(scanning_);
+  const MutexLock scanning(scanning_);
   const auto current = catalog();
   const Catalog::Entry* entry = current->find(name);
   if (entry == nullptr) {

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "peel/catalog.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
+#include "peelfs/mutex.h"
 #include "scan/scanner.h"
 
 namespace peelfs {
@@ -53,8 +53,8 @@ class Peeling {
   /// Looks afresh at devices that were written: what lies on them is made anew.
   void repeel(const std::vector<std::uint64_t>& nodes);
 
-  /// Sources that could not be opened and things the person should know.
-  const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+  /// Sources that could not be opened and things the person should know; an unlock may add some.
+  std::vector<std::string> warnings() const;
   /// What lies in directories that the person named, and is no source.
   const std::vector<LeftOutEntry>& left_out() const noexcept { return left_out_; }
   std::size_t failed_sources() const noexcept { return failed_sources_; }
@@ -63,9 +63,9 @@ class Peeling {
   /// device has, a search that ended with the run's budget. It becomes a warning, and a reason not
   /// to end with success.
   void add_unmet(std::string what);
-  const std::vector<std::string>& unmet() const noexcept { return unmet_; }
+  std::vector<std::string> unmet() const;
   /// Whether every source was opened, and all that was asked for was done.
-  bool complete() const noexcept { return failed_sources_ == 0 && unmet_.empty(); }
+  bool complete() const { return failed_sources_ == 0 && unmet().empty(); }
   /// The names of devices, the first dozen of them, for a message.
   static std::string names_text(const Catalog& catalog);
   const std::vector<Source>& sources() const noexcept { return sources_; }
@@ -74,31 +74,32 @@ class Peeling {
 
  private:
   explicit Peeling(std::shared_ptr<KeyRing> keys) : keys_(std::move(keys)) {}
-  void peel();
+  void peel() PEELFS_REQUIRES(scanning_);
   /// Binds overlays to what was found in their sources. @return what a person should know
-  std::vector<std::string> remember_tables();
+  std::vector<std::string> remember_tables() PEELFS_REQUIRES(scanning_);
   /// Notes in the overlays which of them are written as one, before any program can write.
-  void couple(const Tree& tree);
+  void couple(const Tree& tree) PEELFS_REQUIRES(scanning_);
   /// @throws Error when the notes in the overlays cannot be written
-  void publish();
+  void publish() PEELFS_REQUIRES(scanning_);
   /// Tries keys on the devices whose final names they were given for: a name that is qualified
   /// because several devices want it is not known before all are there.
-  void use_named_keys();
+  void use_named_keys() PEELFS_REQUIRES(scanning_);
 
   std::shared_ptr<KeyRing> keys_;
   Limits limits_;
   std::map<std::string, std::string> headers_;
   std::vector<Source> sources_;
   std::vector<overlay::OpenedOverlay> overlays_;  ///< those that can be written
-  std::set<std::vector<std::size_t>> coupled_;    ///< of them, by their places: noted already
-  std::vector<std::string> warnings_;
-  std::vector<std::string> unmet_;
   std::vector<LeftOutEntry> left_out_;
   std::size_t failed_sources_ = 0;
-  std::mutex scanning_;
-  std::unique_ptr<Scanner> scanner_;
-  mutable std::mutex publishing_;
-  std::shared_ptr<const Catalog> catalog_;
+  Mutex scanning_;
+  std::unique_ptr<Scanner> scanner_ PEELFS_PT_GUARDED_BY(scanning_);
+  /// Of the overlays, by their places: which sets of them are noted already.
+  std::set<std::vector<std::size_t>> coupled_ PEELFS_GUARDED_BY(scanning_);
+  mutable Mutex publishing_ PEELFS_ACQUIRED_AFTER(scanning_);
+  std::vector<std::string> warnings_ PEELFS_GUARDED_BY(publishing_);
+  std::vector<std::string> unmet_ PEELFS_GUARDED_BY(publishing_);
+  std::shared_ptr<const Catalog> catalog_ PEELFS_GUARDED_BY(publishing_);
 };
 
 }  // namespace peelfs

@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "peelfs/mutex.h"
+
 namespace peelfs::qcow2 {
 
 namespace {
@@ -37,7 +39,7 @@ BlockCache::Shard& BlockCache::shard_of(const Key& key) {
 
 BlockCache::Block BlockCache::find(const Key& key) {
   Shard& shard = shard_of(key);
-  const std::lock_guard lock(shard.mutex);
+  const MutexLock lock(shard.mutex);
   const auto found = shard.index.find(key);
   if (found == shard.index.end()) return nullptr;
   shard.by_use.splice(shard.by_use.begin(), shard.by_use, found->second);
@@ -51,7 +53,7 @@ void BlockCache::insert(const Key& key, Block block) {
   fresh.push_front({key, cost, std::move(block)});
   Shard& shard = shard_of(key);
   std::list<Entry> evicted;  // its blocks are freed behind the lock
-  const std::lock_guard lock(shard.mutex);
+  const MutexLock lock(shard.mutex);
   if (!shard.index.try_emplace(key, fresh.begin()).second) return;
   while (shard.used + cost > shard_capacity_) {
     const auto last = std::prev(shard.by_use.end());
@@ -67,7 +69,7 @@ void BlockCache::replace(const Key& key, Block block) {
   Shard& shard = shard_of(key);
   {
     std::list<Entry> outdated;  // freed behind the lock
-    const std::lock_guard lock(shard.mutex);
+    const MutexLock lock(shard.mutex);
     if (const auto found = shard.index.find(key); found != shard.index.end()) {
       shard.used -= found->second->cost;
       outdated.splice(outdated.begin(), shard.by_use, found->second);
@@ -80,7 +82,7 @@ void BlockCache::replace(const Key& key, Block block) {
 std::size_t BlockCache::used() const {
   std::size_t sum = 0;
   for (const Shard& shard : shards_) {
-    const std::lock_guard lock(shard.mutex);
+    const MutexLock lock(shard.mutex);
     sum += shard.used;
   }
   return sum;

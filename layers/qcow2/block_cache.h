@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "peelfs/bytes.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::qcow2 {
 
@@ -55,10 +55,10 @@ class BlockCache {
     Block block;
   };
   struct Shard {
-    mutable std::mutex mutex;
-    std::list<Entry> by_use;  ///< most recently used first
-    std::unordered_map<Key, std::list<Entry>::iterator, Hash> index;
-    std::size_t used = 0;
+    mutable Mutex mutex;
+    std::list<Entry> by_use PEELFS_GUARDED_BY(mutex);  ///< most recently used first
+    std::unordered_map<Key, std::list<Entry>::iterator, Hash> index PEELFS_GUARDED_BY(mutex);
+    std::size_t used PEELFS_GUARDED_BY(mutex) = 0;
   };
   Shard& shard_of(const Key& key);
 
@@ -81,10 +81,10 @@ struct Caches {
   BlockCache clusters;
   /// Held while a cluster is unpacked for the cache, so that it is done once. One lock stands for
   /// many clusters; the thread that holds it only computes.
-  std::mutex& unpacking_of(const BlockCache::Key& key) {
+  Mutex& unpacking_of(const BlockCache::Key& key) {
     return unpacking.at((key.id ^ (key.id >> 9U) ^ key.owner) % unpacking.size());
   }
-  std::array<std::mutex, 61> unpacking;
+  std::array<Mutex, 61> unpacking;
 };
 
 /// One pair for the process, so that memory stays bounded for any number of images and any length

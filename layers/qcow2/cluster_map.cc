@@ -212,9 +212,7 @@ ClusterMap::Unit ClusterMap::cluster_unit(std::uint64_t offset, const Unit& unit
   }
   if (extended) return subcluster_unit(within, placed, unit);
   if (entry.zero()) return unit.as(ClusterKind::zero);
-  if (!placed) {
-    return entry.copied() ? unit.with(Defect::copied_without_offset) : unit;
-  }
+  if (!placed) return entry.copied() ? unit.with(Defect::copied_without_offset) : unit;
   return standard_unit(within, unit);
 }
 

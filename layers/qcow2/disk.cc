@@ -6,6 +6,7 @@
 
 #include "engine/crew.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 #include "qcow2/compression.h"
 #include "qcow2/disk.h"
 #include "qcow2/writer.h"
@@ -103,9 +104,7 @@ void Disk::decrypt(const Placed& part) const {
   const std::uint64_t from = image_->iv_from_host() ? part.run.host : part.offset;
   const std::uint64_t sector = from / crypt_sector + image_->iv_offset;
   const MutableBytes whole = out.first(round_down(out.size(), crypt_sector));
-  if (!whole.empty()) {
-    read_decrypted(*image_->data, part.run.host, whole, *image_->cipher, sector);
-  }
+  if (!whole.empty()) read_decrypted(*image_->data, part.run.host, whole, *image_->cipher, sector);
   // A disk whose size is no multiple of a sector: its last sector is stored whole.
   const MutableBytes rest = out.subspan(whole.size());
   if (rest.empty()) return;
@@ -157,7 +156,7 @@ void Disk::unpack_one(const Placed& part, Bytes packed) const {
     }
     // A part of a cluster: its neighbours are likely to be asked for next, or just now by another
     // thread that reads ahead, which then finds it here.
-    const std::lock_guard lock(image_->caches->unpacking_of(cluster_key(part.run)));
+    const MutexLock lock(image_->caches->unpacking_of(cluster_key(part.run)));
     if (copy_cached(part)) return;
     Buffer whole(cluster_size);
     decompress(type, packed, whole);

@@ -190,9 +190,7 @@ void Refcounts::check_room(std::uint64_t cluster) const {
 
 void Refcounts::reserve(std::uint64_t cluster, std::uint64_t count) const {
   const Buffer zeroes(std::size_t{1} << cluster_bits_);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    write(file_, (cluster + i) << cluster_bits_, zeroes);
-  }
+  for (std::uint64_t i = 0; i < count; ++i) write(file_, (cluster + i) << cluster_bits_, zeroes);
 }
 
 Refcounts::Block& Refcounts::new_block(std::uint64_t index, std::uint64_t cluster) {

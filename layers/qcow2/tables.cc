@@ -1,23 +1,23 @@
 #include "qcow2/tables.h"
 
 #include <algorithm>
-#include <mutex>
 
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs::qcow2 {
 
 Tables::Block Tables::load(Kind kind, std::uint64_t offset, std::size_t length) const {
   const std::uint64_t key = key_of(kind, offset);
   {
-    const std::shared_lock lock(mutex_);
+    const ReaderLock lock(mutex_);
     if (const auto found = changed_.find(key); found != changed_.end()) return found->second;
   }
   const BlockCache::Key cached{owner_, key};
   if (Block found = cache_.find(cached)) return found;
   const std::uint64_t generation = generation_;
   Block block = std::make_shared<const Buffer>(read_up_to(file_, offset, length));
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   if (generation == generation_ && !changed_.contains(key)) cache_.insert(cached, block);
   return block;
 }
@@ -28,7 +28,7 @@ void Tables::change(Kind kind, std::uint64_t offset, const Block& before,
   // Readers may hold this block, so a copy of it is changed.
   auto after = std::make_shared<Buffer>(*before);
   for (const Change& change : changes) put_be(*after, change.at, change.value);
-  const std::lock_guard lock(mutex_);
+  const WriterLock lock(mutex_);
   const auto [place, added] = changed_.insert_or_assign(key, std::move(after));
   if (added) unwritten_bytes_ += place->second->size();
   if (kind != Kind::l1) return;
@@ -36,7 +36,7 @@ void Tables::change(Kind kind, std::uint64_t offset, const Block& before,
 }
 
 void Tables::begin_l2(std::uint64_t offset, Bytes bytes, std::size_t block_length) {
-  const std::lock_guard lock(mutex_);
+  const WriterLock lock(mutex_);
   for (std::size_t at = 0; at < bytes.size(); at += block_length) {
     const Bytes part = bytes.subspan(at, std::min(block_length, bytes.size() - at));
     const auto [place, added] = changed_.insert_or_assign(
@@ -46,7 +46,7 @@ void Tables::begin_l2(std::uint64_t offset, Bytes bytes, std::size_t block_lengt
 }
 
 Tables::Unwritten Tables::unwritten() const {
-  const std::shared_lock lock(mutex_);
+  const ReaderLock lock(mutex_);
   Unwritten result;
   for (const auto& [key, block] : changed_) {
     if ((key & 1U) == static_cast<std::uint64_t>(Kind::l2)) result.l2.emplace(key, block);
@@ -56,7 +56,7 @@ Tables::Unwritten Tables::unwritten() const {
 }
 
 void Tables::written(const Unwritten& what) {
-  const std::lock_guard lock(mutex_);
+  const WriterLock lock(mutex_);
   ++generation_;
   for (const auto& [offset, block] : what.l2) {
     const auto found = changed_.find(key_of(Kind::l2, offset));

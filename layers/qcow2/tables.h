@@ -4,11 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
-#include <shared_mutex>
 #include <span>
 #include <vector>
 
 #include "peelfs/block_device.h"
+#include "peelfs/mutex.h"
 #include "qcow2/block_cache.h"
 
 namespace peelfs::qcow2 {
@@ -55,14 +55,14 @@ class Tables {
   static std::uint64_t key_of(Kind kind, std::uint64_t offset) noexcept {
     return offset | static_cast<std::uint64_t>(kind);  // offsets are multiples of 512
   }
-  void put(std::uint64_t key, Block block);
 
   const BlockDevice& file_;
   BlockCache& cache_;
   const std::uint64_t owner_;
-  mutable std::shared_mutex mutex_;
-  std::map<std::uint64_t, std::shared_ptr<Buffer>> changed_;  ///< by key
-  std::map<std::uint64_t, std::uint64_t> l1_entries_;         ///< as in Unwritten
+  mutable SharedMutex mutex_;
+  std::map<std::uint64_t, std::shared_ptr<Buffer>> changed_ PEELFS_GUARDED_BY(mutex_);  ///< by key
+  std::map<std::uint64_t, std::uint64_t> l1_entries_
+      PEELFS_GUARDED_BY(mutex_);  ///< as in Unwritten
   std::atomic<std::size_t> unwritten_bytes_{0};
   /// Moves on when changed blocks become clean: a reader that read the disk before that must not
   /// put the old block into the cache afterwards.

@@ -1,9 +1,9 @@
 #include "qcow2/uses.h"
 
 #include <map>
-#include <mutex>
 
 #include "peelfs/error.h"
+#include "peelfs/mutex.h"
 #include "qcow2/writer.h"
 
 namespace peelfs::qcow2 {
@@ -16,8 +16,8 @@ struct Uses {
 };
 
 struct Registry {
-  std::mutex mutex;
-  std::map<Origin, Uses> uses;
+  Mutex mutex;
+  std::map<Origin, Uses> uses PEELFS_GUARDED_BY(mutex);
 };
 
 Registry& registry() {
@@ -38,7 +38,7 @@ std::shared_ptr<const void> rely_on(const Origin& image, const std::string& by) 
   auto name = std::make_shared<const std::string>(by);
   std::shared_ptr<Writer> writer;  // if it is the last reference, it ends behind the lock
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   drop_unused(all.uses);
   Uses& uses = all.uses[image];
   writer = uses.writer.lock();
@@ -60,7 +60,7 @@ std::shared_ptr<const void> rely_on(const Origin& image, const std::string& by) 
 
 void claim_for_writing(const Origin& image, const std::shared_ptr<Writer>& writer) {
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   drop_unused(all.uses);
   Uses& uses = all.uses[image];
   if (const auto reader = uses.reader.lock()) {

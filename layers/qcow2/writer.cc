@@ -9,6 +9,7 @@
 #include "engine/epoch.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 #include "qcow2/cluster_map.h"
 
 namespace peelfs::qcow2 {
@@ -37,9 +38,14 @@ Writer::Writer(const BlockDevice& file, const BlockDevice& data, const Header& h
       tables_(file, cache, cache_owner),
       refcounts_(file, header, end_, growable) {}
 
+void Writer::at_first_write(std::function<void()> first) {
+  const MutexLock lock(touching_);
+  first_ = std::move(first);
+}
+
 void Writer::touch() {
   if (touched_) return;
-  const std::lock_guard lock(touching_);
+  const MutexLock lock(touching_);
   if (gave_way_) {
     throw Error(Fault::denied, "the image can only be read").found(reason_).with_errno(EROFS);
   }
@@ -49,7 +55,7 @@ void Writer::touch() {
 }
 
 bool Writer::give_way(const std::string& reason) {
-  const std::lock_guard lock(touching_);
+  const MutexLock lock(touching_);
   if (touched_) return false;
   if (!gave_way_) reason_ = reason;
   gave_way_ = true;
@@ -58,18 +64,18 @@ bool Writer::give_way(const std::string& reason) {
 
 std::string Writer::gave_way() const {
   if (!gave_way_) return {};
-  const std::lock_guard lock(touching_);
+  const MutexLock lock(touching_);
   return reason_;
 }
 
 ClusterRun Writer::allocate(std::uint64_t count) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return refcounts_.allocate(count);
 }
 
 void Writer::count_down(std::uint64_t offset, std::uint64_t length) noexcept {
   try {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     refcounts_.decrement_range(offset, length);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): they leak, which harms nobody
   }
@@ -126,7 +132,7 @@ Writer::Place Writer::place_of(const Entry& entry) const noexcept {
 }
 
 void Writer::publish(const std::vector<Entry>& entries, const std::vector<Freed>& freed) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   // Everything that can fail comes first.
   std::map<std::uint64_t, std::uint64_t> l2;
   std::map<std::uint64_t, Tables::Block> blocks;  // by offset; held, so that nothing is read below
@@ -181,13 +187,13 @@ void Writer::release(std::vector<Given> given, bool wait_for_requests) {
       } catch (const Error&) {  // NOLINT(bugprone-empty-catch): their space stays taken
       }
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     refcounts_.decrement_range(range.offset, range.length);
   }
 }
 
 bool Writer::is_last(const Freed& range) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return range.punch && refcounts_.get(range.offset >> header_.cluster_bits()) == 1;
 }
 
@@ -206,7 +212,7 @@ void Writer::flush_locked(bool wait_for_requests) {
   Tables::Unwritten tables;
   Refcounts::Unwritten counts;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     given = std::exchange(given_up_, {});
     tables = tables_.unwritten();
     counts = refcounts_.unwritten();
@@ -216,7 +222,7 @@ void Writer::flush_locked(bool wait_for_requests) {
     if (&data_ != &file_) data_.flush();
     file_.flush();
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       refcounts_.written(counts);
     }
     for (const auto& [offset, block] : tables.l2) write(file_, offset, *block);
@@ -230,7 +236,7 @@ void Writer::flush_locked(bool wait_for_requests) {
     }
     if (!tables.l2.empty() || !tables.l1.empty()) file_.flush();
   } catch (...) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     given_up_.insert(given_up_.begin(), given.begin(), given.end());
     throw;
   }
@@ -238,22 +244,22 @@ void Writer::flush_locked(bool wait_for_requests) {
   release(std::move(given), wait_for_requests);
   // Counts that went down may reach the disk whenever they like; the next flush makes them durable.
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     counts = refcounts_.unwritten();
   }
   write_counts(file_, counts);
   if (!counts.table.empty()) file_.flush();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   refcounts_.written(counts);
 }
 
 void Writer::flush() {
-  const std::lock_guard flushing(flushing_);
+  const MutexLock flushing(flushing_);
   flush_locked(!Epochs::Request::active());
 }
 
 bool Writer::too_much_unwritten() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return tables_.unwritten_bytes() + (refcounts_.unwritten_blocks() << header_.cluster_bits()) >=
              most_unwritten ||
          given_up_.size() << header_.cluster_bits() >= most_given_up ||
@@ -261,18 +267,20 @@ bool Writer::too_much_unwritten() {
 }
 
 bool Writer::too_much_given_up() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return given_up_.size() >= most_given_up_ranges;
 }
 
 void Writer::limit_memory() {
   if (!too_much_unwritten()) return;
   // A thread that is flushing already may be waiting for this very request to end.
-  std::unique_lock flushing(flushing_, std::try_to_lock);
-  if (flushing.owns_lock()) return flush_locked(false);
+  if (flushing_.try_lock()) {
+    const MutexLock flushing(flushing_, std::adopt_lock);
+    return flush_locked(false);
+  }
   // The flush waits for requests only for a short time, so this request may wait for it. Otherwise
   // a writer that gives up clusters faster than they are released would never let a flush end.
-  if (too_much_given_up()) flushing.lock();
+  if (too_much_given_up()) const MutexLock flushing(flushing_);
 }
 
 }  // namespace peelfs::qcow2

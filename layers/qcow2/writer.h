@@ -19,12 +19,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <vector>
 
 #include "peelfs/block_device.h"
+#include "peelfs/mutex.h"
 #include "qcow2/header.h"
 #include "qcow2/refcounts.h"
 #include "qcow2/tables.h"
@@ -47,7 +47,7 @@ class Writer {
   /// What has to be done on the disk before the first write; an image that is only read stays as it
   /// is. To be called before the writer is shared.
   /// @param first changes nothing in memory when it throws: the next write begins with it again
-  void at_first_write(std::function<void()> first) { first_ = std::move(first); }
+  void at_first_write(std::function<void()> first);
   /// To be called before every write, in place too. @throws Error with EROFS after give_way(), and
   /// what at_first_write() wants done
   void touch();
@@ -101,12 +101,12 @@ class Writer {
     std::size_t at = 0;       ///< bytes, in the block
   };
   Place place_of(const Entry& entry) const noexcept;
-  void give_space(std::uint64_t offset, std::uint64_t length);
-  std::uint64_t own_l2(std::uint64_t l1_index);
-  void flush_locked(bool wait_for_requests);
-  void release(std::vector<Given> given, bool wait_for_requests);
+  void give_space(std::uint64_t offset, std::uint64_t length) PEELFS_REQUIRES(mutex_);
+  std::uint64_t own_l2(std::uint64_t l1_index) PEELFS_REQUIRES(mutex_);
+  void flush_locked(bool wait_for_requests) PEELFS_REQUIRES(flushing_);
+  void release(std::vector<Given> given, bool wait_for_requests) PEELFS_REQUIRES(flushing_);
   bool is_last(const Freed& range);
-  Freed take_waiting();
+  Freed take_waiting() PEELFS_REQUIRES(flushing_);
   bool too_much_unwritten();
   bool too_much_given_up();
   std::uint64_t l2_entries() const noexcept {
@@ -118,20 +118,20 @@ class Writer {
   const Header& header_;
   std::atomic<std::uint64_t> end_;
   const std::size_t l2_block_;
-  mutable std::mutex touching_;
+  mutable Mutex touching_;
   std::atomic<bool> touched_ = false;
   std::atomic<bool> gave_way_ = false;
-  std::string reason_;           ///< under touching_
-  std::function<void()> first_;  ///< under touching_
-  std::mutex mutex_;  ///< refcounts_, changes of tables_, and what follows up to flushing_
-  Tables tables_;
-  Refcounts refcounts_;
-  std::set<std::uint64_t> has_space_;  ///< offsets of tables: see give_space()
-  std::vector<Given> given_up_;
-  std::mutex flushing_;  ///< taken before mutex_
-  /// Clusters whose entries are off the disk, but which requests may still know of. Under
-  /// flushing_.
-  std::deque<Given> waiting_;
+  std::string reason_ PEELFS_GUARDED_BY(touching_);
+  std::function<void()> first_ PEELFS_GUARDED_BY(touching_);
+  Mutex flushing_;  ///< one flush at a time
+  Mutex mutex_ PEELFS_ACQUIRED_AFTER(flushing_);
+  Tables tables_;  ///< read by all threads, changed with mutex_ held
+  Refcounts refcounts_ PEELFS_GUARDED_BY(mutex_);
+  /// Offsets of tables: see give_space().
+  std::set<std::uint64_t> has_space_ PEELFS_GUARDED_BY(mutex_);
+  std::vector<Given> given_up_ PEELFS_GUARDED_BY(mutex_);
+  /// Clusters whose entries are off the disk, but which requests may still know of.
+  std::deque<Given> waiting_ PEELFS_GUARDED_BY(flushing_);
 };
 
 }  // namespace peelfs::qcow2

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
-#include <mutex>
 #include <optional>
-#include <shared_mutex>
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 #include "peelfs/partial_write.h"
 
 namespace peelfs::raid {
@@ -62,7 +61,7 @@ class Mirror : public BlockDevice {
  private:
   void on_all_legs(const std::function<void()>& change) const {
     check_failed();
-    std::shared_lock lock(marking_);
+    ReaderLock lock(marking_);
     while (!marked_) {
       lock.unlock();
       set_marks();
@@ -123,7 +122,7 @@ class Mirror : public BlockDevice {
   }
 
   void set_marks() const {
-    const std::lock_guard lock(marking_);
+    const WriterLock lock(marking_);
     if (marked_) return;
     for (const Mark& mark : marks_) write(*mark.device, mark.offset, mark.differs);
     flush_all(mark_devices_);
@@ -132,7 +131,7 @@ class Mirror : public BlockDevice {
 
   /// @param durable how many writes had ended before a flush that has succeeded
   void take_marks_back(std::uint64_t durable) const {
-    const std::lock_guard lock(marking_);  // no write is under way
+    const WriterLock lock(marking_);  // no write is under way
     if (!marked_ || writes_ != durable || failed_) return;
     marked_ = false;
     for (const Mark& mark : marks_) write(*mark.device, mark.offset, mark.clean);
@@ -151,8 +150,8 @@ class Mirror : public BlockDevice {
   const std::vector<Mark> marks_;
   const std::string description_;
   std::vector<DevicePtr> devices_, mark_devices_;
-  mutable std::shared_mutex marking_;  ///< shared by writes; guards marked_
-  mutable bool marked_ = false;
+  mutable SharedMutex marking_;  ///< shared by writes
+  mutable bool marked_ PEELFS_GUARDED_BY(marking_) = false;
   mutable std::atomic<std::uint64_t> writes_ = 0;
   mutable std::atomic<bool> failed_ = false;
 };

@@ -31,8 +31,9 @@ Item& Graph::add(Item item) {
   former_ids_.insert_or_assign(key, id);
   item.node.id = id;
   if (item.root == 0) item.root = id;
-  for (const std::uint64_t parent : item.node.parents)
+  for (const std::uint64_t parent : item.node.parents) {
     items_.at(parent).node.children.push_back(id);
+  }
   return items_.insert_or_assign(id, std::move(item)).first->second;
 }
 

@@ -7,6 +7,7 @@
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 #include "peelfs/storage.h"
 
 namespace peelfs {
@@ -32,7 +33,7 @@ Extent HeadCache::map(std::uint64_t offset, std::uint64_t length) const {
   const std::uint64_t first = round_down(offset, chunk_);
   std::uint64_t room = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const bool is_known = chunks_.contains(first);
     if (is_known) return Extent::computed(std::min(length, first + chunk_ - offset));
     if (unreadable_.contains(first) || bytes_ + chunk_ > kMostBytes) {
@@ -47,7 +48,7 @@ Extent HeadCache::map(std::uint64_t offset, std::uint64_t length) const {
 }
 
 void HeadCache::compute(std::uint64_t offset, MutableBytes out) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint64_t end = offset + out.size();
   try {
     fetch(offset, end);

@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <set>
 
 #include "peelfs/block_device.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -30,15 +30,17 @@ class HeadCache final : public BlockDevice {
   static constexpr std::uint64_t kMostBytes = 16U << 20U;
 
   /// Reads the chunks of a range that are not there yet, neighbours by one request. @throws Error
-  void fetch(std::uint64_t offset, std::uint64_t end) const;
-  void read_chunks(std::uint64_t begin, std::uint64_t end) const;
+  void fetch(std::uint64_t offset, std::uint64_t end) const PEELFS_REQUIRES(mutex_);
+  void read_chunks(std::uint64_t begin, std::uint64_t end) const PEELFS_REQUIRES(mutex_);
 
   const DevicePtr device_;
   const std::uint64_t chunk_;  ///< a power of two
-  mutable std::mutex mutex_;
-  mutable std::map<std::uint64_t, Buffer> chunks_;  ///< by where they begin
-  mutable std::set<std::uint64_t> unreadable_;      ///< chunks that are read past the cache
-  mutable std::uint64_t bytes_ = 0;                 ///< in chunks_
+  mutable Mutex mutex_;
+  /// By where they begin.
+  mutable std::map<std::uint64_t, Buffer> chunks_ PEELFS_GUARDED_BY(mutex_);
+  /// Chunks that are read past the cache.
+  mutable std::set<std::uint64_t> unreadable_ PEELFS_GUARDED_BY(mutex_);
+  mutable std::uint64_t bytes_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< in chunks_
 };
 
 }  // namespace peelfs

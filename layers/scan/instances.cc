@@ -83,8 +83,9 @@ std::vector<Members> split_by_moments(const Members& members) {
     for (std::size_t i = 0; i < depth; ++i) {
       std::vector<Members> finer;
       for (Members& part : parts) {
-        for (Members& split : split_by_moment(std::move(part), i))
+        for (Members& split : split_by_moment(std::move(part), i)) {
           finer.push_back(std::move(split));
+        }
       }
       parts = std::move(finer);
     }
@@ -164,9 +165,7 @@ class Copies {
 
   std::vector<Members> taken_if_complete(std::vector<Members> sets) {
     std::vector<Members> left;
-    for (Members& set : sets) {
-      (set.size() == whole_ ? complete_ : left).push_back(std::move(set));
-    }
+    for (Members& set : sets) (set.size() == whole_ ? complete_ : left).push_back(std::move(set));
     return left;
   }
 

@@ -3,12 +3,12 @@
 #include <atomic>
 #include <csignal>
 #include <exception>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "identify/identify.h"
 #include "identify/sparse_copy.h"
+#include "peelfs/mutex.h"
 #include "scan/head_cache.h"
 #include "scan/signatures.h"
 #include "scan/state.h"
@@ -53,15 +53,17 @@ void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
     if (graph.items().contains(id)) items.push_back(&graph.at(id));
   }
   std::atomic<std::size_t> next{0};
-  std::mutex failing;
-  std::exception_ptr failure;
+  struct {
+    Mutex mutex;
+    std::exception_ptr last PEELFS_GUARDED_BY(mutex);
+  } failure;
   const auto work = [&] {
     for (std::size_t i = next++; i < items.size(); i = next++) {
       try {
         look_at(*items[i]);
       } catch (...) {  // out of memory: it ends the scan
-        const std::lock_guard lock(failing);
-        failure = std::current_exception();
+        const MutexLock lock(failure.mutex);
+        failure.last = std::current_exception();
       }
     }
   };
@@ -78,7 +80,8 @@ void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
     }
     work();
   }
-  if (failure) std::rethrow_exception(failure);
+  const MutexLock lock(failure.mutex);
+  if (failure.last) std::rethrow_exception(failure.last);
 }
 
 void Scanner::State::take_up(std::uint64_t id) {

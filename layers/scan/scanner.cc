@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "peelfs/devices.h"
+#include "peelfs/mutex.h"
 #include "scan/state.h"
 
 namespace peelfs {
@@ -39,7 +40,7 @@ void Scanner::State::settle() {
   memories.clear();
   mark_homeless();
   const auto fresh = graph.publish();
-  const std::lock_guard lock(publishing);
+  const MutexLock lock(publishing);
   tree = fresh;
 }
 
@@ -190,7 +191,7 @@ void Scanner::repeel(const std::vector<std::uint64_t>& ids) {
 }
 
 std::shared_ptr<const Tree> Scanner::tree() const {
-  const std::lock_guard lock(state_->publishing);
+  const MutexLock lock(state_->publishing);
   return state_->tree;
 }
 

@@ -76,8 +76,9 @@ std::optional<Trouble> several_signatures(const Identity& identity, std::string_
   // A boot block's MBR belongs to the disk label of another system behind it.
   // What looks like a table in BitLocker's boot sector is its code.
   const bool boot_code = taken == "BitLocker" && table == "dos";
-  if (superblock_taken && !table.empty() && !hybrid && !boot_code)
+  if (superblock_taken && !table.empty() && !hybrid && !boot_code) {
     others.push_back(table_name(table));
+  }
   if (table_taken && hybrid) return std::nullopt;
   if (taken.empty() || others.empty() || member) return std::nullopt;
   std::string text = others.size() == 1 ? "two signatures: " : "several signatures: ";

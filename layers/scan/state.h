@@ -4,7 +4,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <set>
@@ -15,6 +14,7 @@
 
 #include "peelfs/budget.h"
 #include "peelfs/formats.h"
+#include "peelfs/mutex.h"
 #include "scan/graph.h"
 #include "scan/scanner.h"
 
@@ -73,8 +73,8 @@ struct Scanner::State {
   std::uint64_t last_group = 0;     ///< the number that was given last
   std::uint64_t last_instance = 0;
   unsigned part_rounds = 0;  ///< of settle_parts(), in this settling
-  mutable std::mutex publishing;
-  std::shared_ptr<const Tree> tree = std::make_shared<Tree>();
+  mutable Mutex publishing;
+  std::shared_ptr<const Tree> tree PEELFS_GUARDED_BY(publishing) = std::make_shared<Tree>();
 
   void settle();
 

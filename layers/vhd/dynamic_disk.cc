@@ -6,13 +6,13 @@
 #include <bit>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "peelfs/error.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
+#include "peelfs/mutex.h"
 
 namespace peelfs {
 
@@ -50,7 +50,7 @@ class BlockTable {
   using Page = std::array<std::uint32_t, kPerPage>;
 
   const Page* load(std::size_t number) const {
-    const std::lock_guard lock(loading_);
+    const MutexLock lock(loading_);
     if (const Page* page = pages_[number].load(std::memory_order_acquire)) return page;
     const std::size_t first = number * kPerPage;
     const std::size_t count = std::min(kPerPage, entries_ - first);
@@ -67,7 +67,7 @@ class BlockTable {
   const std::uint64_t offset_;
   const std::size_t entries_;
   mutable std::vector<std::atomic<const Page*>> pages_;
-  mutable std::mutex loading_;
+  mutable Mutex loading_;  ///< held to add a page, so that each is read once
 };
 
 /// The bitmaps in front of blocks: which sectors of a block are there. Thread-safe.
@@ -77,7 +77,7 @@ class Bitmaps {
 
   /// @param place of the bitmap in the file, in bytes
   std::shared_ptr<const Buffer> at(std::uint64_t place) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto known = known_.find(place); known != known_.end()) return known->second;
     auto bitmap = std::make_shared<const Buffer>(read_bytes(*file_, place, size_));
     if ((known_.size() + 1) * size_ > kMostBytes) known_.clear();
@@ -89,8 +89,8 @@ class Bitmaps {
   static constexpr std::uint64_t kMostBytes = 4U << 20U;
   const DevicePtr file_;
   const std::uint64_t size_;
-  mutable std::mutex mutex_;
-  mutable std::map<std::uint64_t, std::shared_ptr<const Buffer>> known_;
+  mutable Mutex mutex_;
+  mutable std::map<std::uint64_t, std::shared_ptr<const Buffer>> known_ PEELFS_GUARDED_BY(mutex_);
 };
 
 class DynamicDisk final : public BlockDevice {

@@ -41,9 +41,7 @@ class FullOverlay : public Overlays {
       EXPECT_TRUE(contains(result.output, "nothing is changed")) << result.output;
       const std::size_t named = result.output.find(overlays.back());
       EXPECT_EQ(result.output.find(overlays.back(), named + 1), std::string::npos) << result.output;
-      for (std::size_t i = 0; i < overlays.size(); ++i) {
-        EXPECT_EQ(content(overlays[i]), before[i]);
-      }
+      for (std::size_t i = 0; i < overlays.size(); ++i) EXPECT_EQ(content(overlays[i]), before[i]);
       if (::testing::Test::HasFailure()) return refused;
     }
     ADD_FAILURE() << "it never succeeds";

@@ -165,6 +165,11 @@ class KernelCrypto : public ::testing::Test {
     std::string found;
     std::size_t lines = 0;
     for (std::string line; std::getline(trace, line); ++lines) {
+      // peelfs asks loop devices that others have set up whether they show one of its sources.
+      if (line.find("O_RDONLY|O_NONBLOCK|O_CLOEXEC") != std::string::npos &&
+          line.find("\"/dev/loop-control") == std::string::npos) {
+        continue;
+      }
       for (const char* const what :
            {"/dev/loop", "/dev/mapper", "AF_ALG", "/sys/block", "/sys/dev/block", "/dev/dm-",
             "/dev/md", "/dev/nbd", "mknod", "mount(", "finit_module", "add_key"}) {

@@ -114,9 +114,7 @@ TEST_F(Resized, VerboseShowsEveryName) {
   EXPECT_TRUE(contains(some.output, "more; -v shows them all")) << some.output;
   const Outputs all = with("diff", "-v " + disk_);
   EXPECT_FALSE(contains(all.output, "shows them all")) << all.output;
-  for (int i = 1; i <= 40; ++i) {
-    EXPECT_TRUE(contains(all.output, "/file" + std::to_string(i))) << i;
-  }
+  for (int i = 1; i <= 40; ++i) EXPECT_TRUE(contains(all.output, "/file" + std::to_string(i))) << i;
 }
 
 TEST_F(Resized, AKeyThatWasChangedNeedsBoth) {

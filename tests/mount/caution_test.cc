@@ -35,15 +35,11 @@ TEST(Caution, ConnectsOfOthersDoNotFloodTheLog) {
   const Mount mount(sh("raw:" + (folder / "disk.img")));
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::setresuid(65534, 65534, 65534) != 0) {
-      ::_exit(3);
-    }
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(3);
     for (int i = 0; i < 500; ++i) {
       const int socket = connect_abstract(mount.control_name());
       control::AnswerHeader answer;
-      if (::recv(socket, &answer, sizeof(answer), MSG_WAITALL) != sizeof(answer)) {
-        ::_exit(1);
-      }
+      if (::recv(socket, &answer, sizeof(answer), MSG_WAITALL) != sizeof(answer)) ::_exit(1);
       ::close(socket);
     }
     ::_exit(0);

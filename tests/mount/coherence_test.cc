@@ -40,9 +40,7 @@ TEST_F(Coherence, EveryReaderSeesEveryWriteAtOnce) {
       ::mmap(nullptr, disk_size, PROT_READ, MAP_SHARED, disk.get(), 0));
   ASSERT_NE(mapped, MAP_FAILED);
   std::atomic<unsigned> sum = 0;
-  for (std::size_t at = 0; at < disk_size; at += 4096) {
-    sum += static_cast<unsigned>(mapped[at]);
-  }
+  for (std::size_t at = 0; at < disk_size; at += 4096) sum += static_cast<unsigned>(mapped[at]);
   const Fd same(file("dp1"), O_RDONLY);
   ASSERT_EQ(same.read(0, p1_size).size(), p1_size);
 
@@ -127,13 +125,9 @@ TEST_F(Coherence, ReadersAndWritersByTheDozenNeitherHangNorLie) {
       }
     });
   }
-  for (unsigned i = 0; i < writers; ++i) {
-    threads[i].join();
-  }
+  for (unsigned i = 0; i < writers; ++i) threads[i].join();
   stop = true;
-  for (std::size_t i = writers; i < threads.size(); ++i) {
-    threads[i].join();
-  }
+  for (std::size_t i = writers; i < threads.size(); ++i) threads[i].join();
   EXPECT_EQ(wrong, 0U);
 }
 

@@ -47,9 +47,7 @@ void make_luks(const std::string& path, const std::string& plain, const std::str
 class Control : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    if (!why_no_mounts().empty() || !have_program("qemu-img") || !have_program("sfdisk")) {
-      return;
-    }
+    if (!why_no_mounts().empty() || !have_program("qemu-img") || !have_program("sfdisk")) return;
     made_ = std::make_unique<TemporaryDirectory>();
     make_sparse(*made_ / "plain", 16 * mib, {{4 * mib, 2 * mib}});
     must_run("printf 'label: dos\\nstart=2048,size=10M\\n' | PATH=$PATH:/usr/sbin sfdisk -q " +
@@ -113,9 +111,7 @@ TEST_F(Control, WhoHasTheTreeOpenKeepsTheOldOne) {
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   EXPECT_EQ(text, before) << "one document, not the mixture of two";
   ::close(fd);
-  for (const auto& entry : listing) {
-    EXPECT_TRUE(fs::exists(entry.symlink_status()));
-  }
+  for (const auto& entry : listing) EXPECT_TRUE(fs::exists(entry.symlink_status()));
 }
 
 TEST_F(Control, UnlockByTheCommandLine) {
@@ -170,14 +166,10 @@ TEST_F(Control, ReadersGoOnWhileUnlocking) {
       }
     });
   }
-  for (int i = 0; i < 5; ++i) {
-    EXPECT_TRUE(request_unlock(mount_->path(), "disk", secret("wrong")));
-  }
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(request_unlock(mount_->path(), "disk", secret("wrong")));
   EXPECT_EQ(request_unlock(mount_->path(), "disk", secret(passphrase)), std::nullopt);
   stop = true;
-  for (std::thread& reader : readers) {
-    reader.join();
-  }
+  for (std::thread& reader : readers) reader.join();
   EXPECT_EQ(wrong, 0U);
 }
 
@@ -208,13 +200,9 @@ TEST_F(Control, SilentClientsKeepNobodyWaiting) {
 
 TEST_F(Control, ManyMoreClientsThanItHoldsAreAllServed) {
   std::vector<int> silent;
-  for (int i = 0; i < 40; ++i) {
-    silent.push_back(connect_abstract(mount_->control_name()));
-  }
+  for (int i = 0; i < 40; ++i) silent.push_back(connect_abstract(mount_->control_name()));
   EXPECT_EQ(request_locked(mount_->path()).size(), 1U);
-  for (const int socket : silent) {
-    ::close(socket);
-  }
+  for (const int socket : silent) ::close(socket);
 }
 
 TEST_F(Control, RubbishIsDropped) {
@@ -247,9 +235,7 @@ TEST_F(Control, OthersAreNotHeard) {
   NEED_ROOT();
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::setresuid(65534, 65534, 65534) != 0) {
-      ::_exit(3);
-    }
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(3);
     const int socket = connect_abstract(mount_->control_name());
     control::RequestHeader header;
     ::send(socket, &header, sizeof(header), MSG_NOSIGNAL);

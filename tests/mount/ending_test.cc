@@ -34,9 +34,7 @@ std::vector<pid_t> unmounters_of(const std::string& mountpoint) {
     std::ifstream name(entry.path() / "comm");
     std::string text;
     std::getline(name, text);
-    if (text != "fuse-unmounter") {
-      continue;
-    }
+    if (text != "fuse-unmounter") continue;
     std::ifstream arguments(entry.path() / "cmdline");
     std::getline(arguments, text);
     if (text.find(mountpoint) != std::string::npos) {
@@ -153,9 +151,7 @@ TEST_F(Ending, ASignalEndsItWhileManyRead) {
   ::kill(mount_->server(), SIGTERM);
   EXPECT_TRUE(eventually([&] { return !mount_->mounted(); }));
   stop = true;
-  for (std::thread& reader : readers) {
-    reader.join();
-  }
+  for (std::thread& reader : readers) reader.join();
   expect_gone();
 }
 
@@ -211,13 +207,9 @@ TEST_F(Ending, AnAbortedConnectionLeavesNoDeadMount) {
     run("mount -t fusectl fusectl /sys/fs/fuse/connections");
     ours = fs::exists(connection);
   }
-  if (!fs::exists(connection)) {
-    GTEST_SKIP() << "fusectl cannot be mounted here";
-  }
+  if (!fs::exists(connection)) GTEST_SKIP() << "fusectl cannot be mounted here";
   must_run("echo 1 >" + connection);
-  if (ours) {
-    must_run("umount /sys/fs/fuse/connections");
-  }
+  if (ours) must_run("umount /sys/fs/fuse/connections");
   expect_gone();
 }
 
@@ -237,9 +229,7 @@ TEST_F(Ending, TheUnmounterIsLetGoWithTheMount) {
 }
 
 TEST_F(Ending, ADeadMountIsUnmountedByUmount) {
-  for (const pid_t unmounter : unmounters_of(mount_->path())) {
-    ::kill(unmounter, SIGKILL);
-  }
+  for (const pid_t unmounter : unmounters_of(mount_->path())) ::kill(unmounter, SIGKILL);
   ::kill(mount_->server(), SIGKILL);
   ASSERT_TRUE(eventually([&] { return !runs(mount_->server()); }));
   EXPECT_TRUE(mount_->mounted());

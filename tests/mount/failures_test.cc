@@ -49,9 +49,7 @@ TEST_F(Failures, AMountPointThatIsNoDirectory) {
 }
 
 TEST_F(Failures, AMountPointOfSomebodyElse) {
-  if (::geteuid() == 0) {
-    GTEST_SKIP() << "root may mount anywhere";
-  }
+  if (::geteuid() == 0) GTEST_SKIP() << "root may mount anywhere";
   expect(sh(source_) + " /usr", 1, {"/usr", "may not mount", "user id 0", "mkdir"});
   expect(sh(source_) + " /tmp", 1, {"/tmp", "may not mount"});
 }
@@ -102,12 +100,8 @@ TEST_F(Failures, AllowOtherThatTheAdministratorForbids) {
 }
 
 TEST_F(Failures, NoFusermount) {
-  if (::geteuid() == 0) {
-    GTEST_SKIP() << "root needs none";
-  }
-  if (run("unshare -r true").exit_code != 0) {
-    GTEST_SKIP() << "no user namespaces here";
-  }
+  if (::geteuid() == 0) GTEST_SKIP() << "root needs none";
+  if (run("unshare -r true").exit_code != 0) GTEST_SKIP() << "no user namespaces here";
   // In a user namespace of one's own fusermount3 is no longer root's: it must fail, and say so.
   const CommandResult result = run("unshare -r --map-user=1000 " + program() + " mount " +
                                    sh(source_) + " " + sh(folder_ / "m"));

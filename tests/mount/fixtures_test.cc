@@ -118,9 +118,7 @@ TEST_P(MountedFixture, TheKernelReadsEveryDeviceExact) {
   if (access("/dev/fuse", F_OK) != 0) GTEST_SKIP() << "no /dev/fuse on this machine";
   const FixtureTree& tree = GetParam();
   MountedTree mount;
-  if (!mount.mount(tree)) {
-    GTEST_SKIP() << "fixture " << tree.fixture << " is not in this checkout";
-  }
+  if (!mount.mount(tree)) GTEST_SKIP() << "fixture " << tree.fixture << " is not in this checkout";
   ASSERT_TRUE(mount.mounted());
   for (const ExpectedDevice& expected : tree.devices) {
     const std::string path = mount.mountpoint() + "/" + expected.name;
@@ -167,9 +165,7 @@ TEST_P(FilesystemTool, WorksUnmodified) {
   });
   ASSERT_NE(tree, trees.end());
   MountedTree mount;
-  if (!mount.mount(*tree)) {
-    GTEST_SKIP() << "fixture " << tool.fixture << " is not in this checkout";
-  }
+  if (!mount.mount(*tree)) GTEST_SKIP() << "fixture " << tool.fixture << " is not in this checkout";
   const CommandResult result = run("PATH=$PATH:/usr/sbin:/sbin " + tool.command + " " +
                                    mount.mountpoint() + "/" + tool.device);
   EXPECT_EQ(result.exit_code, tool.exit_code) << result.output;

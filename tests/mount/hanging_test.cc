@@ -88,9 +88,7 @@ class Readers {
   Readers& operator=(const Readers&) = delete;
   void join() {
     for (std::thread& thread : threads_) {
-      if (thread.joinable()) {
-        thread.join();
-      }
+      if (thread.joinable()) thread.join();
     }
   }
   unsigned right() const { return right_; }
@@ -378,9 +376,7 @@ TEST(LanesOfRequests, OneLaneLeavesPlacesForTheNext) {
   EXPECT_TRUE(ran) << "at once, on this thread";
   EXPECT_EQ(begun, 4U);
   gate.unlock();
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
+  for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(ended, 20U) << "what had to wait runs on the threads that it waited for";
 }
 
@@ -420,9 +416,7 @@ TEST(LanesOfRequests, AQuestionThatHangsIsWaitedForOnce) {
         answered = true;
       },
       std::chrono::milliseconds(100)));
-  for (int i = 0; i < 1000; ++i) {
-    EXPECT_FALSE(lane->ask([] {}, std::chrono::milliseconds(100)));
-  }
+  for (int i = 0; i < 1000; ++i) EXPECT_FALSE(lane->ask([] {}, std::chrono::milliseconds(100)));
   EXPECT_LT(Clock::now() - begin, seconds(3));
   gate.unlock();
   EXPECT_TRUE(eventually([&] { return answered.load(); }));

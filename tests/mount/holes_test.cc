@@ -30,9 +30,7 @@ std::vector<Stretch> data_of(const std::string& path) {
   while ((at = ::lseek(fd, at, SEEK_DATA)) >= 0) {
     const off_t end = ::lseek(fd, at, SEEK_HOLE);
     EXPECT_GT(end, at);
-    if (end <= at) {
-      break;
-    }
+    if (end <= at) break;
     found.push_back({static_cast<std::uint64_t>(at), static_cast<std::uint64_t>(end - at)});
     at = end;
   }
@@ -115,18 +113,14 @@ TEST(Holes, OfAQcow2AreThoseThatQemuSees) {
   const TemporaryDirectory folder;
   std::map<std::uint64_t, std::size_t> pieces;
   std::mt19937 random(2);
-  for (int i = 0; i < 60; ++i) {
-    pieces[random() % 4096 * 65536] = 65536;
-  }
+  for (int i = 0; i < 60; ++i) pieces[random() % 4096 * 65536] = 65536;
   make_sparse(folder / "disk.raw", 256 * mib, pieces);
   must_run("qemu-img convert -O qcow2 " + sh(folder / "disk.raw") + " " +
            sh(folder / "disk.qcow2"));
   std::vector<Stretch> expected;
   for (const auto& run_of :
        nlohmann::json::parse(must_run("qemu-img map --output=json " + sh(folder / "disk.qcow2")))) {
-    if (!run_of["data"].get<bool>()) {
-      continue;
-    }
+    if (!run_of["data"].get<bool>()) continue;
     const Stretch stretch{run_of["start"], run_of["length"]};
     if (!expected.empty() && expected.back().offset + expected.back().length == stretch.offset) {
       expected.back().length += stretch.length;

@@ -33,9 +33,7 @@ std::string text_of(const std::string& path) {
 
 std::string control_socket_of(const std::string& mountpoint) {
   const auto mount = find_mount(mountpoint);
-  if (!mount) {
-    return {};
-  }
+  if (!mount) return {};
   const std::string wanted = "@" + control::name_prefix(mount->device);
   std::ifstream sockets("/proc/net/unix");
   std::string line;
@@ -53,32 +51,22 @@ std::string program() {
 }
 
 std::string why_no_mounts() {
-  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
-    return "/dev/fuse cannot be opened here";
-  }
-  if (::access(program().c_str(), X_OK) != 0) {
-    return program() + " is not built";
-  }
-  if (!have_program("fusermount3")) {
-    return "fusermount3 is not installed";
-  }
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) return "/dev/fuse cannot be opened here";
+  if (::access(program().c_str(), X_OK) != 0) return program() + " is not built";
+  if (!have_program("fusermount3")) return "fusermount3 is not installed";
   return {};
 }
 
 std::string sh(const std::string& text) {
   std::string result = "'";
-  for (const char c : text) {
-    result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  }
+  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return result + "'";
 }
 
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) {
-      return false;
-    }
+    if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return true;

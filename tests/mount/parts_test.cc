@@ -95,9 +95,7 @@ TEST(LogLimiterTest, LetsABurstThroughThenOneInAWhileAndCounts) {
   const auto begin = LogLimiter::Clock::now();
   std::uint64_t held = 0;
   unsigned written = 0;
-  for (int i = 0; i < 1000; ++i) {
-    written += limiter.allow(held, begin) ? 1 : 0;
-  }
+  for (int i = 0; i < 1000; ++i) written += limiter.allow(held, begin) ? 1 : 0;
   EXPECT_EQ(written, 8U);
   EXPECT_TRUE(limiter.allow(held, begin + std::chrono::seconds(11)));
   EXPECT_EQ(held, 992U);

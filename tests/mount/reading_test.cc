@@ -32,9 +32,7 @@ Buffer read_through(const std::string& path, int flags, std::size_t step) {
   for (;;) {
     const ssize_t got = ::pread(fd, memory, step, static_cast<off_t>(all.size()));
     EXPECT_GE(got, 0) << std::strerror(errno);
-    if (got <= 0) {
-      break;
-    }
+    if (got <= 0) break;
     const auto* const bytes = static_cast<const std::byte*>(memory);
     all.insert(all.end(), bytes, bytes + got);
   }
@@ -89,9 +87,7 @@ TEST_F(Reading, MappedEqualsTheSource) {
 
 TEST_F(Reading, AnOpenFileOutlivesWhatTheKernelForgets) {
   const int fd = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (::geteuid() == 0) {
-    run("echo 3 >/proc/sys/vm/drop_caches");
-  }
+  if (::geteuid() == 0) run("echo 3 >/proc/sys/vm/drop_caches");
   ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
   std::byte byte{};
   EXPECT_EQ(::pread(fd, &byte, 1, odd_size - 1), 1);
@@ -127,17 +123,13 @@ TEST_F(Reading, EightReadersAtOnceAgree) {
             std::memcmp(memory, truth_.data() + at, expected) != 0) {
           ++wrong[reader];
         }
-        if (i % 10 == 0) {
-          ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-        }
+        if (i % 10 == 0) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
       }
       std::free(memory);
       ::close(fd);
     });
   }
-  for (std::thread& reader : readers) {
-    reader.join();
-  }
+  for (std::thread& reader : readers) reader.join();
   EXPECT_EQ(wrong, (std::array<std::size_t, 8>{}));
 }
 
@@ -173,9 +165,7 @@ TEST_F(Reading, ASourceThatShrankIsAnErrorAndNeverZeroes) {
   EXPECT_EQ(::fstat(fd, &status), 0);
   EXPECT_EQ(static_cast<std::size_t>(status.st_size), odd_size) << "the kernel must not shrink it";
   // Told once in a while, not for each of a hundred reads.
-  for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(::pread(fd, memory, 4096, 4 << 20), -1);
-  }
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(::pread(fd, memory, 4096, 4 << 20), -1);
   const std::string log = mount_->log();
   const std::string needle = "disk: read of ";
   std::size_t lines = 0;
@@ -202,9 +192,7 @@ TEST_F(Reading, AFileIsClosedInTheMomentInWhichItsReadFails) {
       }
     });
   }
-  for (std::thread& reader : readers) {
-    reader.join();
-  }
+  for (std::thread& reader : readers) reader.join();
   EXPECT_EQ(wrong, 0U);
   EXPECT_TRUE(runs(mount_->server()));
 }

@@ -131,9 +131,7 @@ TEST_F(Tools, LoopDeviceAndKernelMount) {
   NEED_ROOT();
   NEED_PROGRAM("losetup");
   const CommandResult attached = run("losetup -r -f --show " + part_);
-  if (attached.exit_code != 0) {
-    GTEST_SKIP() << "no loop device to be had: " << attached.output;
-  }
+  if (attached.exit_code != 0) GTEST_SKIP() << "no loop device to be had: " << attached.output;
   const std::string loop = attached.output.substr(0, attached.output.find('\n'));
   must_run("cmp " + loop + " " + part_);
   fs::create_directory(folder_ / "inside");
@@ -171,9 +169,7 @@ TEST_F(Tools, MemoryStaysSmall) {
   std::string line;
   unsigned long resident = 0;
   while (std::getline(status, line)) {
-    if (line.starts_with("VmHWM:")) {
-      resident = std::stoul(line.substr(6));
-    }
+    if (line.starts_with("VmHWM:")) resident = std::stoul(line.substr(6));
   }
   EXPECT_GT(resident, 1024U);
   EXPECT_LT(resident, 96U * 1024) << "kB at most, with the caches";

@@ -261,9 +261,7 @@ void make_many_partitions(const std::string& path, std::size_t count) {
   constexpr std::uint64_t first = 8192;
   Buffer disk(64 * mib);
   const auto put = [&](std::size_t at, std::uint64_t value, std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes; ++i) {
-      disk[at + i] = static_cast<std::byte>(value >> (8 * i));
-    }
+    for (std::size_t i = 0; i < bytes; ++i) disk[at + i] = static_cast<std::byte>(value >> (8 * i));
   };
   const auto crc = [&](std::size_t at, std::size_t bytes) {
     return ::crc32(0, reinterpret_cast<const Bytef*>(disk.data() + at), static_cast<uInt>(bytes));

@@ -19,9 +19,7 @@ class WritingStress : public WritableDisk {
   void end_background() {
     stop_ = true;
     for (std::thread& thread : threads_) {
-      if (thread.joinable()) {
-        thread.join();
-      }
+      if (thread.joinable()) thread.join();
     }
   }
   template <typename Body>
@@ -29,9 +27,7 @@ class WritingStress : public WritableDisk {
     for (unsigned i = 0; i < count; ++i) {
       threads_.emplace_back([this, body, i] {
         std::mt19937 random(i);
-        while (!stop_) {
-          body(random);
-        }
+        while (!stop_) body(random);
       });
     }
   }
@@ -89,9 +85,7 @@ TEST_F(WritingStress, ReadersWritersListersAndTablesNeitherHangNorCrash) {
       const int failure = fd.write(2 * mib + random() % mib, pattern(5000, random()));
       failures += failure == 0 || failure == ESTALE ? 0 : 1;
     }
-    if (fd.get() >= 0 && random() % 3 == 0) {
-      static_cast<void>(::fsync(fd.get()));
-    }
+    if (fd.get() >= 0 && random() % 3 == 0) static_cast<void>(::fsync(fd.get()));
   });
   unsigned written = 0;
   const auto write_tables = [&] {

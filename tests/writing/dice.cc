@@ -27,9 +27,7 @@ bool nightly() {
 std::uint64_t seed_for(std::string_view purpose) {
   // FNV-1a: std::hash may differ from one library to the next.
   std::uint64_t mixed = 0xcbf29ce484222325ULL ^ base_seed();
-  for (const char c : purpose) {
-    mixed = (mixed ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  }
+  for (const char c : purpose) mixed = (mixed ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return mixed;
 }
 

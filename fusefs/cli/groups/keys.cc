@@ -26,9 +26,7 @@ std::optional<KeyOrigin> parse_origin(std::string_view text) {
     KeyOrigin origin;
     origin.kind = kind;
     origin.place = text.substr(word.size());
-    if (origin.place.empty()) {
-      throw usage("--key: nothing follows '" + std::string(word) + "'");
-    }
+    if (origin.place.empty()) throw usage("--key: nothing follows '" + std::string(word) + "'");
     if (kind == KeyOrigin::Kind::descriptor) {
       const auto number = parse_number(origin.place);
       if (!number || *number > static_cast<unsigned>(std::numeric_limits<int>::max())) {

@@ -68,9 +68,7 @@ class MapKeeper {
 std::string how_far(const ExportOptions& options, const CopyMap& map, std::uint64_t size) {
   std::string text = printable(options.output) + " is incomplete: it has " +
                      human_size(map.total(CopyMap::State::done)) + " of " + human_size(size);
-  if (!options.map_file.empty()) {
-    text += "; the same command with --resume goes on from here";
-  }
+  if (!options.map_file.empty()) text += "; the same command with --resume goes on from here";
   return text;
 }
 

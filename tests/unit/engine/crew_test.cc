@@ -56,9 +56,7 @@ TEST(Crew, ManyAskAtOnce) {
   std::vector<std::thread> askers;
   for (auto& sum : sums) {
     askers.emplace_back([&sum] {
-      for (int round = 0; round < 2000; ++round) {
-        share_out(5, [&sum](std::size_t i) { sum += i; });
-      }
+      for (int round = 0; round < 2000; ++round) share_out(5, [&sum](std::size_t i) { sum += i; });
     });
   }
   for (std::thread& asker : askers) asker.join();

@@ -85,9 +85,7 @@ TEST_F(Run, WithoutDescriptorsTheHostIsToBlame) {
     }
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
     EXPECT_NE(state, "damaged") << text;
-    if (more == 0) {
-      EXPECT_EQ(state, "denied") << text;
-    }
+    if (more == 0) EXPECT_EQ(state, "denied") << text;
   }
 }
 

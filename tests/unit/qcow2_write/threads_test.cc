@@ -84,9 +84,7 @@ TEST_P(ManyThreads, LoseNoByte) {
   others.emplace_back([&] { slots.read_everything(done); });
   others.emplace_back([&] { slots.discard_tail(done); });
   std::vector<std::thread> threads;
-  for (unsigned me = 0; me < writers; ++me) {
-    threads.emplace_back([&slots, me] { slots.work(me); });
-  }
+  for (unsigned me = 0; me < writers; ++me) threads.emplace_back([&slots, me] { slots.work(me); });
   for (std::thread& thread : threads) thread.join();
   done = true;
   for (std::thread& thread : others) thread.join();
