@@ -135,7 +135,8 @@ control::Answer handle(Peeling& peeling, Filesystem& filesystem, Session& sessio
       std::optional<std::string> refused;
       ViewChanges changes;
       const auto unlock = [&] {
-        refused = peeling.unlock(request.text, std::move(request.key));
+        refused =
+            peeling.unlock(request.text, Credential(std::move(request.key), request.key_kind));
         // A refused key may have changed a reason that status.json shows.
         changes = filesystem.refresh();
       };

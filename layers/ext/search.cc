@@ -9,6 +9,7 @@
 #include "ext/file_device.h"
 #include "ext/references.h"
 #include "peelfs/budget.h"
+#include "peelfs/cancel.h"
 #include "peelfs/devices.h"
 #include "peelfs/error.h"
 #include "peelfs/formats.h"
@@ -59,6 +60,7 @@ class Search {
         formats_(*input.formats),
         limits_(input.limits),
         run_(input.budget),
+        cancel_(input.cancel),
         most_(limits_.search_files) {
     if (run_ != nullptr) {
       most_ =
@@ -117,6 +119,7 @@ class Search {
       if (seen_.contains(entry.inode)) continue;  // a hard link, or a loop
       if (looked_at_ == most_) complete = false;
       if (looked_at_ == most_ || ended_) break;
+      if (is_cancelled(cancel_)) return end_cancelled();
       ++looked_at_;
       seen_.insert(entry.inode);
       look_at(index, std::move(entry));
@@ -179,6 +182,10 @@ class Search {
     std::sort(candidates_.begin(), candidates_.end(),
               [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
     for (Candidate& candidate : candidates_) {
+      if (is_cancelled(cancel_)) {
+        end_cancelled();
+        break;
+      }
       try {
         if (formats_.image_format(*candidate.file).empty()) continue;
       } catch (const Error& error) {
@@ -275,6 +282,11 @@ class Search {
     }
   }
 
+  void end_cancelled() {
+    result_.repeatable = false;
+    end_search(cancelled_reason());
+  }
+
   void end_search(std::string why) {
     if (!ended_) result_.limits.push_back(std::move(why));
     ended_ = true;
@@ -285,6 +297,7 @@ class Search {
   const Formats& formats_;
   const Limits& limits_;
   Budget* const run_;
+  const Cancel* const cancel_;
   std::size_t most_;  ///< inodes that this search may look at
   DirectoryBudget budget_;
   std::vector<Directory> directories_;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,19 +29,22 @@ class Container {
  public:
   /// @param header a device that begins with a LUKS header; read only in here and in unlock()
   /// @throws Error: damaged, unsupported
-  explicit Container(const BlockDevice& header);
+  /// @param cancel ends waiting for another thread that holds the lock; null: nothing does
+  explicit Container(const BlockDevice& header, const Cancel* cancel = nullptr);
 
   const Description& description() const noexcept { return description_; }
 
   /// @throws Error: locked, unsupported
-  Secret unlock(const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
-                const Attempts& attempts);
+  Secret unlock(const LuksKeys& keys, const Limits& limits, const Attempts& attempts);
 
  private:
   /// @return "" or why libcryptsetup refused this copy
   std::string load(const HeaderCopy& copy);
 
-  std::unique_lock<std::mutex> lock_;
+  /// @return the first of them that the header's digests are of
+  std::optional<Secret> find_volume_key(const LuksKeys& keys, const Attempts& attempts) const;
+
+  std::unique_lock<std::timed_mutex> lock_;
   const BlockDevice& header_;
   std::unique_ptr<HeaderImage> image_;
   std::unique_ptr<CryptContext> context_;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -46,10 +47,12 @@ std::string trimmed(std::string_view text) {
 
 }  // namespace
 
-std::unique_lock<std::mutex> lock_cryptsetup() {
-  static std::mutex mutex;
+std::unique_lock<std::timed_mutex> lock_cryptsetup(const Cancel* cancel) {
+  constexpr std::chrono::milliseconds pause{50};
+  static std::timed_mutex mutex;
   static std::once_flag once;
-  std::unique_lock lock(mutex);
+  std::unique_lock lock(mutex, std::defer_lock);
+  while (!lock.try_lock_for(pause)) check_cancel(cancel);
   std::call_once(once, initialise);
   return lock;
 }

@@ -7,11 +7,15 @@
 #include <string>
 #include <string_view>
 
+#include "peelfs/cancel.h"
+
 namespace peelfs::luks {
 
 /// Held while libcryptsetup works: its contexts share global state, and two key derivations at once
 /// would need twice the memory.
-std::unique_lock<std::mutex> lock_cryptsetup();
+/// @param cancel ends waiting for it; null: nothing does
+/// @throws cancelled_error()
+std::unique_lock<std::timed_mutex> lock_cryptsetup(const Cancel* cancel = nullptr);
 
 /// Whether a negative errno of libcryptsetup tells of a failure of this host (no memory, no
 /// descriptors, no source of random numbers) and not of the header, which lies in our own memory.

@@ -6,6 +6,7 @@
 
 #include "foreign/kinds.h"
 #include "luks/luks_disk.h"
+#include "peelfs/cancel.h"
 #include "peelfs/devices.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
@@ -110,6 +111,7 @@ void open_data_file(Image& image, const Candidate& candidate) {
 
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
                                  Chain& chain) {
+  check_cancel(surroundings.cancel);
   if (chain.places.size() >= max_chain) {
     throw Error(Fault::unsupported, "the backing chain is too long")
         .found("more than " + std::to_string(max_chain) + " images")
@@ -139,8 +141,9 @@ std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings&
   try {
     image->backing = open_backing(*image, candidate, surroundings, chain);
   } catch (Error& error) {
-    // A key may still come: the whole chain is opened again then.
-    if (error.fault() == Fault::locked) {
+    // A key may still come: the whole chain is opened again then. One that was cancelled says
+    // nothing of the backing file.
+    if (error.fault() == Fault::locked || error.error_number() == ECANCELED) {
       error.add_context(what);
       throw;
     }

@@ -21,6 +21,8 @@ struct Surroundings {
   const Limits& limits;
   Caches& caches;
   Budget* budget = nullptr;  ///< of the run; null: only `limits` hold
+  const Cancel* cancel =
+      nullptr;  ///< looked at before each image of a chain; null: nothing ends it
 };
 
 /// An image to open.

@@ -132,7 +132,7 @@ Opened qcow2_open(const OpenInput& input) {
   Inner disk = begin_image_disk(member, "qcow2");
 
   const qcow2::Surroundings surroundings{input.keys, input.limits, qcow2::process_caches(),
-                                         input.budget};
+                                         input.budget, input.cancel};
   const std::shared_ptr<const Image> image = qcow2::open_image(
       {member.device, member.references, printable(disk.name), {disk.name, member.stem}},
       surroundings);

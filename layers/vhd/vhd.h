@@ -18,12 +18,14 @@ std::string_view vhd_recognise(const BlockDevice& file);
 
 inline constexpr std::array kVhdSignatures{Signature{0, "conectix", "vhd"}};
 inline constexpr std::array<std::string_view, 2> kVhdSuffixes{".vhd", ".vpc"};
+inline constexpr std::array<std::string_view, 1> kVhdKinds{"vhd"};
 inline constexpr Layer kVhdLayer{.name = "vhd",
                                  .probe = &vhd_probe,
                                  .open = &vhd_open,
                                  .traits = {.image = true},
                                  .signatures = kVhdSignatures,
                                  .suffixes = kVhdSuffixes,
-                                 .recognise = &vhd_recognise};
+                                 .recognise = &vhd_recognise,
+                                 .kinds = kVhdKinds};
 
 }  // namespace peelfs
