@@ -29,8 +29,8 @@ _peelfs() {
     fi
     local verbs="mount ls cat export map umount unlock try diff commit drop checkpoint revert help"
     local general="--help --version --verbose --quiet"
-    local keys="--key-file --key --no-prompt"
-    local sources="$keys --header --allow-reference --depth --no-search --kdf-memory --kdf-iterations --kdf-seconds --run-files --identify-bytes"
+    local keys="--key-file --key --volume-key --no-prompt"
+    local sources="$keys --header --as --allow-reference --depth --no-search --kdf-memory --kdf-iterations --kdf-seconds --run-files --identify-bytes"
     local overlay="--overlay --accept-source --accept-shared"
 
     # The verb and the operands behind it.
@@ -39,7 +39,7 @@ _peelfs() {
         word=${words[i]}
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
-            --key-file | --key | --header | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
+            --key-file | --key | --volume-key | --header | --as | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
                 --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok) skip=yes ;;
             -*) ;;
             *)
@@ -54,7 +54,12 @@ _peelfs() {
     case $prev in
         --key-file | --allow-reference | --map-file)
             COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
-        --key | --header)
+        --as)
+            case $cur in
+                *=*) COMPREPLY=($(compgen -P "${cur%%=*}=" -W "raw none vhd qcow2 luks lvm gpt mbr ext" -- "${cur#*=}")) ;;
+            esac
+            return ;;
+        --key | --volume-key | --header)
             case $cur in
                 *=file:*) COMPREPLY=($(compgen -P "${cur%%=file:*}=file:" -f -- "${cur#*=file:}")) ;;
             esac
@@ -66,7 +71,7 @@ _peelfs() {
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
             COMPREPLY=($(compgen -P "$before" -W "overlay= overlay-temp accept-source accept-shared rw in-place ro allow_other threads= log-file= debug no-auto-unmount
-                fsname= max_read= nodev nosuid noexec noatime key-file= key= header= allow-reference=
+                fsname= max_read= nodev nosuid noexec noatime key-file= key= volume-key= header= as= allow-reference=
                 depth= no-search no-prompt kdf-memory= kdf-iterations= kdf-seconds= run-files= identify-bytes=" -- "${cur##*,}"))
             compopt -o nospace 2>/dev/null
             return ;;
@@ -81,7 +86,7 @@ _peelfs() {
             export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error --timeout" ;;
             map) options+=" $sources $overlay --json --timeout" ;;
             diff) options+=" $sources $overlay --json --hexdump --timeout" ;;
-            commit) options+=" --allow-reference $overlay --accept-part --drop-snapshots --grow" ;;
+            commit) options+=" --allow-reference --as $overlay --accept-part --drop-snapshots --grow" ;;
             drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;
             revert) options+=" --overlay --accept-shared --accept-part" ;;
             checkpoint) options+=" --overlay --accept-shared --list" ;;

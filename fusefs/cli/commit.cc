@@ -42,9 +42,14 @@ std::string committed_line(const overlay::Committed& one, const std::string& dir
 
 overlay::CommitRequest commit_request(const std::vector<std::string>& sources,
                                       const std::vector<std::string>& allow_references,
+                                      const std::vector<Directive>& directives,
                                       const std::string& directory) {
   overlay::CommitRequest request;
-  for (const std::string& source : sources) request.sources.push_back(parse_source(source));
+  const auto shared = std::make_shared<const std::vector<Directive>>(directives);
+  for (const std::string& source : sources) {
+    request.sources.push_back(parse_source(source));
+    request.sources.back().directives = shared;
+  }
   request.allow_references = allow_references;
   request.directory = directory;
   return request;

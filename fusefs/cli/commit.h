@@ -11,6 +11,7 @@ namespace peelfs::cli {
 /// @param sources as parse_source() takes them
 overlay::CommitRequest commit_request(const std::vector<std::string>& sources,
                                       const std::vector<std::string>& allow_references,
+                                      const std::vector<Directive>& directives,
                                       const std::string& directory);
 
 /// Commits, with a progress bar, and says what was done.

@@ -29,11 +29,15 @@ constexpr std::array<std::string_view, 26> kDropped{
 constexpr std::array<std::string_view, 5> kDroppedWithValue{"comment", "user", "subtype", "helper",
                                                             "uhelper"};
 
-constexpr std::array<std::string_view, 16> kSource{
-    "key-file",        "key",       "header",         "depth",
-    "no-search",       "no-prompt", "kdf-memory",     "kdf-iterations",
-    "allow-reference", "overlay",   "overlay-temp",   "accept-source",
-    "kdf-seconds",     "run-files", "identify-bytes", "accept-shared"};
+constexpr std::array<std::string_view, 18> kSource{"volume-key",      "as",
+                                                   "key-file",        "key",
+                                                   "header",          "depth",
+                                                   "no-search",       "no-prompt",
+                                                   "kdf-memory",      "kdf-iterations",
+                                                   "allow-reference", "overlay",
+                                                   "overlay-temp",    "accept-source",
+                                                   "kdf-seconds",     "run-files",
+                                                   "identify-bytes",  "accept-shared"};
 constexpr std::array<std::string_view, 11> kOwn{"ro",      "in-place", "allow_other",    "fsname",
                                                 "threads", "log-file", "debug",          "max_read",
                                                 "rw",      "writable", "no-auto-unmount"};

@@ -87,8 +87,8 @@ void say(const std::string& text) {
 }
 
 overlay::CommitRequest commit_request_of(const TryOptions& options, const std::string& directory) {
-  overlay::CommitRequest request =
-      commit_request(options.from.sources, options.from.allow_references, directory);
+  overlay::CommitRequest request = commit_request(
+      options.from.sources, options.from.allow_references, options.from.directives, directory);
   request.accept_shared = options.accept_shared;
   return request;
 }

@@ -90,6 +90,14 @@ Secret read_origin(const KeyOrigin& origin) {
   return read_path(origin.place);
 }
 
+Secret volume_key_of(const Secret& bytes, const KeyOrigin& origin) {
+  if (auto key = volume_key_in(bytes.bytes())) return *std::move(key);
+  throw Error(Fault::usage, "--volume-key: " + origin_text(origin) + " can be no volume key")
+      .found(std::to_string(bytes.size()) + " bytes")
+      .expected("16 to 512 bytes, or their hexadecimal digits and nothing else")
+      .advice("'cryptsetup luksDump --dump-volume-key --volume-key-file FILE' writes one");
+}
+
 /// @return the end of a pipe that holds the bytes and then ends
 int in_a_pipe(const Secret& secret) {
   int ends[2];
@@ -108,6 +116,19 @@ int in_a_pipe(const Secret& secret) {
 }
 
 }  // namespace
+
+std::string origin_text(const KeyOrigin& origin) {
+  const std::string key = origin.is == KeyKind::volume_key ? "the volume key" : "the key";
+  switch (origin.kind) {
+    case KeyOrigin::Kind::descriptor:
+      return key + " of descriptor " + std::to_string(origin.descriptor);
+    case KeyOrigin::Kind::environment:
+      return key + " in variable " + printable(origin.place);
+    case KeyOrigin::Kind::file:
+      break;
+  }
+  return origin.place == "-" ? key + " on standard input" : key + " in " + printable(origin.place);
+}
 
 void take_from_environment(std::vector<KeyOrigin>& origins) {
   std::map<std::string, int> taken;
@@ -131,8 +152,12 @@ std::vector<NamedKey> read_keys(const std::vector<KeyOrigin>& origins) {
     auto found = seen.find(identity);
     if (found == seen.end()) found = seen.emplace(identity, read_origin(origin)).first;
     const Secret& secret = found->second;
+    if (origin.is == KeyKind::volume_key) {
+      keys.push_back({origin.whose, {volume_key_of(secret, origin), origin.is}});
+      continue;
+    }
     const bool newline = static_cast<char>(secret.bytes().back()) == '\n';
-    keys.push_back({origin.whose, secret.clone(), newline});
+    keys.push_back({origin.whose, {secret.clone(), origin.is}, newline});
   }
   return keys;
 }

@@ -13,15 +13,20 @@ namespace peelfs::cli {
 /// A key that was read, and whose it is (empty: for every locked device).
 struct NamedKey {
   std::string whose;
-  Secret key;
+  Credential key;
   bool ends_with_newline = false;  ///< often why a key that looks right does not fit
 };
+
+/// "the key in k.txt": where a secret comes from, never the secret.
+std::string origin_text(const KeyOrigin& origin);
 
 /// Reads every origin to its end, once each: two --key that name one descriptor or "-" share its
 /// bytes. A file is taken byte for byte, a newline at its end too, as cryptsetup takes a
 /// --key-file. A variable is wiped and taken out of the environment; a descriptor above 2 is
 /// closed.
-/// @throws Error that names the origin, never its bytes; at most 8 MiB are read of one
+/// @throws Error that names the origin, never its bytes; at most 8 MiB are read of one. A volume
+/// key
+///   that can be none is refused, see volume_key_in()
 std::vector<NamedKey> read_keys(const std::vector<KeyOrigin>& origins);
 
 /// Moves keys out of the environment before the process forks: into pipes, which are emptied when

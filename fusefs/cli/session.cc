@@ -111,6 +111,7 @@ PeelRequest peel_request(const Opening& opening) {
   }
   request.allow_references = opening.from.allow_references;
   request.headers = opening.from.headers;
+  request.directives = opening.from.directives;
   request.limits = opening.from.limits;
   request.writable = opening.writable;
   request.overlay = opening.overlay;

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "cli/secrets.h"
 #include "cli/verb.h"
 #include "peelfs/budget.h"
 #include "peelfs/error.h"
@@ -12,20 +13,8 @@
 namespace peelfs::cli {
 namespace {
 
-/// "the key in file k.txt": where a secret came from, never the secret.
 std::string key_text(const std::vector<KeyOrigin>& keys, std::size_t number) {
-  if (number >= keys.size()) return "a key that was given";
-  const KeyOrigin& origin = keys[number];
-  switch (origin.kind) {
-    case KeyOrigin::Kind::descriptor:
-      return "the key of descriptor " + std::to_string(origin.descriptor);
-    case KeyOrigin::Kind::environment:
-      return "the key in variable " + printable(origin.place);
-    case KeyOrigin::Kind::file:
-      break;
-  }
-  return origin.place == "-" ? "the key on standard input"
-                             : "the key in " + printable(origin.place);
+  return number < keys.size() ? origin_text(keys[number]) : "a key that was given";
 }
 
 /// Whether a device is, or may be, a volume that opens with a key, and was not opened.
@@ -62,6 +51,11 @@ std::string first_closed(const Catalog& catalog, bool tried) {
 /// @return what is wrong with a key that opened nothing; empty: nothing
 std::string complaint(const Peeling& peeling, const KeyRing::Use& use, const std::string& key) {
   const auto catalog = peeling.catalog();
+  if (!use.wanted && !use.others.empty()) {
+    return key + " opens nothing: " +
+           Peeling::wrong_kind_text(
+               use.whose.empty() ? "what is locked" : "'" + printable(use.whose) + "'", use);
+  }
   if (use.whose.empty()) {
     const std::string closed = first_closed(*catalog, use.failed);
     const std::string untried =

@@ -229,7 +229,8 @@ Error ControlClient::no_answer(int failure) const {
               "'; peelfs umount --lazy frees the mount point all the same");
 }
 
-control::Answer ControlClient::ask(control::Verb verb, std::string_view text, Bytes key) {
+control::Answer ControlClient::ask(control::Verb verb, std::string_view text, Bytes key,
+                                   KeyKind key_kind) {
   if (text.size() > control::text_limit || key.size() > control::key_limit) {
     throw Error(Fault::usage, text.size() > control::text_limit
                                   ? "the name of the device is too long"
@@ -243,6 +244,7 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
   request.verb = verb;
   request.text = static_cast<std::uint32_t>(text.size());
   request.key = static_cast<std::uint32_t>(key.size());
+  request.key_kind = static_cast<std::uint16_t>(key_kind);
   control::AnswerHeader header;
   // If the process refuses the client, sending finds the connection closed, and the reason can
   // still be received.
@@ -334,9 +336,10 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
 }
 
 std::optional<std::string> request_unlock(const std::string& mountpoint, const std::string& name,
-                                          Secret key) {
+                                          const Credential& key) {
   ControlClient client(our_mount(mountpoint), Clock::time_point::max());
-  const control::Answer answer = client.ask(control::Verb::unlock, name, key.bytes());
+  const control::Answer answer =
+      client.ask(control::Verb::unlock, name, key.secret->bytes(), key.kind);
   if (answer.outcome == control::Outcome::done) return std::nullopt;
   return answer.text;
 }

@@ -27,7 +27,8 @@ class ControlClient {
   /// Sends a request and waits for its answer: a key derivation takes as long as it takes.
   /// @throws Error for an answer that says "failed"; io with ENOTCONN when the process ends
   ///   instead, with ETIMEDOUT when it hangs or the deadline has passed
-  control::Answer ask(control::Verb verb, std::string_view text = {}, Bytes key = {});
+  control::Answer ask(control::Verb verb, std::string_view text = {}, Bytes key = {},
+                      KeyKind key_kind = KeyKind::passphrase);
 
   /// Waits until the process has closed the connection. @return false when the time was over
   bool wait_for_end();

@@ -35,7 +35,7 @@ inline constexpr std::chrono::seconds silence_limit{10};
 /// @param device st_dev of the mount. @return without the NUL that leads abstract names
 std::string name_prefix(dev_t device);
 
-enum class Verb : std::uint32_t {
+enum class Verb : std::uint16_t {
   ping = 1,
   unmount = 2,  ///< announces it: everything is flushed, then the client unmounts
   unlock = 3,   ///< text: the device; key
@@ -47,6 +47,7 @@ enum class Verb : std::uint32_t {
 struct RequestHeader {
   std::uint32_t magic = control::magic;
   Verb verb = Verb::ping;
+  std::uint16_t key_kind = 0;  ///< a KeyKind
   std::uint32_t text = 0;
   std::uint32_t key = 0;
 };
@@ -70,6 +71,7 @@ struct Request {
   Verb verb = Verb::ping;
   std::string text;
   Secret key;
+  KeyKind key_kind = KeyKind::passphrase;
 };
 
 struct Answer {

@@ -125,10 +125,12 @@ struct ControlServer::Connection {
   bool take_header() {
     using control::Verb;
     if (header.magic != control::magic || header.verb < Verb::ping || header.verb > Verb::opened ||
-        header.text > control::text_limit || header.key > control::key_limit) {
+        header.text > control::text_limit || header.key > control::key_limit ||
+        header.key_kind > static_cast<std::uint16_t>(KeyKind::volume_key)) {
       return false;
     }
     request.verb = header.verb;
+    request.key_kind = static_cast<KeyKind>(header.key_kind);
     request.text.resize(header.text);
     request.key = Secret(std::size_t{header.key});
     return true;

@@ -126,7 +126,8 @@ control::Answer handle(Peeling& peeling, FuseServer& server, Session& session,
       std::optional<std::string> refused;
       ViewChanges changes;
       const auto unlock = [&] {
-        refused = peeling.unlock(request.text, std::move(request.key));
+        refused =
+            peeling.unlock(request.text, Credential(std::move(request.key), request.key_kind));
         // A refused key may have changed a reason that status.json shows.
         changes = server.refresh();
       };

@@ -72,7 +72,7 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
 /// @throws Error: usage when `mountpoint` is no mount of peelfs, when it has no such device or it
 ///   is not locked; denied when the mount belongs to another user
 std::optional<std::string> request_unlock(const std::string& mountpoint, const std::string& name,
-                                          Secret key);
+                                          const Credential& key);
 
 /// The flat names of the devices of a mount that wait for a key, sorted.
 /// @throws Error like request_unlock

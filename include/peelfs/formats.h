@@ -5,10 +5,16 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "peelfs/layer.h"
 
 namespace peelfs {
+
+/// Kinds of directives that are no layer. The bytes are those of a disk, whatever image format they
+/// look like; and: nothing is looked for in the device.
+inline constexpr std::string_view kAsRaw = "raw";
+inline constexpr std::string_view kAsNone = "none";
 
 /// A table of layers. Immutable, so safe from any thread; the rows must outlive it.
 class Formats {
@@ -23,6 +29,16 @@ class Formats {
   /// The row that opens images of a format: by its name, one of its signatures' formats, or qemu's
   /// name for it. Null: none does.
   const Layer* image_row(std::string_view format) const noexcept;
+
+  /// The row that a directive's kind names; null: none, kAsRaw and kAsNone included.
+  const Layer* by_kind(std::string_view kind) const noexcept;
+
+  /// What a directive may name: kAsRaw, kAsNone, and of each row its first name.
+  std::vector<std::string_view> kinds() const;
+
+  /// Checks what a person wrote. @throws Error(Fault::usage) for a kind that there is not, an
+  /// option that the kind does not take, a header for what takes none
+  void check(const Directive& directive) const;
 
   /// Whether a file name ends in a suffix of a row, or in one that raw images use (.img, .raw,
   /// ...). Case does not matter, and a suffix alone is no name.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "peelfs/block_device.h"
+#include "peelfs/cancel.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
 #include "peelfs/trouble.h"
@@ -27,10 +28,15 @@ class Images {
     /// Files, or directories of them, that images may name besides those below their own directory.
     std::vector<std::string> allow_references;
     /// For the device with that name or UUID; an empty name: tried on every locked device.
-    std::vector<std::pair<std::string, Secret>> keys;
+    std::vector<std::pair<std::string, Credential>> keys;
+    /// What devices are to be opened as, at most one for each.
+    std::vector<Directive> directives = {};
     Limits limits;
     /// How long a source may leave a question unanswered while it is opened; 0: for ever.
     std::chrono::seconds patience{60};
+    /// Ends the run from another thread: the constructor returns soon, with what was found so far,
+    /// and cancelled() is true. It holds for unlock(), too. Null: nothing ends it.
+    std::shared_ptr<const Cancel> cancel = nullptr;
   };
 
   struct Device {
@@ -45,7 +51,8 @@ class Images {
   };
 
   /// Opens the sources, read-only, and peels them with the keys.
-  /// @throws Error when no source could be opened; see warnings() for those that could not
+  /// @throws Error when no source could be opened; see warnings() for those that could not.
+  ///   Error(Fault::usage) for a directive that makes no sense
   explicit Images(Request request);
   ~Images();
   Images(Images&& other) noexcept;
@@ -59,7 +66,11 @@ class Images {
   /// Tries a key on a locked device; what lies in it is among devices() then.
   /// @return nullopt when it is open, otherwise why not
   /// @throws Error(Fault::usage) when there is no such device, or it is not locked
-  std::optional<std::string> unlock(const std::string& name, Secret key);
+  std::optional<std::string> unlock(const std::string& name, Credential key);
+
+  /// Whether the run was cancelled before all was looked at. Devices that were not looked into have
+  /// a trouble that says so.
+  bool cancelled() const;
 
   /// Sources that could not be opened, and what else a person should know.
   std::vector<std::string> warnings() const;

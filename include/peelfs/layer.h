@@ -141,6 +141,7 @@ struct Limits {
 };
 
 class Budget;
+class Cancel;
 class Filesystem;
 class Formats;
 
@@ -206,6 +207,18 @@ struct Opened {
   unsigned expected = 0;
 };
 
+/// What a person says of one device (--as, --header): how it is to be opened, whatever its bytes
+/// say. What has no magic number is opened only so.
+struct Directive {
+  /// The device: its name as its layer proposes it, its stem, PARTUUID, or the path of a source.
+  std::string device;
+  /// A name among Layer::kinds, or kAsRaw or kAsNone (formats.h). Empty with a header: that of the
+  /// row that takes detached headers.
+  std::string kind = {};
+  std::map<std::string, std::string> options = {};  ///< by name, see Layer::options
+  DevicePtr header = nullptr;                       ///< a detached header; null: none
+};
+
 struct ProbeInput {
   const BlockDevice& device;
   const Identity& identity;
@@ -217,15 +230,17 @@ struct OpenInput {
   std::span<const Member> members;  ///< one, except for a group
   const KeyRing& keys;
   const Limits& limits;
-  DevicePtr detached_header;  ///< LUKS: given by the person; null otherwise
-  unsigned image_depth = 0;   ///< how many image files enclose the members
-  Budget* budget = nullptr;   ///< of the run; null: only `limits` hold
+  const Directive* directive = nullptr;  ///< by which the device is opened; null: by its bytes
+  unsigned image_depth = 0;              ///< how many image files enclose the members
+  Budget* budget = nullptr;              ///< of the run; null: only `limits` hold
   /// Where the layer keeps what it learned from one device for the next ones; empty at first, and
   /// emptied before devices are looked at again. Null: nowhere.
   std::shared_ptr<void>* memory = nullptr;
   const Formats* formats = nullptr;  ///< by which files within are known; null: none are known
   /// The images that this one is opened for, from the outermost child on; see parent.h.
   std::span<const Origin> children = {};
+  /// Looked at between pieces of work that last (see check_cancel). Null: nothing ends it.
+  const Cancel* cancel = nullptr;
 };
 
 /// Bytes at a place by which a format is known.
@@ -252,7 +267,8 @@ struct Layer {
   std::string_view name;
   /// Cheap and read-only. @return nullopt when it is not this layer's; an Error means "mine, but so
   /// damaged that I cannot even say whose" and leaves the device visible with that reason. Null:
-  /// the row only names what is recognised, and claims nothing.
+  /// the row claims nothing by itself. It only names what is recognised, or opens what a directive
+  /// names.
   std::optional<Claim> (*probe)(const ProbeInput&) = nullptr;
   /// @throws Error when nothing inside can be shown. Otherwise partial results carry Trouble.
   Opened (*open)(const OpenInput&) = nullptr;
@@ -270,6 +286,11 @@ struct Layer {
   /// Of an image format: the names of the files that hold bytes of the image itself (an external
   /// data file), and so are no disks of their own. Reads no more than a probe. @throws Error
   std::vector<std::string> (*parts)(const BlockDevice& file) = nullptr;
+  /// What a person may call it in a directive, its own name first: "luks", "crypto_LUKS". Empty: no
+  /// directive can name it.
+  std::span<const std::string_view> kinds = {};
+  /// The names of the options that a directive may give it.
+  std::span<const std::string_view> options = {};
 };
 
 }  // namespace peelfs

@@ -80,6 +80,22 @@ class PEELFS_CAPABILITY("mutex") Mutex {
   std::mutex mutex_;
 };
 
+/// std::timed_mutex, for waiting that has to end for another reason, too.
+class PEELFS_CAPABILITY("mutex") TimedMutex {
+ public:
+  TimedMutex() = default;
+  TimedMutex(const TimedMutex&) = delete;
+  TimedMutex& operator=(const TimedMutex&) = delete;
+
+  bool try_lock_for(std::chrono::steady_clock::duration patience) PEELFS_TRY_ACQUIRE(true) {
+    return mutex_.try_lock_for(patience);
+  }
+  void unlock() PEELFS_RELEASE() { mutex_.unlock(); }
+
+ private:
+  std::timed_mutex mutex_;
+};
+
 /// std::shared_mutex.
 class PEELFS_CAPABILITY("mutex") SharedMutex {
  public:

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -38,7 +39,76 @@ bool belongs(std::string_view whose, std::string_view name) {
   return whose == name || (looks_like_uuid(whose) && same_text_in_either_case(whose, name));
 }
 
+constexpr std::array<std::pair<KeyKind, std::string_view>, 5> kKindNames{{
+    {KeyKind::passphrase, "a passphrase"},
+    {KeyKind::key_file, "a key file"},
+    {KeyKind::recovery_key, "a recovery key"},
+    {KeyKind::startup_key, "a startup key"},
+    {KeyKind::volume_key, "a volume key"},
+}};
+
+// The smallest key of a cipher that disks are encrypted with, and more than the largest.
+constexpr std::size_t kLeastVolumeKey = 16;
+constexpr std::size_t kMostVolumeKey = 512;
+
+bool same_bytes(Bytes a, Bytes b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+/// @return -1: it is no hexadecimal digit
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 }  // namespace
+
+std::string text_of(KeyKind kind) {
+  return text_of(KeyKinds{kind});
+}
+
+std::string text_of(KeyKinds kinds) {
+  std::vector<std::string_view> names;
+  for (const auto& [kind, name] : kKindNames) {
+    if (kinds.contains(kind)) names.push_back(name);
+  }
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i != 0) text += i + 1 == names.size() ? " or " : ", ";
+    text += names[i];
+  }
+  return text;
+}
+
+std::optional<Secret> volume_key_in(Bytes bytes) {
+  const std::string_view text = as_text(bytes);
+  const bool is_hex = std::all_of(text.begin(), text.end(),
+                                  [](char c) { return hex_value(c) >= 0 || is_blank(c); });
+  std::size_t size = bytes.size();
+  if (is_hex) {
+    const auto digits = static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return hex_value(c) >= 0; }));
+    if (digits % 2 != 0) return std::nullopt;
+    size = digits / 2;
+  }
+  if (size < kLeastVolumeKey || size > kMostVolumeKey) return std::nullopt;
+  if (!is_hex) return Secret(bytes);
+  Secret key(size);
+  std::size_t at = 0;
+  for (const char c : text) {
+    if (is_blank(c)) continue;
+    std::byte& byte = key.writable()[at / 2];
+    byte = byte << 4U | static_cast<std::byte>(hex_value(c));
+    ++at;
+  }
+  return key;
+}
 
 Secret::Secret(std::size_t size) : size_(size) {
   if (size == 0) return;
@@ -80,62 +150,62 @@ void Secret::release() noexcept {
   size_ = 0;
 }
 
-void KeyRing::add_for_all(Secret key) {
+void KeyRing::add_for_all(Credential key) {
   add_for({}, std::move(key));
 }
 
-void KeyRing::add_for(std::string name_or_uuid, Secret key) {
+void KeyRing::add_for(std::string name_or_uuid, Credential key) {
   const MutexLock lock(mutex_);
-  Entry entry{std::make_shared<const Secret>(std::move(key))};
+  Entry entry{std::move(key)};
   entry.use.whose = std::move(name_or_uuid);
+  entry.use.kind = entry.key.kind;
   entries_.push_back(std::move(entry));
 }
 
-void KeyRing::keep_for(std::string name_or_uuid, Secret key) {
+void KeyRing::keep_for(std::string name_or_uuid, Credential key) {
   add_for(std::move(name_or_uuid), std::move(key));
   const MutexLock lock(mutex_);
   entries_.back().by_hand = true;
 }
 
 std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
-    const std::vector<std::string>& names) const {
+    const std::vector<std::string>& names, KeyKinds kinds) const {
   const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<const Secret>> keys;
+  const auto offer = [&](const Entry& entry) {
+    if (!kinds.contains(entry.key.kind)) {
+      entry.use.others.add(kinds);
+      return;
+    }
+    entry.use.wanted = true;
+    // One passphrase may have come in several ways; deriving from it twice would only cost time.
+    const bool known = std::any_of(keys.begin(), keys.end(), [&](const auto& other) {
+      return same_bytes(other->bytes(), entry.key.secret->bytes());
+    });
+    if (!known) keys.push_back(entry.key.secret);
+  };
   for (const Entry& entry : entries_) {
     const std::string& whose = entry.use.whose;
     const bool ours =
         !whose.empty() && std::any_of(names.begin(), names.end(), [&](const std::string& name) {
           return !name.empty() && belongs(whose, name);
         });
-    if (!ours) continue;
-    entry.use.wanted = true;
-    keys.push_back(entry.key);
+    if (ours) offer(entry);
   }
   for (const Entry& entry : entries_) {
-    if (!entry.use.whose.empty()) continue;
-    entry.use.wanted = true;
-    keys.push_back(entry.key);
+    if (entry.use.whose.empty()) offer(entry);
   }
-  // One passphrase may have come in several ways; deriving from it twice would only cost time.
-  std::vector<std::shared_ptr<const Secret>> distinct;
-  for (std::shared_ptr<const Secret>& key : keys) {
-    const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const auto& other) {
-      const Bytes a = other->bytes(), b = key->bytes();
-      return std::equal(a.begin(), a.end(), b.begin(), b.end());
-    });
-    if (!known) distinct.push_back(std::move(key));
-  }
-  return distinct;
+  return keys;
 }
 
-void KeyRing::report(const Secret& key, bool opened) const {
+void KeyRing::report(const Secret& key, bool opened, KeyKinds kinds) const {
   const MutexLock lock(mutex_);
-  const Bytes reported = key.bytes();
   for (const Entry& entry : entries_) {
     // The same bytes given in two ways were tried once, for both.
-    const Bytes own = entry.key->bytes();
-    if (!std::equal(own.begin(), own.end(), reported.begin(), reported.end())) continue;
-    if (!entry.use.wanted) continue;
+    if (!entry.use.wanted || !kinds.contains(entry.key.kind) ||
+        !same_bytes(entry.key.secret->bytes(), key.bytes())) {
+      continue;
+    }
     (opened ? entry.use.opened : entry.use.failed) = true;
   }
 }
@@ -149,9 +219,9 @@ std::vector<KeyRing::Use> KeyRing::uses() const {
   return result;
 }
 
-std::vector<std::shared_ptr<const Secret>> KeyRing::named(const std::string& name_or_uuid) const {
+std::vector<Credential> KeyRing::named(const std::string& name_or_uuid) const {
   const MutexLock lock(mutex_);
-  std::vector<std::shared_ptr<const Secret>> keys;
+  std::vector<Credential> keys;
   for (const Entry& entry : entries_) {
     if (!entry.use.whose.empty() && entry.use.whose == name_or_uuid) keys.push_back(entry.key);
   }

@@ -35,6 +35,16 @@ bool is_wrapper(const Layer& row) {
   return row.traits.image || row.traits.encryption;
 }
 
+/// "raw, none, qcow2"
+template <typename Names>
+std::string list_of(const Names& names) {
+  std::string text;
+  for (const std::string_view name : names) {
+    text += (text.empty() ? "" : ", ") + std::string(name);
+  }
+  return text;
+}
+
 std::string_view by_signature(const Layer& row, const ByteReader& head) {
   for (const Signature& signature : row.signatures) {
     if (head.has(signature.offset, signature.magic)) return signature.format;
@@ -60,6 +70,45 @@ const Layer* Formats::image_row(std::string_view format) const noexcept {
             }));
   });
   return row == rows_.end() ? nullptr : &*row;
+}
+
+const Layer* Formats::by_kind(std::string_view kind) const noexcept {
+  const auto row = std::ranges::find_if(rows_, [&](const Layer& layer) {
+    return std::ranges::find(layer.kinds, kind) != layer.kinds.end();
+  });
+  return row == rows_.end() ? nullptr : &*row;
+}
+
+std::vector<std::string_view> Formats::kinds() const {
+  std::vector<std::string_view> names{kAsRaw, kAsNone};
+  for (const Layer& row : rows_) {
+    if (!row.kinds.empty()) names.push_back(row.kinds.front());
+  }
+  return names;
+}
+
+void Formats::check(const Directive& directive) const {
+  const std::string& kind = directive.kind;
+  const bool is_layer = kind != kAsRaw && kind != kAsNone;
+  const bool by_header = kind.empty() && directive.header != nullptr;
+  const Layer* const row = by_header ? for_detached_header() : by_kind(kind);
+  const std::string device = printable(directive.device);
+  if (is_layer && row == nullptr) {
+    throw Error(Fault::usage, "--as " + device + ": there is no such kind")
+        .found("'" + printable(kind) + "'")
+        .expected(list_of(kinds()));
+  }
+  if (directive.header != nullptr && (row == nullptr || !row->traits.detached_header)) {
+    throw Error(Fault::usage, "--as and --header contradict each other for " + device)
+        .found("kind " + kind + ", which has no detached header");
+  }
+  const auto known = row == nullptr ? std::span<const std::string_view>() : row->options;
+  for (const auto& [name, value] : directive.options) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    throw Error(Fault::usage,
+                "--as " + device + ": " + kind + " takes no option '" + printable(name) + "'")
+        .expected(known.empty() ? "no options" : list_of(known));
+  }
 }
 
 std::string Formats::strip_image_suffix(std::string_view file_name) const {

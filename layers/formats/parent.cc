@@ -54,7 +54,7 @@ Parent open_parent(const References::Found& file, std::string_view format, const
   const Member member{file.device, &*claim, stem, stem, true, file.references};
   OpenInput input = child;
   input.members = {&member, 1};
-  input.detached_header = nullptr;
+  input.directive = nullptr;
   input.children = children;
   input.memory = nullptr;
   Opened opened = row->open(input);

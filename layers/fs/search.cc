@@ -7,6 +7,7 @@
 
 #include "fs/references.h"
 #include "peelfs/budget.h"
+#include "peelfs/cancel.h"
 #include "peelfs/devices.h"
 #include "peelfs/formats.h"
 
@@ -74,6 +75,7 @@ class Search {
         formats_(*input.formats),
         limits_(input.limits),
         run_(input.budget),
+        cancel_(input.cancel),
         most_(limits_.search_files) {
     if (run_ != nullptr) {
       most_ =
@@ -130,6 +132,7 @@ class Search {
       if (seen_.contains(entry.id)) continue;  // a hard link, or a loop
       if (looked_at_ == most_) complete = false;
       if (looked_at_ == most_ || ended_) break;
+      if (is_cancelled(cancel_)) return end_cancelled();
       ++looked_at_;
       seen_.insert(entry.id);
       look_at(index, std::move(entry));
@@ -192,6 +195,10 @@ class Search {
     std::sort(candidates_.begin(), candidates_.end(),
               [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
     for (Candidate& candidate : candidates_) {
+      if (is_cancelled(cancel_)) {
+        end_cancelled();
+        break;
+      }
       try {
         if (formats_.image_format(*candidate.file).empty()) continue;
       } catch (const Error& error) {
@@ -288,6 +295,11 @@ class Search {
     }
   }
 
+  void end_cancelled() {
+    result_.repeatable = false;
+    end_search(cancelled_reason());
+  }
+
   void end_search(std::string why) {
     if (!ended_) result_.limits.push_back(std::move(why));
     ended_ = true;
@@ -299,6 +311,7 @@ class Search {
   const Formats& formats_;
   const Limits& limits_;
   Budget* const run_;
+  const Cancel* const cancel_;
   std::size_t most_;  ///< inodes that this search may look at
   Filesystem::Allowance allowance_;
   std::vector<Directory> directories_;

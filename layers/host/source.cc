@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "host/consent.h"
+#include "host/directed.h"
 #include "host/folder.h"
 #include "host/host_call.h"
 #include "host/image_lock.h"
@@ -56,6 +57,25 @@ std::string beside(const std::string& directory, const std::string& name) {
 /// The directory from which relative names in an image are looked up.
 std::string directory_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path().string() : ".";
+}
+
+/// Takes from the directives how the bytes of a source are read.
+void take_directive(Source& source, const std::vector<Directive>& directives,
+                    const Formats& formats) {
+  const Directive* const one =
+      directive_for_source(directives, formats, source.name, source.stem, source.path);
+  if (one == nullptr) return;
+  if (!names_format(*one, formats) || one->kind == kAsRaw) {
+    source.raw = true;  // what it is said to be begins in the file itself
+    return;
+  }
+  if (source.raw) {
+    throw Error(Fault::usage, source.path + " is given both as raw and as " + one->kind)
+        .advice(
+            "leave out 'raw:' or --as: which of them is right changes what is shown, and "
+            "where it is written");
+  }
+  source.as = formats.by_kind(one->kind);
 }
 
 class Opener {
@@ -160,6 +180,8 @@ class Opener {
     source.stem = spec.name.empty() ? consent_->formats().strip_image_suffix(file_name) : spec.name;
     source.path = spec.path;
     source.raw = spec.raw;
+    source.as = spec.as;
+    if (spec.directives) take_directive(source, *spec.directives, consent_->formats());
     source.from_directory = spec.from_directory;
     source.consent = consent_;
     source.references =

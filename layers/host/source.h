@@ -28,6 +28,9 @@ struct SourceSpec {
   bool from_directory = false;
   /// How long it may leave a question unanswered while it is opened and first read; 0: for ever.
   std::chrono::seconds patience{0};
+  /// Those of the run: one that is for this source says how its bytes are read. Null: none.
+  std::shared_ptr<const std::vector<Directive>> directives = nullptr;
+  const Layer* as = nullptr;  ///< see Source: of a source that was looked at before
 };
 
 /// `NAME=PATH`, `raw:PATH`, `NAME=raw:PATH`, `raw:NAME=PATH` or a path; an argument that begins
@@ -39,7 +42,8 @@ struct Source {
   std::string name;  ///< its flat name if it stays a file: the file name ("os43.qcow2")
   std::string stem;  ///< its name as a disk: without the image suffix ("os43")
   std::string path;
-  bool raw = false;
+  bool raw = false;             ///< no image format is looked for: the person says so
+  const Layer* as = nullptr;    ///< the image format that the person says it is in; null: none
   bool from_directory = false;  ///< see SourceSpec
   std::shared_ptr<const HostFile> file;
   std::shared_ptr<const References> references;

@@ -2,6 +2,8 @@
 
 #include <system_error>
 
+#include "crypto/cipher_spec.h"
+#include "luks/attempt.h"
 #include "peelfs/error.h"
 
 namespace peelfs::luks {
@@ -32,8 +34,8 @@ std::string join(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-Container::Container(const BlockDevice& header) : lock_(cryptsetup_mutex), header_(header) {
-  set_up_cryptsetup();
+Container::Container(const BlockDevice& header, const Cancel* cancel)
+    : lock_(cancel), header_(header) {
   HeaderCopies copies = find_headers(header);
   const HeaderCopy* loaded = nullptr;
   std::string refused, last;
@@ -97,9 +99,39 @@ std::string Container::load(const HeaderCopy& copy) {
   return complaint;
 }
 
-Secret Container::unlock(const std::vector<std::shared_ptr<const Secret>>& keys,
-                         const Limits& limits, const Attempts& attempts) {
+std::optional<Secret> Container::find_volume_key(const LuksKeys& keys,
+                                                 const Attempts& attempts) const {
+  for (const std::shared_ptr<const Secret>& key : keys.volume_keys) {
+    bool opened = false;
+    for (const Digest& digest : description_.segment.digests) {
+      const PaidAttempt attempt(attempts, description_.uuid);
+      opened = opened || fits(digest, key->bytes());
+    }
+    if (attempts.ring != nullptr) attempts.ring->report(*key, opened, {KeyKind::volume_key});
+    if (opened) return key->clone();
+  }
+  return std::nullopt;
+}
+
+Secret Container::unlock(const LuksKeys& keys, const Limits& limits, const Attempts& attempts) {
   check_digest_cost(description_.segment, limits);
+  try {
+    // It needs no keyslot: they may all be damaged, or erased.
+    if (std::optional<Secret> key = find_volume_key(keys, attempts)) {
+      (void)parse_cipher_spec(description_.segment.cipher, key->size());
+      return *std::move(key);
+    }
+  } catch (const Error& error) {
+    // A digest that cannot be computed is no reason not to try passphrases.
+    if (keys.passphrases.empty() || error.fault() == Fault::locked) throw;
+  }
+  if (!keys.volume_keys.empty() && keys.passphrases.empty()) {
+    throw Error(Fault::locked, keys.volume_keys.size() == 1
+                                   ? "the volume key given is not the one of this volume"
+                                   : "none of the " + std::to_string(keys.volume_keys.size()) +
+                                         " volume keys given is the one of this volume")
+        .advice("'cryptsetup luksDump --dump-volume-key' shows it where the volume is open");
+  }
   const std::vector<Keyslot> slots =
       survey_keyslots(*context_, description_.segment, limits, header_, *image_);
   image_->seal();

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +31,9 @@ class PEELFS_SCOPED_CAPABILITY Container {
  public:
   /// @param header a device that begins with a LUKS header; read only in here and in unlock()
   /// @throws Error: damaged, unsupported
-  explicit Container(const BlockDevice& header) PEELFS_ACQUIRE(cryptsetup_mutex);
+  /// @param cancel ends waiting for another thread that holds the lock; null: nothing does
+  explicit Container(const BlockDevice& header, const Cancel* cancel = nullptr)
+      PEELFS_ACQUIRE(cryptsetup_mutex);
   ~Container() PEELFS_RELEASE() = default;
   Container(const Container&) = delete;
   Container& operator=(const Container&) = delete;
@@ -37,14 +41,18 @@ class PEELFS_SCOPED_CAPABILITY Container {
   const Description& description() const noexcept { return description_; }
 
   /// @throws Error: locked, unsupported
-  Secret unlock(const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
-                const Attempts& attempts) PEELFS_REQUIRES(cryptsetup_mutex);
+  Secret unlock(const LuksKeys& keys, const Limits& limits, const Attempts& attempts)
+      PEELFS_REQUIRES(cryptsetup_mutex);
 
  private:
   /// @return "" or why libcryptsetup refused this copy
   std::string load(const HeaderCopy& copy) PEELFS_REQUIRES(cryptsetup_mutex);
 
-  const MutexLock lock_;
+  /// @return the first of them that the header's digests are of
+  std::optional<Secret> find_volume_key(const LuksKeys& keys, const Attempts& attempts) const
+      PEELFS_REQUIRES(cryptsetup_mutex);
+
+  const CryptsetupLock lock_;
   const BlockDevice& header_;
   std::unique_ptr<HeaderImage> image_;
   std::unique_ptr<CryptContext> context_;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -47,12 +48,19 @@ std::string trimmed(std::string_view text) {
 
 }  // namespace
 
-Mutex cryptsetup_mutex;
+TimedMutex cryptsetup_mutex;
 
-void set_up_cryptsetup() {
+CryptsetupLock::CryptsetupLock(const Cancel* cancel) {
+  constexpr std::chrono::milliseconds pause{50};
+  while (!cryptsetup_mutex.try_lock_for(pause)) check_cancel(cancel);
   static bool is_done = false;
   if (is_done) return;
-  initialise();
+  try {
+    initialise();
+  } catch (...) {
+    cryptsetup_mutex.unlock();
+    throw;
+  }
   is_done = true;
 }
 

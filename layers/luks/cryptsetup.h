@@ -6,16 +6,24 @@
 #include <string>
 #include <string_view>
 
+#include "peelfs/cancel.h"
 #include "peelfs/mutex.h"
 
 namespace peelfs::luks {
 
 /// Held while libcryptsetup works: its contexts share global state, and two key derivations at once
 /// would need twice the memory.
-extern Mutex cryptsetup_mutex;
+extern TimedMutex cryptsetup_mutex;
 
-/// Sets what the library does in the whole process. To be called before its first use.
-void set_up_cryptsetup() PEELFS_REQUIRES(cryptsetup_mutex);
+/// Holds it as long as it lives. The first one sets what the library does in the whole process.
+class PEELFS_SCOPED_CAPABILITY [[nodiscard]] CryptsetupLock {
+ public:
+  /// @param cancel ends waiting for it; null: nothing does @throws cancelled_error()
+  explicit CryptsetupLock(const Cancel* cancel = nullptr) PEELFS_ACQUIRE(cryptsetup_mutex);
+  ~CryptsetupLock() PEELFS_RELEASE(cryptsetup_mutex) { cryptsetup_mutex.unlock(); }
+  CryptsetupLock(const CryptsetupLock&) = delete;
+  CryptsetupLock& operator=(const CryptsetupLock&) = delete;
+};
 
 /// Whether a negative errno of libcryptsetup tells of a failure of this host (no memory, no
 /// descriptors, no source of random numbers) and not of the header, which lies in our own memory.

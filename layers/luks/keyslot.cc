@@ -4,12 +4,11 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
-#include <chrono>
 #include <map>
 #include <optional>
 
 #include "crypto/cipher_spec.h"
-#include "peelfs/budget.h"
+#include "luks/attempt.h"
 #include "peelfs/error.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
@@ -232,32 +231,6 @@ std::string refusals(const std::vector<Keyslot>& slots) {
   return text;
 }
 
-/// Charges the run for the time that one key derivation takes.
-class PaidAttempt {
- public:
-  /// @throws Error(Fault::locked) when no time is left
-  PaidAttempt(Budget* budget, CryptContext& context) : budget_(budget) {
-    if (budget_ == nullptr || budget_->left(Budget::Kind::kdf_milliseconds) != 0) return;
-    const char* uuid = crypt_get_uuid(context.get());
-    budget_->refuse(Budget::Kind::kdf_milliseconds,
-                    std::string("LUKS volume ") + (uuid == nullptr ? "?" : uuid));
-    throw Error(Fault::locked, spent_reason(Budget::Kind::kdf_milliseconds))
-        .advice("raise it with --kdf-seconds, or try peelfs unlock MOUNTPOINT NAME");
-  }
-  ~PaidAttempt() {
-    if (budget_ == nullptr) return;
-    const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(
-        std::chrono::steady_clock::now() - begin_);
-    budget_->take(Budget::Kind::kdf_milliseconds, static_cast<std::uint64_t>(spent.count()) + 1);
-  }
-  PaidAttempt(const PaidAttempt&) = delete;
-  PaidAttempt& operator=(const PaidAttempt&) = delete;
-
- private:
-  Budget* budget_;
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
-
 /// One key on one slot. @return the volume key; nothing when it does not fit
 std::optional<Secret> try_key(CryptContext& context, int slot, const Secret& key,
                               std::string& trouble) {
@@ -317,7 +290,9 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
   }
   if (slots.empty()) {
     throw Error(Fault::locked, "no keyslot of this LUKS header is in use: its key cannot be had")
-        .advice("if there is a backup of the header, give it with --header NAME=PATH");
+        .advice(
+            "if there is a backup of the header, give it with --header NAME=PATH; the volume key "
+            "itself, with --volume-key");
   }
   if (std::all_of(slots.begin(), slots.end(),
                   [](const Keyslot& slot) { return !slot.refusal.empty(); })) {
@@ -328,19 +303,20 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
   return slots;
 }
 
-Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
-                const std::vector<std::shared_ptr<const Secret>>& keys, const Attempts& attempts) {
+Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots, const LuksKeys& keys,
+                const Attempts& attempts) {
+  constexpr const char* advice =
+      "try --key NAME=file:PATH, --key-file PATH, or peelfs unlock MOUNTPOINT NAME";
   const std::string not_tried = refusals(slots);
   const std::string suffix = not_tried.empty() ? "" : " (" + not_tried + ")";
-  if (keys.empty()) {
-    throw Error(Fault::locked, "no key given" + suffix)
-        .advice("try --key NAME=file:PATH, --key-file PATH, or peelfs unlock MOUNTPOINT NAME");
-  }
+  const std::size_t count = keys.passphrases.size() + keys.volume_keys.size();
+  if (count == 0) throw Error(Fault::locked, "no key given" + suffix).advice(advice);
+  const char* const uuid = crypt_get_uuid(context.get());
   std::string trouble;
-  for (const std::shared_ptr<const Secret>& key : keys) {
+  for (const std::shared_ptr<const Secret>& key : keys.passphrases) {
     for (const Keyslot& slot : slots) {
       if (!slot.refusal.empty()) continue;
-      const PaidAttempt attempt(attempts.budget, context);
+      const PaidAttempt attempt(attempts, uuid == nullptr ? "?" : uuid);
       if (std::optional<Secret> found = try_key(context, slot.number, *key, trouble)) {
         if (attempts.ring != nullptr) attempts.ring->report(*key, true);
         return std::move(*found);
@@ -348,11 +324,11 @@ Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
     }
     if (attempts.ring != nullptr) attempts.ring->report(*key, false);
   }
-  const std::string count =
-      keys.size() == 1 ? "the key given does not open it"
-                       : "none of the " + std::to_string(keys.size()) + " keys given opens it";
-  throw Error(Fault::locked, count + (trouble.empty() ? "" : "; " + trouble) + suffix)
-      .advice("try --key NAME=file:PATH, --key-file PATH, or peelfs unlock MOUNTPOINT NAME");
+  const std::string text = count == 1
+                               ? "the key given does not open it"
+                               : "none of the " + std::to_string(count) + " keys given opens it";
+  throw Error(Fault::locked, text + (trouble.empty() ? "" : "; " + trouble) + suffix)
+      .advice(advice);
 }
 
 }  // namespace peelfs::luks

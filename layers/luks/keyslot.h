@@ -36,10 +36,11 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
                                      const Limits& limits, const BlockDevice& header,
                                      HeaderImage& image);
 
+/// @param keys volume keys among them were tried already, and none fits
 /// @return the volume key
 /// @throws Error: locked when no key fits or there is none, unsupported when no slot can be tried
-Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots,
-                const std::vector<std::shared_ptr<const Secret>>& keys, const Attempts& attempts);
+Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots, const LuksKeys& keys,
+                const Attempts& attempts);
 
 /// @throws Error(Fault::unsupported) when iterations of a digest exceed the limit
 void check_digest_cost(const Segment& segment, const Limits& limits);

@@ -131,14 +131,15 @@ std::optional<Claim> luks_probe(const ProbeInput& input) {
 
 Opened luks_open(const OpenInput& input) {
   const Member& member = input.members.front();
-  const DevicePtr& header = input.detached_header ? input.detached_header : member.device;
-  if (input.detached_header) check_is_header(*header);
-  luks::Container container(*header);
+  const bool is_detached = input.directive != nullptr && input.directive->header != nullptr;
+  const DevicePtr& header = is_detached ? input.directive->header : member.device;
+  if (is_detached) check_is_header(*header);
+  luks::Container container(*header, input.cancel);
   const luks::Description& description = container.description();
   const luks::Segment& segment = description.segment;
 
   Opened opened;
-  if (!input.detached_header && is_header_without_data(segment, *member.device)) {
+  if (!is_detached && is_header_without_data(segment, *member.device)) {
     opened.trouble = {Trouble::note,
                       "this is a LUKS header without data (detached, or a backup); give it with "
                       "--header NAME=PATH for the device NAME that has the data"};
@@ -149,8 +150,8 @@ Opened luks_open(const OpenInput& input) {
   Secret key;
   try {
     key = container.unlock(
-        input.keys.candidates({member.tail + "_crypt", member.stem, member.tail, description.uuid}),
-        input.limits, {&input.keys, input.budget});
+        luks_keys(input.keys, {member.tail + "_crypt", member.stem, member.tail, description.uuid}),
+        input.limits, {&input.keys, input.budget, input.cancel});
   } catch (const Error& error) {
     if (error.fault() != Fault::locked) throw;
     opened.trouble = trouble_from(error);

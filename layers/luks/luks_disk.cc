@@ -71,6 +71,12 @@ Phdr Phdr::decode(Bytes head) {
   header.hash_spec = reader.text(72, 32);
   header.payload_offset = reader.be32(104);
   header.key_bytes = reader.be32(108);
+  const auto copy = [&](std::size_t offset, std::size_t length) {
+    const Bytes bytes = reader.bytes(offset, length);
+    return Buffer(bytes.begin(), bytes.end());
+  };
+  header.mk_digest = copy(112, 20);
+  header.mk_digest_salt = copy(132, 32);
   header.mk_digest_iterations = reader.be32(164);
   header.uuid = reader.text(168, 40);
   for (std::size_t i = 0; i < key_slots; ++i) {

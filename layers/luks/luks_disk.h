@@ -40,7 +40,8 @@ struct Phdr {
   std::string hash_spec;                   //  72, char[32]
   std::uint32_t payload_offset = 0;        // 104, in 512-byte sectors
   std::uint32_t key_bytes = 0;             // 108
-                                           // 112: mk-digest[20], 132: mk-digest-salt[32]
+  Buffer mk_digest;                        // 112, 20 bytes
+  Buffer mk_digest_salt;                   // 132, 32 bytes
   std::uint32_t mk_digest_iterations = 0;  // 164
   std::string uuid;                        // 168, char[40]
   std::array<KeySlot, key_slots> slots{};  // 208

@@ -110,6 +110,13 @@ void add_keys(const Json& root, const std::string& segment, Segment& result) {
           std::max(result.digest_iterations, number_of(digest, "iterations"));
     }
     if (!has_text(member(digest, "segments"), segment)) continue;
+    const auto salt = decode_base64(text_of(digest, "salt"));
+    const auto value = decode_base64(text_of(digest, "digest"));
+    // Without one no volume key can be told to be right, but passphrases open the volume.
+    if (text_of(digest, "type") == "pbkdf2" && salt && value) {
+      result.digests.push_back(
+          {text_of(digest, "hash"), number_of(digest, "iterations"), *salt, *value});
+    }
     for (const Json& slot : member(digest, "keyslots")) {
       const std::string text = slot.is_string() ? slot.get<std::string>() : "";
       int number = -1;
@@ -162,6 +169,8 @@ Segment segment_of(const Phdr& header) {
   segment.cipher = header.cipher_name + "-" + header.cipher_mode;
   segment.offset = std::uint64_t{header.payload_offset} * 512;
   segment.digest_iterations = header.mk_digest_iterations;
+  segment.digests.push_back(
+      {header.hash_spec, header.mk_digest_iterations, header.mk_digest_salt, header.mk_digest});
   for (std::size_t i = 0; i < header.slots.size(); ++i) {
     const Phdr::KeySlot& slot = header.slots.at(i);
     // All slots have their area, in use or not.

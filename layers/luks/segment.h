@@ -5,7 +5,9 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "luks/digest.h"
 #include "luks/luks_disk.h"
 
 namespace peelfs::luks {
@@ -19,6 +21,7 @@ struct Segment {
   /// The keyslots whose key is this segment's, with their types ("luks2").
   std::map<int, std::string> slots;
   std::uint64_t header_end = 0;  ///< bytes: where headers and keyslots end on the header device
+  std::vector<Digest> digests;   ///< of this segment's key
   std::uint64_t digest_iterations = 0;  ///< the greatest that checking a key costs
   std::string note;  ///< a reencryption that was not started; empty: nothing to say
 };

@@ -6,10 +6,13 @@
 
 namespace peelfs {
 
-LuksVolume unlock_luks(const BlockDevice& header,
-                       const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
+LuksKeys luks_keys(const KeyRing& ring, const std::vector<std::string>& names) {
+  return {ring.candidates(names, kPassphrases), ring.candidates(names, {KeyKind::volume_key})};
+}
+
+LuksVolume unlock_luks(const BlockDevice& header, const LuksKeys& keys, const Limits& limits,
                        const Attempts& attempts) {
-  luks::Container container(header);
+  luks::Container container(header, attempts.cancel);
   LuksVolume volume;
   volume.key = container.unlock(keys, limits, attempts);
   const luks::Description& description = container.description();

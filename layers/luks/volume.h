@@ -14,9 +14,19 @@ namespace peelfs {
 
 /// Objects that are told of every key that is tried; each may be null.
 struct Attempts {
-  const KeyRing* ring = nullptr;  ///< learns which key opened the volume, and which did not
-  Budget* budget = nullptr;       ///< pays for key derivations, and ends them
+  const KeyRing* ring = nullptr;   ///< learns which key opened the volume, and which did not
+  Budget* budget = nullptr;        ///< pays for key derivations, and ends them
+  const Cancel* cancel = nullptr;  ///< ends them behind the keyslot that is being tried
 };
+
+/// The keys to try on a volume, in order.
+struct LuksKeys {
+  std::vector<std::shared_ptr<const Secret>> passphrases;  ///< and the bytes of key files
+  std::vector<std::shared_ptr<const Secret>> volume_keys;  ///< tried first
+};
+
+/// Those in a ring. @param names as KeyRing::candidates() takes them
+LuksKeys luks_keys(const KeyRing& ring, const std::vector<std::string>& names);
 
 /// An unlocked volume.
 struct LuksVolume {
@@ -34,8 +44,7 @@ struct LuksVolume {
 /// the keys in order.
 /// @param header the device or file that begins with a LUKS1 or LUKS2 header
 /// @throws Error: locked when no key fits (or there is none), damaged, unsupported
-LuksVolume unlock_luks(const BlockDevice& header,
-                       const std::vector<std::shared_ptr<const Secret>>& keys, const Limits& limits,
+LuksVolume unlock_luks(const BlockDevice& header, const LuksKeys& keys, const Limits& limits,
                        const Attempts& attempts = {});
 
 }  // namespace peelfs

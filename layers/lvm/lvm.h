@@ -1,6 +1,8 @@
 // LVM2: physical volumes are put together to volume groups, whose logical volumes are shown.
 #pragma once
 
+#include <array>
+
 #include "peelfs/layer.h"
 
 namespace peelfs {
@@ -25,7 +27,11 @@ Opened lvm_open(const OpenInput& input);
 /// Takes a label of LVM2 in one of the first four sectors.
 std::string_view lvm_recognise(const BlockDevice& file);
 
-inline constexpr Layer kLvmLayer{
-    .name = "lvm", .probe = &lvm_probe, .open = &lvm_open, .recognise = &lvm_recognise};
+inline constexpr std::array<std::string_view, 2> kLvmKinds{"lvm", "LVM2_member"};
+inline constexpr Layer kLvmLayer{.name = "lvm",
+                                 .probe = &lvm_probe,
+                                 .open = &lvm_open,
+                                 .recognise = &lvm_recognise,
+                                 .kinds = kLvmKinds};
 
 }  // namespace peelfs

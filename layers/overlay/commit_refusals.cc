@@ -46,6 +46,7 @@ SourceSpec to_be_written(const Source& source) {
   SourceSpec spec;
   spec.path = source.path;
   spec.raw = source.raw;
+  spec.as = source.as;
   spec.writable = true;
   spec.from_directory = source.from_directory;
   return spec;

@@ -8,6 +8,7 @@
 #include "identify/identify.h"
 #include "peelfs/error.h"
 #include "peelfs/formats.h"
+#include "scan/directed.h"
 #include "scan/head_cache.h"
 
 namespace peelfs::overlay {
@@ -22,6 +23,15 @@ std::optional<ImageFormat> first_claim(const BlockDevice& file, const Identity& 
   return std::nullopt;
 }
 
+/// The image format of a source that is not given as raw. @param identity what libblkid says
+/// @throws Error when it is not in the format that the person says
+std::optional<ImageFormat> format_of(const Source& source, const BlockDevice& file,
+                                     const Identity& identity) {
+  if (source.as == nullptr) return first_claim(file, identity);
+  return ImageFormat{source.as, probe_as(*source.as, {file, identity}, standard_formats(),
+                                         source.as->kinds.front(), source.path)};
+}
+
 /// The files that hold bytes of the source's image, if a person named them. Failures are dropped
 /// here: opening the image reports them.
 std::vector<FileId> named_parts(const Source& source) {
@@ -30,7 +40,7 @@ std::vector<FileId> named_parts(const Source& source) {
   try {
     const HeadCache file(make_storage_device(source.file));
     // Formats with parts are known without libblkid, and it reads much.
-    const auto format = first_claim(file, Identity());
+    const auto format = format_of(source, file, Identity());
     if (!format || format->layer->parts == nullptr) return parts;
     for (const std::string& name : format->layer->parts(file)) {
       if (const auto id = source.references->named_part(name)) parts.push_back(*id);
@@ -120,7 +130,7 @@ void refuse_common_bytes(const std::vector<Source>& sources, const std::string& 
 std::optional<ImageFormat> image_format(const Source& source) {
   if (source.raw) return std::nullopt;
   const HeadCache file(make_storage_device(source.file));
-  return first_claim(file, identify(file));
+  return format_of(source, file, identify(file));
 }
 
 OpenedSources open_disks(std::span<const SourceSpec> specs,

@@ -16,7 +16,8 @@ struct ImageFormat {
   Claim claim;
 };
 
-/// The image format of a source, as the scanner decides it: the first that claims the first bytes.
+/// The image format of a source, as the scanner decides it: the one that a person says it is in, or
+/// the first that claims the first bytes.
 /// @return nullopt: it is taken as raw bytes @throws Error
 std::optional<ImageFormat> image_format(const Source& source);
 

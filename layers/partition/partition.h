@@ -20,15 +20,19 @@ std::string_view mbr_recognise(const BlockDevice& file);
 // LBA 1, by the sector size.
 inline constexpr std::array kGptSignatures{Signature{512, "EFI PART", "gpt"},
                                            Signature{4096, "EFI PART", "gpt"}};
+inline constexpr std::array<std::string_view, 1> kGptKinds{"gpt"};
 inline constexpr Layer kGptLayer{.name = "gpt",
                                  .probe = &gpt_probe,
                                  .open = &gpt_open,
                                  .traits = {.partition_table = true},
-                                 .signatures = kGptSignatures};
+                                 .signatures = kGptSignatures,
+                                 .kinds = kGptKinds};
+inline constexpr std::array<std::string_view, 2> kMbrKinds{"mbr", "dos"};
 inline constexpr Layer kMbrLayer{.name = "mbr",
                                  .probe = &mbr_probe,
                                  .open = &mbr_open,
                                  .traits = {.partition_table = true},
-                                 .recognise = &mbr_recognise};
+                                 .recognise = &mbr_recognise,
+                                 .kinds = kMbrKinds};
 
 }  // namespace peelfs

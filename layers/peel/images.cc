@@ -41,6 +41,8 @@ Images::Images(Request request) {
   }
   peel.allow_references = std::move(request.allow_references);
   peel.limits = request.limits;
+  peel.directives = std::move(request.directives);
+  peel.cancel = request.cancel;
   auto keys = std::make_shared<KeyRing>();
   for (auto& [whose, key] : request.keys) {
     whose.empty() ? keys->add_for_all(std::move(key)) : keys->add_for(whose, std::move(key));
@@ -68,8 +70,12 @@ std::optional<Images::Device> Images::find(std::string_view what) const {
   return device_of(*catalog, *entry);
 }
 
-std::optional<std::string> Images::unlock(const std::string& name, Secret key) {
+std::optional<std::string> Images::unlock(const std::string& name, Credential key) {
   return state_->peeling.unlock(name, std::move(key));
+}
+
+bool Images::cancelled() const {
+  return state_->peeling.cancelled();
 }
 
 std::vector<std::string> Images::warnings() const {

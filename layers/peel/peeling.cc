@@ -16,7 +16,7 @@ namespace peelfs {
 namespace {
 
 /// How the sources are opened: the one place that decides whether they can be written.
-OpenedSources open_all(const PeelRequest& request) {
+OpenedSources open_all(const PeelRequest& request, const std::vector<Directive>& directives) {
   const bool covered = request.overlay.kind != overlay::Request::Kind::none;
   if (request.writable && covered) {
     throw Error(Fault::usage, "'rw' and an overlay exclude each other")
@@ -24,7 +24,9 @@ OpenedSources open_all(const PeelRequest& request) {
         .advice("'rw' writes into the sources, an overlay keeps them as they are");
   }
   std::vector<SourceSpec> specs = request.sources;
+  const auto shared = std::make_shared<const std::vector<Directive>>(directives);
   for (SourceSpec& spec : specs) {
+    spec.directives = shared;
     spec.writable = request.writable;
     spec.relied_on = covered || request.relied_on;
   }
@@ -46,11 +48,32 @@ OpenedSources open_all(const PeelRequest& request) {
   return opened;
 }
 
+/// What the person says of devices: each name once, with its header. @throws Error
+std::vector<Directive> directives_of(const PeelRequest& request) {
+  std::vector<Directive> directives = request.directives;
+  for (const auto& [device, path] : request.headers) {
+    auto one = std::ranges::find(directives, device, &Directive::device);
+    if (one == directives.end()) one = directives.insert(one, Directive{.device = device});
+    one->header = make_storage_device(HostFile::open(path));
+  }
+  for (auto one = directives.begin(); one != directives.end(); ++one) {
+    standard_formats().check(*one);
+    if (std::ranges::find(std::next(one), directives.end(), one->device, &Directive::device) !=
+        directives.end()) {
+      throw Error(Fault::usage, "two directives for one device").found("'" + one->device + "'");
+    }
+  }
+  return directives;
+}
+
 }  // namespace
 
 Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
-    : keys_(std::move(keys)), limits_(request.limits), headers_(request.headers) {
-  OpenedSources opened = open_all(request);
+    : keys_(std::move(keys)),
+      limits_(request.limits),
+      directives_(directives_of(request)),
+      cancel_(request.cancel) {
+  OpenedSources opened = open_all(request, directives_);
   failed_sources_ = opened.failures.size();
   if (opened.sources.empty()) {
     if (opened.failures.empty()) throw Error(Fault::usage, "no source was named");
@@ -97,19 +120,40 @@ std::vector<std::string> Peeling::remember_tables() {
 }
 
 void Peeling::peel() {
-  std::map<std::string, DevicePtr> headers;
-  for (const auto& [name, path] : headers_) {
-    headers.emplace(name, make_storage_device(HostFile::open(path)));
-  }
-  scanner_ = std::make_unique<Scanner>(standard_formats(), limits_, keys_, std::move(headers));
+  scanner_ = std::make_unique<Scanner>(standard_formats(), limits_, keys_, directives_, cancel_);
   for (const Source& source : sources_) scanner_->add(source);
   scanner_->settle();
   publish();
+  use_named_directives();
   use_named_keys();
   for (std::string& ending : scanner_->endings()) add_unmet(std::move(ending));
-  for (const std::string& name : scanner_->unused_headers()) {
-    add_unmet("no device is called '" + printable(name) +
-              "': the header given for it is not used; there are " + names_text(*catalog()));
+  if (const std::size_t count = scanner_->cancelled(); count != 0) {
+    cancelled_ = true;
+    add_unmet("the run was cancelled: " + std::to_string(count) +
+              (count == 1 ? " device was" : " devices were") + " not looked into");
+    return;  // what else is missing may lie in those
+  }
+  check_directives();
+}
+
+void Peeling::use_named_directives() {
+  if (is_cancelled(cancel_.get())) return;
+  for (const Directive& one : scanner_->unused_directives()) {
+    const auto current = catalog();
+    const Catalog::Entry* const entry = current->find(one.device);
+    // How a source's own bytes are read was settled when it was opened, and covered.
+    if (entry == nullptr || entry->node->parents.empty()) continue;
+    scanner_->direct(entry->node->id, one);
+    publish();
+  }
+}
+
+void Peeling::check_directives() {
+  for (std::string& refusal : scanner_->refused_directives()) add_unmet(std::move(refusal));
+  for (const Directive& one : scanner_->unused_directives()) {
+    add_unmet("no device is called '" + printable(one.device) +
+              "': " + (one.kind.empty() ? "the header given for it" : "--as " + one.kind) +
+              " is not used; there are " + names_text(*catalog()));
   }
 }
 
@@ -129,6 +173,10 @@ void Peeling::add_unmet(std::string what) {
   unmet_.push_back(std::move(what));
 }
 
+std::string Peeling::wrong_kind_text(const std::string& name, const KeyRing::Use& use) {
+  return name + " takes " + text_of(use.others) + ", not " + text_of(use.kind);
+}
+
 std::string Peeling::names_text(const Catalog& catalog) {
   constexpr std::size_t most = 12;
   std::string text;
@@ -143,6 +191,7 @@ std::string Peeling::names_text(const Catalog& catalog) {
 }
 
 void Peeling::use_named_keys() {
+  if (is_cancelled(cancel_.get())) return;
   for (const KeyRing::Use& use : keys_->uses()) {
     if (use.whose.empty() || use.wanted) continue;
     const auto current = catalog();
@@ -151,15 +200,17 @@ void Peeling::use_named_keys() {
         entry->node->trouble->state != Trouble::locked) {
       continue;
     }
-    (void)keys_->candidates({use.whose});  // from now on it counts as wanted
     for (const auto& key : keys_->named(use.whose)) {
       KeyRing one;
-      one.add_for_all(key->clone());
+      one.add_for_all(key);
       const bool opened = scanner_->retry(entry->node->id, one);
-      keys_->report(*key, opened);
+      const KeyRing::Use tried = one.uses().front();
+      // From now on it counts as wanted, or as none of the kinds that are.
+      (void)keys_->candidates({use.whose}, tried.wanted ? KeyKinds{key.kind} : tried.others);
+      if (tried.wanted) keys_->report(*key.secret, opened, {key.kind});
       if (!opened) continue;
       const Node& node = *entry->node;
-      keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, key->clone());
+      keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, key);
       break;
     }
     publish();
@@ -169,7 +220,8 @@ void Peeling::use_named_keys() {
 std::unique_ptr<Peeling> Peeling::uncovered() const {
   std::unique_ptr<Peeling> result(new Peeling(keys_));
   result->limits_ = limits_;
-  result->headers_ = headers_;
+  result->directives_ = directives_;
+  result->cancel_ = cancel_;
   result->sources_ = sources_;
   for (Source& source : result->sources_) source.overlay = source.covered;
   {
@@ -222,7 +274,7 @@ std::vector<Catalog::Entry> Peeling::locked() const {
   return result;
 }
 
-std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) {
+std::optional<std::string> Peeling::unlock(const std::string& name, Credential key) {
   const MutexLock scanning(scanning_);
   const auto current = catalog();
   const Catalog::Entry* entry = current->find(name);
@@ -236,12 +288,14 @@ std::optional<std::string> Peeling::unlock(const std::string& name, Secret key) 
     throw Error(Fault::usage, entry->name + " is not locked").with_errno(EALREADY);
   }
   KeyRing one;
-  one.add_for_all(key.clone());
+  one.add_for_all(key);
   scanner_->renew_key_time();
   if (!scanner_->retry(node.id, one)) {
+    const KeyRing::Use use = one.uses().front();
     const auto tree = scanner_->tree();
     const auto& trouble = tree->at(node.id).trouble;
     publish();
+    if (!use.wanted && !use.others.empty()) return wrong_kind_text(entry->name, use);
     return trouble ? trouble->reason : "it is still locked";
   }
   // Clones and what is opened again later take the same key.

@@ -10,6 +10,7 @@
 #include "host/source.h"
 #include "overlay/cover.h"
 #include "peel/catalog.h"
+#include "peelfs/cancel.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
 #include "peelfs/mutex.h"
@@ -21,17 +22,22 @@ struct PeelRequest {
   std::vector<SourceSpec> sources;
   std::vector<std::string> allow_references;
   std::map<std::string, std::string> headers;  ///< --header NAME=PATH
+  /// --as: at most one for each name. A header of the same name becomes a part of it.
+  std::vector<Directive> directives;
   Limits limits;
   bool writable = false;  ///< open every source for writing: `-o rw`; never with an overlay
   overlay::Request overlay;
   /// The sources must not change meanwhile, though nothing is written: they are compared.
   bool relied_on = false;
+  /// Ends the run from another thread; null: nothing does.
+  std::shared_ptr<const Cancel> cancel;
 };
 
 /// Thread-safe: catalog() never waits for unlock().
 class Peeling {
  public:
-  /// Opens the sources and peels with the keys at hand.
+  /// Opens the sources and peels with the keys at hand. When it is cancelled, it ends with what was
+  /// found so far, and says so among unmet().
   /// @throws Error when not a single source could be opened, or the request makes no sense; when
   ///   something may be written, also when only one source could not be opened
   Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys);
@@ -48,7 +54,10 @@ class Peeling {
   /// Tries a key on a locked device and peels what is inside. The key is kept for that device only.
   /// @return nullopt when it is open now, otherwise why not
   /// @throws Error(Fault::usage) when there is no such device, or it is not locked
-  std::optional<std::string> unlock(const std::string& name, Secret key);
+  std::optional<std::string> unlock(const std::string& name, Credential key);
+
+  /// Whether something was not looked into because the run was cancelled.
+  bool cancelled() const noexcept { return cancelled_; }
 
   /// Looks afresh at devices that were written: what lies on them is made anew.
   void repeel(const std::vector<std::uint64_t>& nodes);
@@ -68,6 +77,8 @@ class Peeling {
   bool complete() const { return failed_sources_ == 0 && unmet().empty(); }
   /// The names of devices, the first dozen of them, for a message.
   static std::string names_text(const Catalog& catalog);
+  /// "vm1 takes a passphrase or a key file, not a volume key": of a key that no device wanted.
+  static std::string wrong_kind_text(const std::string& name, const KeyRing::Use& use);
   const std::vector<Source>& sources() const noexcept { return sources_; }
 
   const std::shared_ptr<KeyRing>& keys() const noexcept { return keys_; }
@@ -81,13 +92,19 @@ class Peeling {
   void couple(const Tree& tree) PEELFS_REQUIRES(scanning_);
   /// @throws Error when the notes in the overlays cannot be written
   void publish() PEELFS_REQUIRES(scanning_);
+  /// Follows directives whose names only the catalogue has: those that are qualified.
+  void use_named_directives() PEELFS_REQUIRES(scanning_);
+  /// Says which directives were of no use, and why.
+  void check_directives() PEELFS_REQUIRES(scanning_);
   /// Tries keys on the devices whose final names they were given for: a name that is qualified
   /// because several devices want it is not known before all are there.
   void use_named_keys() PEELFS_REQUIRES(scanning_);
 
   std::shared_ptr<KeyRing> keys_;
   Limits limits_;
-  std::map<std::string, std::string> headers_;
+  std::vector<Directive> directives_;
+  std::shared_ptr<const Cancel> cancel_;
+  bool cancelled_ = false;
   std::vector<Source> sources_;
   std::vector<overlay::OpenedOverlay> overlays_;  ///< those that can be written
   std::vector<LeftOutEntry> left_out_;

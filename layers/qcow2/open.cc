@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "peelfs/cancel.h"
 #include "peelfs/devices.h"
 #include "peelfs/host_file.h"
 #include "peelfs/io.h"
@@ -129,6 +130,7 @@ void open_data_file(Image& image, const Candidate& candidate) {
 
 std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings& surroundings,
                                  Chain& chain) {
+  check_cancel(surroundings.input.cancel);
   auto image = std::make_shared<Image>();
   image->name = candidate.name;
   image->file = candidate.file;
@@ -151,8 +153,9 @@ std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings&
   try {
     image->backing = open_backing(*image, candidate, surroundings, chain);
   } catch (Error& error) {
-    // A key may still come: the whole chain is opened again then.
-    if (error.fault() == Fault::locked) {
+    // A key may still come: the whole chain is opened again then. One that was cancelled says
+    // nothing of the backing file.
+    if (error.fault() == Fault::locked || error.error_number() == ECANCELED) {
       error.add_context(what);
       throw;
     }

@@ -18,12 +18,14 @@ std::vector<std::string> qcow2_parts(const BlockDevice& file);
 
 inline constexpr std::array kQcow2Signatures{Signature{0, "QFI\xfb", "qcow2"}};
 inline constexpr std::array<std::string_view, 2> kQcow2Suffixes{".qcow2", ".qcow"};
+inline constexpr std::array<std::string_view, 1> kQcow2Kinds{"qcow2"};
 inline constexpr Layer kQcow2Layer{.name = "qcow2",
                                    .probe = &qcow2_probe,
                                    .open = &qcow2_open,
                                    .traits = {.image = true},
                                    .signatures = kQcow2Signatures,
                                    .suffixes = kQcow2Suffixes,
-                                   .parts = &qcow2_parts};
+                                   .parts = &qcow2_parts,
+                                   .kinds = kQcow2Kinds};
 
 }  // namespace peelfs

@@ -54,8 +54,8 @@ void unlock_luks_image(Image& image, std::vector<std::string> names,
   }
   names.push_back(phdr.text(168, 40));
   const LuksVolume volume =
-      unlock_luks(*header, surroundings.input.keys.candidates(names), surroundings.input.limits,
-                  {&surroundings.input.keys, surroundings.input.budget});
+      unlock_luks(*header, luks_keys(surroundings.input.keys, names), surroundings.input.limits,
+                  {&surroundings.input.keys, surroundings.input.budget, surroundings.input.cancel});
   image.cipher = SectorCipher::create(volume.cipher, volume.key.bytes(), sector_size);
   image.iv_offset = volume.iv_offset;
   image.troubles.note(volume.note);

@@ -14,6 +14,8 @@
 
 namespace peelfs {
 
+struct Directed;
+
 /// A device while the scanner works on it.
 struct Item {
   Node node;
@@ -31,7 +33,7 @@ struct Item {
   bool is_identified = false;    ///< it was found out what is on it, as far as that goes
   const Layer* layer = nullptr;  ///< the row that claimed it
   std::optional<Claim> claim;
-  DevicePtr detached_header;
+  Directed* directive = nullptr;  ///< by which it is opened; null: by its bytes
   /// What the layer below said of it, which stays true however often it is opened again.
   std::optional<Trouble> inherited;
   /// What identification said: several signatures stand on it. Stays true until its bytes change.

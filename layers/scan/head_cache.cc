@@ -24,12 +24,14 @@ std::uint64_t preferred(const BlockDevice& device) {
 
 }  // namespace
 
-HeadCache::HeadCache(DevicePtr device)
+HeadCache::HeadCache(DevicePtr device, const Cancel* cancel)
     : BlockDevice(device->size(), device->sector_size()),
       device_(std::move(device)),
-      chunk_(std::bit_floor(std::clamp(preferred(*device_), kLeastChunk, kMostChunk))) {}
+      chunk_(std::bit_floor(std::clamp(preferred(*device_), kLeastChunk, kMostChunk))),
+      cancel_(cancel) {}
 
 Extent HeadCache::map(std::uint64_t offset, std::uint64_t length) const {
+  check_cancel(cancel_);
   const std::uint64_t first = round_down(offset, chunk_);
   std::uint64_t room = 0;
   {
@@ -53,6 +55,7 @@ void HeadCache::compute(std::uint64_t offset, MutableBytes out) const {
   try {
     fetch(offset, end);
   } catch (const Error&) {
+    check_cancel(cancel_);
     for (std::uint64_t at = round_down(offset, chunk_); at < end; at += chunk_) {
       if (!chunks_.contains(at)) unreadable_.insert(at);
     }
@@ -75,6 +78,7 @@ void HeadCache::compute(std::uint64_t offset, MutableBytes out) const {
 void HeadCache::fetch(std::uint64_t offset, std::uint64_t end) const {
   std::uint64_t at = round_down(offset, chunk_);
   while (at < end) {
+    check_cancel(cancel_);
     if (chunks_.contains(at)) {
       at += chunk_;
       continue;

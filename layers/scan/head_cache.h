@@ -7,6 +7,7 @@
 #include <set>
 
 #include "peelfs/block_device.h"
+#include "peelfs/cancel.h"
 #include "peelfs/mutex.h"
 
 namespace peelfs {
@@ -16,7 +17,8 @@ namespace peelfs {
 /// Only for the time in which a device is looked at: what is written to it meanwhile is not seen.
 class HeadCache final : public BlockDevice {
  public:
-  explicit HeadCache(DevicePtr device);
+  /// @param cancel reads from the device end when it is requested; null: nothing ends them
+  explicit HeadCache(DevicePtr device, const Cancel* cancel = nullptr);
 
   Extent map(std::uint64_t offset, std::uint64_t length) const override;
   void compute(std::uint64_t offset, MutableBytes out) const override;
@@ -35,6 +37,7 @@ class HeadCache final : public BlockDevice {
 
   const DevicePtr device_;
   const std::uint64_t chunk_;  ///< a power of two
+  const Cancel* const cancel_;
   mutable Mutex mutex_;
   /// By where they begin.
   mutable std::map<std::uint64_t, Buffer> chunks_ PEELFS_GUARDED_BY(mutex_);

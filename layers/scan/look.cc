@@ -39,12 +39,26 @@ class SignalsBlocked {
 }  // namespace
 
 void Scanner::State::look_at(Item& item) {
-  if (item.node.component || item.part) return;
-  const auto head = std::make_shared<const HeadCache>(item.node.device);
+  item.is_identified = false;
+  item.directive = nullptr;
+  if (item.node.component || item.part || is_cancelled()) return;
+  const auto head = std::make_shared<const HeadCache>(item.node.device, cancel.get());
+  item.directive = directive_for(item);
   item.is_identified = identified(item, *head);
-  if (!item.is_identified || header_name(item)) return;
-  const auto trouble = caught([&] { probe(item, *head); });
-  if (trouble) join(item.node.trouble, *trouble);
+  if (item.is_identified) {
+    const auto trouble = caught([&] {
+      if (item.directive == nullptr) return probe(item, *head);
+      follow_directive(item, *head);
+    });
+    if (trouble) join(item.node.trouble, *trouble);
+  }
+  if (!is_cancelled()) return;
+  // Reads that were ended count as zeroes, so what was found means nothing.
+  item.node.identity = {};
+  item.node.layer.clear();
+  item.layer = nullptr;
+  item.claim.reset();
+  item.reset_trouble();
 }
 
 void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
@@ -86,17 +100,27 @@ void Scanner::State::look_at_all(const std::vector<std::uint64_t>& wave) {
 
 void Scanner::State::take_up(std::uint64_t id) {
   Item& item = graph.at(id);
-  if (item.node.component || item.part || !item.is_identified) return;
-  if (use_detached_header(item)) return open_single(id);
-  // A damaged table in a raw image file is the disk's trouble, which is looked at next.
-  if (item.image_file && !(item.layer && item.layer->traits.image) && unpack_raw(id)) return;
+  if (item.node.component || item.part) return;
+  if (is_cancelled()) return leave_out(item);
+  if (!item.is_identified) return;
+  if (item.directive != nullptr) {
+    item.directive->is_used = true;
+    if (item.directive->opens_unseen()) {
+      take_unseen(item);
+      return open_single(id);
+    }
+  }
   const bool image = item.layer != nullptr && item.layer->traits.image;
+  // A damaged table in a raw image file is the disk's trouble, which is looked at next.
+  const bool is_raw = item.directive == nullptr || item.directive->directive.kind == kAsRaw;
+  if (item.image_file && !image && is_raw && unpack_raw(id)) return;
   if (!image) settle_source_name(item);
   // What libblkid finds in a file in an image format lies in it by chance.
   if (image) item.node.identity = {};
   item.ambiguous = several_signatures(item.node.identity,
                                       item.claim ? item.claim->format : item.node.identity.type);
   if (item.ambiguous) join(item.node.trouble, *item.ambiguous);
+  if (item.directive != nullptr) note_outcome(item);
   if (!item.claim) return;
   item.node.format = item.claim->format;
   // The identifier of a partition table is no UUID of the device: lsblk shows it as PTUUID.
@@ -131,10 +155,11 @@ bool Scanner::State::identified(Item& item, const HeadCache& head) const {
   return !trouble;
 }
 
-void Scanner::State::probe(Item& item, const HeadCache& head) const {
+void Scanner::State::probe(Item& item, const HeadCache& head, bool images_only) const {
   const ProbeInput input{head, item.node.identity, item.node.parttype};
   for (const Layer& layer : formats->rows()) {
-    if (layer.probe == nullptr || (layer.traits.image && !item.probe_formats)) continue;
+    if (layer.probe == nullptr || (layer.traits.image ? !item.probe_formats : images_only))
+      continue;
     // Set before the probe: if it throws, the device is this layer's, and damaged.
     item.layer = &layer;
     item.node.layer = layer.name;
@@ -143,33 +168,6 @@ void Scanner::State::probe(Item& item, const HeadCache& head) const {
   }
   item.layer = nullptr;
   item.node.layer.clear();
-}
-
-std::optional<std::string> Scanner::State::header_name(const Item& item) const {
-  if (formats->for_detached_header() == nullptr) return std::nullopt;
-  for (const std::string& name :
-       {item.node.name, item.node.stem, item.node.partuuid, item.node.source_path}) {
-    if (!name.empty() && headers.contains(name)) return name;
-  }
-  return std::nullopt;
-}
-
-bool Scanner::State::use_detached_header(Item& item) {
-  const auto name = header_name(item);
-  if (!name) return false;
-  const Layer* const layer = formats->for_detached_header();
-  used_headers.insert(*name);
-  item.layer = layer;
-  item.node.layer = layer->name;
-  item.node.format = layer->signatures.empty() ? layer->name : layer->signatures.front().format;
-  // The detached header is used, and not the signatures on the device itself.
-  item.ambiguous = several_signatures(item.node.identity, item.node.format);
-  if (item.ambiguous) join(item.node.trouble, *item.ambiguous);
-  item.node.identity = {};
-  item.node.identity.type = item.node.format;
-  item.detached_header = headers.at(*name);
-  settle_source_name(item);
-  return true;
 }
 
 void Scanner::State::settle_source_name(Item& item) {
@@ -206,19 +204,22 @@ void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
   Item& item = graph.at(id);
   const Member member = member_of(item);
   Opened opened;
+  const bool is_directed = item.directive != nullptr && item.directive->row == item.layer;
   const OpenInput input{{&member, 1},
                         ring,
                         limits,
-                        item.detached_header,
+                        is_directed ? &item.directive->directive : nullptr,
                         item.node.image_depth,
                         budget.get(),
                         &memories[item.layer],
-                        formats};
+                        formats,
+                        cancel.get()};
   const auto trouble = caught([&] { opened = item.layer->open(input); });
   if (trouble) join(item.node.trouble, *trouble);
   if (opened.trouble) join(item.node.trouble, *opened.trouble);
   item.node.filesystem =
       opened.filesystems.empty() ? nullptr : std::move(opened.filesystems.front());
+  if (is_cancelled()) leave_out(item);
   if (item.layer->traits.image && item.node.parents.empty() && !opened.devices.empty()) {
     // The disk takes its file's place, and its troubles.
     item.node.hidden = true;

@@ -66,7 +66,8 @@ bool Scanner::State::settle_parts() {
   std::vector<Change> changes;
   std::vector<std::uint64_t> parts;  // of images that contradict each other, the first is a part
   for (const auto& [id, item] : graph.items()) {
-    if (!item.may_be_part) continue;
+    // A directive names it, and so does the person.
+    if (!item.may_be_part || item.directive != nullptr) continue;
     Origin origin;
     if (caught([&, device = item.node.device.get()] { origin = origin_of(*device); })) continue;
     const auto [begin, end] = owners.equal_range(origin);

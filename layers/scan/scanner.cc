@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "host/directed.h"
 #include "peelfs/devices.h"
 #include "peelfs/mutex.h"
 #include "scan/state.h"
@@ -29,7 +30,7 @@ void Scanner::State::settle() {
     if (settle_parts()) continue;
     const auto dirty = std::find_if(groups.begin(), groups.end(),
                                     [](const auto& entry) { return entry.second.dirty; });
-    if (dirty == groups.end()) break;
+    if (dirty == groups.end() || is_cancelled()) break;
     // One group at a time, by key: what comes out of one may be a member of the next.
     if (dirty->second.members.empty()) {
       groups.erase(dirty);
@@ -38,10 +39,34 @@ void Scanner::State::settle() {
     }
   }
   memories.clear();
-  mark_homeless();
+  if (is_cancelled()) end_cancelled();
+  if (cancelled.empty()) mark_homeless();
   const auto fresh = graph.publish();
   const MutexLock lock(publishing);
   tree = fresh;
+}
+
+void Scanner::State::leave_out(Item& item) {
+  join(item.node.trouble, {Trouble::denied, cancelled_reason()});
+  cancelled.insert(item.node.id);
+}
+
+void Scanner::State::end_cancelled() {
+  for (const auto& [key, group] : groups) {
+    if (!group.dirty) continue;
+    for (const std::uint64_t id : group.members) leave_out(graph.at(id));
+  }
+  if (cancelled.empty()) return;
+  for (const auto& [key, group] : groups) {
+    // What it lacks may lie in what was left out.
+    if (!group.incomplete) continue;
+    for (const std::uint64_t id : group.members) leave_out(graph.at(id));
+  }
+  for (const auto& [layer, ids] : homeless) {
+    for (const std::uint64_t id : ids) {
+      if (!adopted.contains(id)) leave_out(graph.at(id));
+    }
+  }
 }
 
 Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& parents) {
@@ -104,6 +129,7 @@ void Scanner::State::forget(std::uint64_t id) {
   }
   for (auto& [layer, ids] : homeless) std::erase(ids, id);
   adopted.erase(id);
+  cancelled.erase(id);
 }
 
 bool Scanner::State::retry(std::uint64_t id, const KeyRing& ring) {
@@ -144,13 +170,20 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
 }
 
 Scanner::Scanner(const Formats& formats, Limits limits, std::shared_ptr<const KeyRing> keys,
-                 std::map<std::string, DevicePtr> headers)
+                 std::vector<Directive> directives, std::shared_ptr<const Cancel> cancel)
     : state_(std::make_unique<State>()) {
   state_->formats = &formats;
   state_->limits = limits;
   state_->budget = std::make_unique<Budget>(limits);
   state_->keys = std::move(keys);
-  state_->headers = std::move(headers);
+  state_->cancel = std::move(cancel);
+  state_->directives.reserve(directives.size());
+  for (Directive& one : directives) {
+    const Layer* const row =
+        one.kind.empty() ? formats.for_detached_header() : formats.by_kind(one.kind);
+    const bool is_format = names_format(one, formats);
+    state_->directives.push_back({std::move(one), row, is_format});
+  }
 }
 
 Scanner::~Scanner() = default;
@@ -203,12 +236,31 @@ void Scanner::renew_key_time() {
   state_->budget->renew(Budget::Kind::kdf_milliseconds);
 }
 
-std::vector<std::string> Scanner::unused_headers() const {
-  std::vector<std::string> unused;
-  for (const auto& [name, device] : state_->headers) {
-    if (!state_->used_headers.contains(name)) unused.push_back(name);
+void Scanner::direct(std::uint64_t id, const Directive& directive) {
+  for (Directed& one : state_->directives) {
+    if (one.directive.device == directive.device) one.id = id;
+  }
+  state_->repeel({id});
+}
+
+std::vector<Directive> Scanner::unused_directives() const {
+  std::vector<Directive> unused;
+  for (const Directed& one : state_->directives) {
+    if (!one.is_used) unused.push_back(one.directive);
   }
   return unused;
+}
+
+std::vector<std::string> Scanner::refused_directives() const {
+  std::vector<std::string> refused;
+  for (const Directed& one : state_->directives) {
+    if (!one.refusal.empty()) refused.push_back(one.refusal);
+  }
+  return refused;
+}
+
+std::size_t Scanner::cancelled() const {
+  return state_->cancelled.size();
 }
 
 }  // namespace peelfs

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "host/source.h"
+#include "peelfs/cancel.h"
 #include "peelfs/filesystem.h"
 #include "peelfs/keys.h"
 #include "peelfs/layer.h"
@@ -63,16 +64,22 @@ struct Tree {
 class Scanner {
  public:
   /// @param formats the table of layers; must outlive the scanner
-  /// @param headers detached LUKS headers by the name (or stem) of the device they belong to
+  /// @param directives have passed Formats::check(); at most one for each name
+  /// @param cancel ends all scanning; null: nothing does
   Scanner(const Formats& formats, Limits limits, std::shared_ptr<const KeyRing> keys,
-          std::map<std::string, DevicePtr> headers);
+          std::vector<Directive> directives, std::shared_ptr<const Cancel> cancel = nullptr);
   ~Scanner();
 
   /// Adds a source; it is looked at by the next settle().
   void add(const Source& source);
 
   /// Peels until nothing new appears. Failures end up in the nodes; only std::bad_alloc leaves.
+  /// When the run is cancelled, what was not looked into has a trouble that says so, and is not
+  /// looked at any more.
   void settle();
+
+  /// How many devices were not looked into because the run was cancelled.
+  std::size_t cancelled() const;
 
   /// Looks at a locked device again, with these keys, and settles with those of the ring. What a
   /// group gains by it (a VG's missing PV) replaces what it showed before.
@@ -92,8 +99,15 @@ class Scanner {
   /// A person gives a key by hand: what was spent on keys so far does not count.
   void renew_key_time();
 
-  /// Names given with `headers` that no device had.
-  std::vector<std::string> unused_headers() const;
+  /// Opens a device as an unused directive says: by a name that was not known before all were
+  /// there.
+  void direct(std::uint64_t id, const Directive& directive);
+
+  /// Directives whose name no device had.
+  std::vector<Directive> unused_directives() const;
+
+  /// Why devices could not be opened as directives say, one sentence for each of those.
+  std::vector<std::string> refused_directives() const;
 
  private:
   struct State;

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "peelfs/budget.h"
+#include "peelfs/cancel.h"
 #include "peelfs/formats.h"
 #include "peelfs/mutex.h"
+#include "scan/directed.h"
 #include "scan/graph.h"
 #include "scan/scanner.h"
 
@@ -58,8 +60,9 @@ struct Scanner::State {
   const Formats* formats = nullptr;
   Limits limits;
   std::shared_ptr<const KeyRing> keys;
-  std::map<std::string, DevicePtr> headers;
-  std::set<std::string> used_headers;
+  std::vector<Directed> directives;  ///< never resized: items point to them
+  std::shared_ptr<const Cancel> cancel;
+  std::set<std::uint64_t> cancelled;  ///< devices that were not looked into for that
   Graph graph;
   std::unique_ptr<Budget> budget;
   /// What layers remember while the scanner settles. It is dropped afterwards, because bytes may
@@ -77,6 +80,8 @@ struct Scanner::State {
   std::shared_ptr<const Tree> tree PEELFS_GUARDED_BY(publishing) = std::make_shared<Tree>();
 
   void settle();
+  /// What was found belongs to no whole picture: says so where it could be taken for one.
+  void end_cancelled();
 
   // look.cc: a wave of devices
   /// Finds out what is on each of them, on several threads. Nothing but the items changes.
@@ -84,10 +89,11 @@ struct Scanner::State {
   void look_at(Item& item);
   /// @return whether it could be found out what is on it; if not, it says why
   bool identified(Item& item, const HeadCache& head) const;
-  void probe(Item& item, const HeadCache& head) const;
-  /// The name by which the person gave a detached header for it; nullopt: none was given.
-  std::optional<std::string> header_name(const Item& item) const;
-  bool use_detached_header(Item& item);
+  /// @param images_only ask only the rows of image formats
+  void probe(Item& item, const HeadCache& head, bool images_only = false) const;
+  bool is_cancelled() const { return peelfs::is_cancelled(cancel.get()); }
+  /// Says of it that the run was cancelled before it was looked into.
+  void leave_out(Item& item);
   /// Opens what was found on one of them, or puts it into its group.
   void take_up(std::uint64_t id);
   /// A source that is no image format is a disk, and called as one.
@@ -99,6 +105,20 @@ struct Scanner::State {
   Member member_of(const Item& item) const;
   void open_single(std::uint64_t id) { open_single(id, *keys); }
   void open_single(std::uint64_t id, const KeyRing& ring);
+
+  // directives.cc: devices that are opened as a person says
+  /// A directive for it, by one of its names; null: there is none. It holds for one device in a
+  /// line: what lies in that is not asked again.
+  Directed* directive_for(const Item& item);
+  bool is_used_above(const Item& item, const Directed& directive) const;
+  /// Whether a directive that names its stem is for the disk that it unpacks to.
+  static bool means_disk_inside(const Item& item, const Directed& directive);
+  /// Finds out whether it is what its directive says. @throws Error when it is not
+  void follow_directive(Item& item, const HeadCache& head) const;
+  /// Takes it for what its directive says, unseen.
+  void take_unseen(Item& item);
+  /// Keeps why it is not what its directive says.
+  void note_outcome(Item& item);
 
   // groups.cc: several that are opened as one
   void join_group(Item& item);

@@ -18,6 +18,7 @@ std::string_view vhd_recognise(const BlockDevice& file);
 
 inline constexpr std::array kVhdSignatures{Signature{0, "conectix", "vhd"}};
 inline constexpr std::array<std::string_view, 2> kVhdSuffixes{".vhd", ".vpc"};
+inline constexpr std::array<std::string_view, 1> kVhdKinds{"vhd"};
 inline constexpr Layer kVhdLayer{.name = "vhd",
                                  .probe = &vhd_probe,
                                  .open = &vhd_open,
@@ -25,6 +26,7 @@ inline constexpr Layer kVhdLayer{.name = "vhd",
                                  .signatures = kVhdSignatures,
                                  .suffixes = kVhdSuffixes,
                                  .qemu_name = "vpc",
-                                 .recognise = &vhd_recognise};
+                                 .recognise = &vhd_recognise,
+                                 .kinds = kVhdKinds};
 
 }  // namespace peelfs

@@ -136,7 +136,10 @@ TEST(Documents, CompletionKnowsTheVerbsAndMountOptions) {
   EXPECT_GT(offered.size(), 20U);
   for (const std::string& name : offered) {
     const bool with_value = name.ends_with('=');
-    const std::string value = name == "key=" ? "env:X" : name == "header=" ? "a=b" : "1";
+    const std::string value = name == "key=" || name == "volume-key=" ? "env:X"
+                              : name == "header="                     ? "a=b"
+                              : name == "as="                         ? "a=raw"
+                                                                      : "1";
     cli::MountVerbOptions options;
     EXPECT_NO_THROW(cli::set_mount_options(options, name + (with_value ? value : ""), false))
         << name;

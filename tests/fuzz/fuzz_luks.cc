@@ -91,7 +91,8 @@ void run(Buffer head) {
   } catch (const Error&) {
   }
   try {
-    const Opened detached = luks_open({members, keys, limits, member.device, 0});
+    const Directive directive{.device = "disk", .header = member.device};
+    const Opened detached = luks_open({members, keys, limits, &directive, 0});
     for (const Inner& inner : detached.devices) read_some(*inner.device);
   } catch (const Error&) {
   }

@@ -1,4 +1,4 @@
-// The options that say where keys are: --key-file, --key, --no-prompt.
+// The options that say where keys are: --key-file, --key, --volume-key, --no-prompt.
 #pragma once
 
 #include <string>
@@ -6,16 +6,18 @@
 #include <vector>
 
 #include "cli/parser.h"
+#include "peelfs/keys.h"
 
 namespace peelfs::cli {
 
-/// One --key or --key-file: where a secret is to be read. Never the secret.
+/// One --key, --key-file or --volume-key: where a secret is to be read. Never the secret.
 struct KeyOrigin {
   enum class Kind { file, descriptor, environment };
   std::string whose;  ///< name or UUID of a device; empty: tried on every locked device
   Kind kind = Kind::file;
-  std::string place;   ///< path ("-": standard input), or name of the variable
-  int descriptor = 0;  ///< of Kind::descriptor
+  std::string place;               ///< path ("-": standard input), or name of the variable
+  int descriptor = 0;              ///< of Kind::descriptor
+  KeyKind is = KeyKind::key_file;  ///< what sort of key the secret is
 };
 
 struct KeyOptions {

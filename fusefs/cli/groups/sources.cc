@@ -1,9 +1,11 @@
 #include "cli/groups/sources.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "cli/values.h"
 #include "peelfs/error.h"
+#include "peelfs/formats.h"
 
 namespace peelfs::cli {
 namespace {
@@ -16,6 +18,40 @@ std::pair<std::string, std::string> parse_header(std::string_view text) {
         .expected("the name of the device, '=', and the file with its LUKS header");
   }
   return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
+}
+
+/// `NAME=KIND[,OPTION=VALUE...]`. An option without "=" has the value "".
+Directive parse_directive(std::string_view text) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == text.size()) {
+    throw usage("--as: not NAME=KIND")
+        .found("'" + printable(text) + "'")
+        .expected("the name of the device, '=', and what it is to be opened as");
+  }
+  Directive directive{.device = std::string(text.substr(0, equals))};
+  text.remove_prefix(equals + 1);
+  directive.kind = text.substr(0, text.find(','));
+  while (text.find(',') != std::string_view::npos) {
+    text.remove_prefix(text.find(',') + 1);
+    const std::string_view option = text.substr(0, text.find(','));
+    const auto end = option.find('=');
+    const std::string_view value =
+        end == std::string_view::npos ? std::string_view() : option.substr(end + 1);
+    if (!directive.options.emplace(option.substr(0, end), value).second) {
+      throw usage("--as " + printable(directive.device) + ": an option is given twice")
+          .found("'" + printable(option) + "'");
+    }
+  }
+  standard_formats().check(directive);
+  return directive;
+}
+
+void add_directive(std::vector<Directive>& directives, std::string_view text) {
+  Directive directive = parse_directive(text);
+  if (std::ranges::find(directives, directive.device, &Directive::device) != directives.end()) {
+    throw usage("--as: two kinds for one device").found("'" + printable(directive.device) + "'");
+  }
+  directives.push_back(std::move(directive));
 }
 
 std::uint64_t parse_amount(std::string_view value, const char* option, const char* unit) {
@@ -38,12 +74,17 @@ void bind_one(Parser& parser, SourceOptions& options, const char* name) {
 
 void bind_sources(Parser& parser, SourceOptions& options) {
   bind_keys(parser, options.keys);
-  for (const char* name : {"header", "allow-reference", "depth", "kdf-memory", "kdf-iterations",
-                           "kdf-seconds", "run-files", "identify-bytes"}) {
+  for (const char* name : {"header", "as", "allow-reference", "depth", "kdf-memory",
+                           "kdf-iterations", "kdf-seconds", "run-files", "identify-bytes"}) {
     bind_one(parser, options, name);
   }
   // An action, which comes behind every --depth.
   parser.action("--no-search", [&options] { options.limits.search_depth = 0; });
+}
+
+void bind_as(Parser& parser, std::vector<Directive>& directives) {
+  parser.option("--as",
+                [&directives](const std::string& value) { add_directive(directives, value); });
 }
 
 void bind_allow_reference(Parser& parser, std::vector<std::string>& paths) {
@@ -63,6 +104,8 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
     if (!options.headers.emplace(device, std::move(path)).second) {
       throw usage("--header: two headers for one device").found("'" + printable(device) + "'");
     }
+  } else if (name == "as") {
+    add_directive(options.directives, value);
   } else if (name == "allow-reference") {
     need_value(name, value);
     options.allow_references.emplace_back(value);

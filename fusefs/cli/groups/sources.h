@@ -16,6 +16,7 @@ struct SourceOptions {
   std::vector<std::string> sources;  ///< as parse_source() takes them
   KeyOptions keys;
   std::map<std::string, std::string> headers;
+  std::vector<Directive> directives;  ///< of --as, each device once
   std::vector<std::string> allow_references;
   Limits limits;
 };
@@ -24,6 +25,9 @@ void bind_sources(Parser& parser, SourceOptions& options);
 
 /// --allow-reference alone, of a verb that needs no keys and searches nothing.
 void bind_allow_reference(Parser& parser, std::vector<std::string>& paths);
+
+/// --as alone, of a verb that only opens the sources themselves.
+void bind_as(Parser& parser, std::vector<Directive>& directives);
 
 /// Takes one of these options, or of those for keys, from the command line or from -o.
 /// @param name without dashes @return false when it is none of them
@@ -37,7 +41,13 @@ Sources and keys:
                           input); a newline at its end counts, as with cryptsetup
   --key NAME=file:PATH    a key for one device, by its name or UUID; also NAME=fd:NUMBER
                           and NAME=env:VARIABLE. Without NAME=, tried on every device
+  --volume-key NAME=file:PATH
+                          the key that the data itself is encrypted with, in the places
+                          of --key: its bytes, or the hexadecimal digits of it
   --header NAME=PATH      the detached LUKS header of a device
+  --as NAME=KIND          open a device as that, whatever its bytes say: raw (in no image
+                          format), none (look into nothing), vhd, qcow2, luks, lvm, gpt,
+                          mbr or ext; more than once for several devices
   --allow-reference PATH  a file (or a directory of them) that images may name as backing
                           or data file, besides images below their own directory; a data
                           file is written only if it is named so, or as a source

@@ -23,6 +23,7 @@ struct CommitOptions : VerbOptions {
   // nothing is opened.
   std::vector<std::string> sources;
   std::vector<std::string> allow_references;
+  std::vector<Directive> directives;
   CoverOptions cover;
   bool accept_part = false;
   bool drop_snapshots = false;
@@ -58,6 +59,7 @@ finishes it.
 )";
 constexpr const char* kAfter =
     R"(  --allow-reference PATH  a data file that an image names may be written
+  --as NAME=KIND          as it was given to the mount that wrote the overlay
   -v, --verbose; -q, --quiet (no progress, no report)
 
 Exit status: 0 all committed; 2 not: either nothing was written, or the message says
@@ -70,6 +72,7 @@ constexpr std::array<const char*, 3> kHelp{kBefore, kAcceptSharedDirHelp, kAfter
 
 void bind(Parser& parser, CommitOptions& options) {
   bind_allow_reference(parser, options.allow_references);
+  bind_as(parser, options.directives);
   bind_cover(parser, options.cover);
   parser.flag("--accept-part", options.accept_part);
   parser.flag("--drop-snapshots", options.drop_snapshots);
@@ -82,8 +85,8 @@ void take(CommitOptions& options, std::vector<std::string> operands) {
 }
 
 int run(const CommitOptions& options) {
-  overlay::CommitRequest request =
-      commit_request(options.sources, options.allow_references, options.cover.directory);
+  overlay::CommitRequest request = commit_request(options.sources, options.allow_references,
+                                                  options.directives, options.cover.directory);
   request.accept_source = options.cover.accept_source;
   request.accept_shared = options.cover.accept_shared;
   request.accept_part = options.accept_part;

@@ -53,9 +53,9 @@ by-partlabel and by-path, as in /dev/disk, and .peelfs/status.json.
     fsname=TEXT             the first column of mount(8); otherwise the sources
     max_read=N              bytes in one request of the kernel
     nodev, nosuid, noexec, noatime, ... as for mount(8)
-    key-file=PATH, key=..., header=..., allow-reference=..., depth=N, no-search,
-    no-prompt, kdf-memory=..., kdf-iterations=..., kdf-seconds=..., run-files=...,
-    identify-bytes=...      as the options of those names below
+    key-file=PATH, key=..., volume-key=..., header=..., as=..., allow-reference=...,
+    depth=N, no-search, no-prompt, kdf-memory=..., kdf-iterations=..., kdf-seconds=...,
+    run-files=..., identify-bytes=...   as the options of those names below
 )";
 constexpr const char* kAfter = R"(
 In /etc/fstab, with | between sources:

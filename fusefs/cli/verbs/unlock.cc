@@ -22,7 +22,7 @@ bool ask_and_unlock(Terminal& terminal, const std::string& mountpoint, const std
   for (int attempt = 1; attempt <= kTries; ++attempt) {
     std::optional<Secret> secret = terminal.ask(shown("Passphrase for " + name + ": "));
     if (!secret) return false;
-    const auto why_not = request_unlock(mountpoint, name, *std::move(secret));
+    const auto why_not = request_unlock(mountpoint, name, Credential(*std::move(secret)));
     if (!why_not) return true;
     terminal.say(shown(*why_not) + "\n");
   }
@@ -37,6 +37,7 @@ unless a key is given.
 
   --key-file PATH         the key is this file's bytes ("-": standard input)
   --key [NAME=]file:PATH  the same; also fd:NUMBER and env:VARIABLE
+  --volume-key [NAME=]file:PATH  the key of the data itself, see 'peelfs ls --help'
   --no-prompt             never ask
   -q, --quiet             say nothing when nothing is locked
 
@@ -83,7 +84,7 @@ int run(const UnlockOptions& options) {
     std::string why_not;
     for (const NamedKey& key : keys) {
       if (!key.whose.empty() && key.whose != name) continue;
-      const auto answer = request_unlock(options.mountpoint, name, key.key.clone());
+      const auto answer = request_unlock(options.mountpoint, name, key.key);
       open = !answer;
       if (open) break;
       why_not = *answer;

@@ -70,5 +70,78 @@ TEST(KeyRing, EqualKeysAreTriedOnce) {
   EXPECT_EQ(texts(ring.candidates({"vm1"})), "same,other,");
 }
 
+TEST(KeyRing, EachKindIsGivenToThoseWhoAskForIt) {
+  KeyRing ring;
+  ring.add_for_all(secret("typed"));
+  ring.add_for_all({secret("file"), KeyKind::key_file});
+  ring.add_for_all({secret("volume"), KeyKind::volume_key});
+  ring.add_for("vm1", {secret("digits"), KeyKind::recovery_key});
+  EXPECT_EQ(texts(ring.candidates({"vm1"})), "typed,file,") << "what a person types";
+  EXPECT_EQ(texts(ring.candidates({"vm1"}, {KeyKind::volume_key})), "volume,");
+  EXPECT_EQ(texts(ring.candidates({"vm1"}, {KeyKind::recovery_key, KeyKind::key_file})),
+            "digits,file,");
+  EXPECT_EQ(texts(ring.candidates({"vm2"}, {KeyKind::recovery_key})), "");
+  EXPECT_EQ(texts(ring.candidates({"vm1"}, {KeyKind::startup_key})), "");
+}
+
+TEST(KeyRing, TheSameBytesAreAnotherKeyOfAnotherKind) {
+  KeyRing ring;
+  ring.add_for_all(secret("same"));
+  ring.add_for_all({secret("same"), KeyKind::key_file});
+  ring.add_for_all({secret("same"), KeyKind::volume_key});
+  EXPECT_EQ(texts(ring.candidates({})), "same,") << "used in one way, they are one key";
+  EXPECT_EQ(texts(ring.candidates({}, {KeyKind::volume_key})), "same,");
+  ring.report(secret("same"), false);
+  ring.report(secret("same"), true, {KeyKind::volume_key});
+  const auto uses = ring.uses();
+  ASSERT_EQ(uses.size(), 3U);
+  EXPECT_TRUE(uses[0].failed && uses[1].failed && !uses[2].failed);
+  EXPECT_TRUE(!uses[0].opened && !uses[1].opened && uses[2].opened);
+}
+
+TEST(KeyRing, AKeyOfAnotherKindLearnsWhichAreTaken) {
+  KeyRing ring;
+  ring.add_for("vm1", {secret("digits"), KeyKind::recovery_key});
+  ring.add_for("vm2", {secret("digits"), KeyKind::recovery_key});
+  (void)ring.candidates({"vm1"});
+  (void)ring.candidates({"vm1"}, {KeyKind::volume_key});
+  const auto uses = ring.uses();
+  EXPECT_FALSE(uses[0].wanted);
+  EXPECT_EQ(text_of(uses[0].others), "a passphrase, a key file or a volume key");
+  EXPECT_EQ(text_of(uses[0].kind), "a recovery key");
+  EXPECT_TRUE(uses[1].others.empty()) << "given for a device that is not there";
+}
+
+TEST(KeyRing, WhatIsKeptHasItsKind) {
+  KeyRing ring;
+  ring.keep_for("vm1", {secret("volume"), KeyKind::volume_key});
+  EXPECT_EQ(texts(ring.candidates({"vm1"})), "");
+  EXPECT_EQ(texts(ring.candidates({"vm1"}, {KeyKind::volume_key})), "volume,");
+  ASSERT_EQ(ring.named("vm1").size(), 1U);
+  EXPECT_EQ(ring.named("vm1").front().kind, KeyKind::volume_key);
+  EXPECT_TRUE(ring.uses().empty());
+}
+
+std::string bytes_of(const std::optional<Secret>& key) {
+  return key ? std::string(as_text(key->bytes())) : "none";
+}
+
+TEST(VolumeKey, BytesOrHexadecimalDigits) {
+  const std::string raw = "\x01 is no digit of any\xff";
+  EXPECT_EQ(bytes_of(volume_key_in(as_bytes(raw))), raw);
+  // As "cryptsetup luksDump" prints it.
+  EXPECT_EQ(
+      bytes_of(volume_key_in(as_bytes("41 42 43 44 45 46 47 48 \n\t49 4a 4B 4c 4d 4e 4f 50\n"))),
+      "ABCDEFGHIJKLMNOP");
+  // Sixteen bytes that are digits, too, are taken for the eight that they stand for, and refused:
+  // no cipher has a key of eight bytes.
+  EXPECT_EQ(bytes_of(volume_key_in(as_bytes("0123456789abcdef"))), "none");
+  EXPECT_EQ(bytes_of(volume_key_in(as_bytes("0123456789abcdef0123456789abcde"))), "none");
+  EXPECT_EQ(bytes_of(volume_key_in(as_bytes("fifteen bytes !"))), "none");
+  EXPECT_EQ(bytes_of(volume_key_in({})), "none");
+  EXPECT_FALSE(volume_key_in(pattern(513, 1)));
+  EXPECT_TRUE(volume_key_in(pattern(512, 1)));
+}
+
 }  // namespace
 }  // namespace peelfs::test

@@ -40,6 +40,20 @@ TEST_P(LuksFixture, HasTheKernelsBytes) {
   expect_oracle(opened, entry.at("oracle").at("luks"));
 }
 
+TEST_P(LuksFixture, HasTheKernelsBytesByItsVolumeKey) {
+  if (!have_program("cryptsetup")) GTEST_SKIP() << "cryptsetup is not installed";
+  const nlohmann::json entry = fixture(GetParam());
+  const TemporaryDirectory folder;
+  write_file(folder / "key", as_bytes(entry.at("keys").at("passphrase").get<std::string>()));
+  must_run("cryptsetup luksDump -q --dump-volume-key --key-file " + (folder / "key") +
+           " --volume-key-file " + (folder / "vk") + " " + fixture_image(GetParam()));
+  KeyRing ring;
+  ring.add_for_all({Secret(read_file(folder / "vk")), KeyKind::volume_key});
+  const Opened opened = open(image(GetParam()), ring);
+  EXPECT_FALSE(opened.trouble) << reason_of(opened);
+  expect_oracle(opened, entry.at("oracle").at("luks"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Volumes, LuksFixture,
                          testing::Values("luks1-aesxts", "luks1-aescbcessiv", "luks2-512-argon2id",
                                          "luks2-4096-argon2id", "luks2-twokeys", "luks4kgpt",

@@ -292,7 +292,7 @@ TEST_F(Generated, UnlockLuksTellsWhatQcow2Needs) {
   // QEMU keeps the header apart from the data: all there is ends with the payload offset.
   const DevicePtr header = make_slice(file_device(path("v")), 0, 2U << 20U, "header");
   const Keys keys{"wrong", passphrase};
-  const LuksVolume volume = unlock_luks(*header, keys.ring.candidates({}), quick_limits());
+  const LuksVolume volume = unlock_luks(*header, luks_keys(keys.ring, {}), quick_limits());
   EXPECT_EQ(volume.cipher, "aes-xts-plain64");
   EXPECT_EQ(Buffer(volume.key.bytes().begin(), volume.key.bytes().end()), read_file(path("vk")));
   EXPECT_EQ(volume.data_offset, 2U << 20U);

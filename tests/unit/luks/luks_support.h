@@ -38,13 +38,15 @@ inline std::optional<Claim> probe(const BlockDevice& device, Identity identity =
 }
 
 inline Opened open(const DevicePtr& device, const KeyRing& keys,
-                   const Limits& limits = quick_limits(), DevicePtr detached_header = nullptr) {
+                   const Limits& limits = quick_limits(),
+                   const DevicePtr& detached_header = nullptr) {
   Member member;
   member.device = device;
   member.stem = "vg-disk";
   member.tail = "disk";
   const std::vector<Member> members{member};
-  return luks_open({members, keys, limits, std::move(detached_header), 0});
+  const Directive directive{.device = "disk", .header = detached_header};
+  return luks_open({members, keys, limits, detached_header ? &directive : nullptr, 0});
 }
 
 /// The text of the Error that a call throws, with its fault in front: "damaged: ...".

@@ -4,8 +4,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
+#include "luks/cryptsetup.h"
 #include "luks_support.h"
 #include "peelfs/budget.h"
+#include "peelfs/cancel.h"
 
 namespace peelfs::test {
 namespace {
@@ -20,13 +25,13 @@ class Run : public testing::Test {
              "--pbkdf-force-iterations 1000 " + path + " " + (folder_ / "key"));
     device_ = file_device(path);
   }
-  Opened open_with(const KeyRing& ring, Budget* budget) const {
+  Opened open_with(const KeyRing& ring, Budget* budget, const Cancel* cancel = nullptr) const {
     Member member;
     member.device = device_;
     member.stem = member.tail = "disk";
     const std::vector<Member> members{member};
     const Limits limits;
-    return luks_open({members, ring, limits, nullptr, 0, budget});
+    return luks_open({members, ring, limits, nullptr, 0, budget, nullptr, nullptr, cancel});
   }
   TemporaryDirectory folder_;
   DevicePtr device_;
@@ -61,6 +66,44 @@ TEST_F(Run, WithoutTimeLeftNoKeyIsTried) {
   EXPECT_FALSE(keys.ring.uses().front().failed);
   budget.renew(Budget::Kind::kdf_milliseconds);
   EXPECT_EQ(open_with(keys.ring, &budget).devices.size(), 1U);
+}
+
+TEST_F(Run, ACancelledRunEndsBehindTheKeyslotThatIsTried) {
+  const std::string path = folder_ / "dear";
+  must_run("truncate -s 4M " + path + " && cryptsetup luksFormat -q --type luks1 " +
+           "--pbkdf-force-iterations 500000 " + path + " " + (folder_ / "key"));
+  device_ = file_device(path);
+  KeyRing ring;
+  constexpr int count = 200;  // a minute or more
+  for (int i = 0; i < count; ++i) ring.add_for_all(secret("wrong " + std::to_string(i)));
+  Cancel cancel;
+  std::chrono::steady_clock::time_point asked;
+  Opened opened;
+  {
+    const std::jthread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      asked = std::chrono::steady_clock::now();
+      cancel.request();
+    });
+    opened = open_with(ring, nullptr, &cancel);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(5));
+  EXPECT_EQ(reason_of(opened), "locked: not all keys were tried: the run was cancelled");
+  const auto uses = ring.uses();
+  EXPECT_TRUE(uses.back().wanted && !uses.back().failed);
+}
+
+// libcryptsetup is used by one thread at a time: a second run must not wait for the first.
+TEST_F(Run, ACancelledRunDoesNotWaitForAnotherOne) {
+  const luks::CryptsetupLock held;
+  const Keys keys{"right"};
+  Cancel cancel;
+  const std::jthread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    cancel.request();
+  });
+  EXPECT_EQ(error_of([&] { (void)open_with(keys.ring, nullptr, &cancel); }),
+            "denied: the run was cancelled");
 }
 
 TEST_F(Run, WithoutDescriptorsTheHostIsToBlame) {

@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "image_maker.h"
+#include "peelfs/budget.h"
+#include "peelfs/cancel.h"
+#include "qcow2/header.h"
+#include "qcow2/qcow2.h"
 #include "qcow2_support.h"
 
 namespace peelfs::test {
@@ -158,6 +162,80 @@ TEST_F(UnlockTest, LockedBackingFileLocksTheChain) {
   const OpenedImage image = open_qcow2(top, references_beneath(maker()->directory()), {key});
   const OpenedImage base = open_qcow2(maker()->path("luks"), {key});
   EXPECT_EQ(sha256(image.disk()), sha256(base.disk()));
+}
+
+/// Opens an image with these keys, within a run.
+Opened open_in_run(const std::string& path, const KeyRing& ring, Budget* budget,
+                   const Cancel* cancel = nullptr) {
+  const DevicePtr file = file_device(path);
+  const auto claim = qcow2_probe({*file, Identity()});
+  const Limits limits;
+  const Member member{file, &*claim, "os", "os", true, nullptr};
+  return qcow2_open({{&member, 1}, ring, limits, nullptr, 0, budget, nullptr, nullptr, cancel});
+}
+
+std::string error_in_run(const std::string& path, const KeyRing& ring, Budget* budget,
+                         const Cancel* cancel = nullptr) {
+  try {
+    (void)open_in_run(path, ring, budget, cancel);
+    return "(no error)";
+  } catch (const Error& error) {
+    return std::string(fault_name(error.fault())) + ": " + error.what();
+  }
+}
+
+// The header lies in the image; cryptsetup reads a copy of it.
+TEST_F(UnlockTest, AVolumeKeyOpensALuksImage) {
+  NEED_PROGRAM("cryptsetup");
+  const std::string path = maker()->path("luks");
+  const TemporaryDirectory folder;
+  const Buffer image = read_file(path);
+  const qcow2::Header header = qcow2::read_header(*file_device(path));
+  ASSERT_TRUE(header.crypt);
+  write_file(folder / "header", Bytes(image).subspan(header.crypt->offset));
+  write_file(folder / "key", as_bytes(key));
+  must_run("cryptsetup luksDump -q --dump-volume-key --key-file " + (folder / "key") +
+           " --volume-key-file " + (folder / "vk") + " " + (folder / "header"));
+  const Buffer volume_key = read_file(folder / "vk");
+  KeyRing by_passphrase;
+  by_passphrase.add_for_all(Secret(as_bytes(key)));
+  const Opened expected = open_in_run(path, by_passphrase, nullptr);
+  const BlockDevice& disk = *expected.devices.at(0).device;
+
+  KeyRing ring;
+  ring.add_for_all({Secret(volume_key), KeyKind::volume_key});
+  Budget budget{Limits{}};
+  const Opened opened = open_in_run(path, ring, &budget);
+  EXPECT_TRUE(read_bytes(*opened.devices.at(0).device, 0, disk.size()) ==
+              read_bytes(disk, 0, disk.size()));
+  EXPECT_TRUE(ring.uses().front().opened);
+
+  KeyRing wrong;
+  wrong.add_for_all({Secret(test::pattern(volume_key.size(), 3)), KeyKind::volume_key});
+  EXPECT_TRUE(contains(error_in_run(path, wrong, nullptr), "locked: the volume key given"));
+  // Old AES has no other key than the password.
+  EXPECT_TRUE(contains(error_in_run(maker()->path("aes"), ring, nullptr), "a password is needed"));
+  EXPECT_EQ(text_of(ring.uses().front().others), "a passphrase or a key file");
+}
+
+TEST_F(UnlockTest, TheRunPaysForDerivationsAndEndsThem) {
+  const std::string path = maker()->path("luks");
+  KeyRing ring;
+  ring.add_for_all(Secret(as_bytes(key)));
+  Budget budget{Limits{}};
+  const std::uint64_t whole = budget.left(Budget::Kind::kdf_milliseconds);
+  EXPECT_EQ(open_in_run(path, ring, &budget).devices.size(), 1U);
+  EXPECT_LT(budget.left(Budget::Kind::kdf_milliseconds), whole);
+  budget.take(Budget::Kind::kdf_milliseconds, UINT64_MAX);
+  EXPECT_TRUE(contains(error_in_run(path, ring, &budget), "--kdf-seconds"));
+  EXPECT_EQ(budget.endings().size(), 1U);
+}
+
+TEST_F(UnlockTest, ACancelledRunOpensNoImage) {
+  Cancel cancel;
+  cancel.request();
+  EXPECT_EQ(error_in_run(maker()->path("luks"), KeyRing(), nullptr, &cancel),
+            "denied: the run was cancelled");
 }
 
 }  // namespace

@@ -507,14 +507,15 @@ TEST_F(ScannerTest, DetachedHeaders) {
   const Buffer header = block("LOCK k", {});
   keys_->add_for_all(Secret(as_bytes("k")));
   Scanner scanner(table(), limits_, keys_,
-                  {{"data", std::make_shared<test::MemoryDevice>(header)},
-                   {"nobody", std::make_shared<test::MemoryDevice>(header)}});
+                  {{.device = "data", .header = std::make_shared<test::MemoryDevice>(header)},
+                   {.device = "nobody", .header = std::make_shared<test::MemoryDevice>(header)}});
   test::write_file(directory_ / "data.img", block("LOCK k", plain()));
   const SourceSpec spec{directory_ / "data.img", "", false};
   scanner.add(open_sources({&spec, 1}, {}, table()).sources.front());
   scanner.settle();
   EXPECT_EQ(scanner.tree()->nodes.size(), 2U);
-  EXPECT_EQ(scanner.unused_headers(), std::vector<std::string>{"nobody"});
+  ASSERT_EQ(scanner.unused_directives().size(), 1U);
+  EXPECT_EQ(scanner.unused_directives().front().device, "nobody");
 }
 
 // --- moments ---
