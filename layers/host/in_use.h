@@ -4,6 +4,7 @@
 // see image_lock.h.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
