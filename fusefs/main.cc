@@ -50,16 +50,16 @@ void keep_memory_private() {
 int failure_code(const VerbRow& verb, const peelfs::Error* error) {
   switch (verb.failures) {
     case FailureCodes::of_try:
-      return peelfs::cli::try_exit::failed;
+      return peelfs::cli::try_exit::kFailed;
     case FailureCodes::usual:
-      return peelfs::cli::exit_code::nothing;
+      return peelfs::cli::exit_code::kNothing;
     case FailureCodes::of_mount:
       break;
   }
-  if (error == nullptr) return peelfs::mount_exit::system;
+  if (error == nullptr) return peelfs::mount_exit::kSystem;
   const bool usage =
       error->fault() == peelfs::Fault::usage || error->fault() == peelfs::Fault::unsupported;
-  return usage ? peelfs::mount_exit::usage : peelfs::mount_exit::failed;
+  return usage ? peelfs::mount_exit::kUsage : peelfs::mount_exit::kFailed;
 }
 
 void complain(const std::string& message) {

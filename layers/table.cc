@@ -15,7 +15,7 @@ namespace peelfs {
 
 namespace {
 
-constexpr std::array rows{
+constexpr std::array kRows{
     // Before qcow2: what a guest wrote at the beginning of its disk must not make an image format
     // of a VHD, whose footer names the size of just this file.
     kVhdLayer,
@@ -41,12 +41,12 @@ constexpr std::array rows{
     kLeafLayer,
 };
 
-constexpr Formats formats{rows};
+constexpr Formats kFormats{kRows};
 
 }  // namespace
 
 const Formats& standard_formats() {
-  return formats;
+  return kFormats;
 }
 
 }  // namespace peelfs

@@ -18,9 +18,9 @@ HandedSignals::HandedSignals(pid_t child) {
   ignore.sa_handler = SIG_IGN;
   struct sigaction pass {};
   pass.sa_handler = hand_on;
-  for (std::size_t i = 0; i < signals.size(); ++i) {
-    const bool of_the_terminal = signals[i] == SIGINT || signals[i] == SIGQUIT;
-    ::sigaction(signals[i], of_the_terminal ? &ignore : &pass, &before_[i]);
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    const bool of_the_terminal = kSignals[i] == SIGINT || kSignals[i] == SIGQUIT;
+    ::sigaction(kSignals[i], of_the_terminal ? &ignore : &pass, &before_[i]);
   }
 }
 
@@ -35,7 +35,7 @@ void HandedSignals::to(pid_t child) noexcept {
 }
 
 void HandedSignals::restore() noexcept {
-  for (std::size_t i = 0; i < signals.size(); ++i) ::sigaction(signals[i], &before_[i], nullptr);
+  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
 }
 
 int HandedSignals::last() noexcept {

@@ -26,8 +26,8 @@ class HandedSignals {
   static int last() noexcept;
 
  private:
-  static constexpr std::array signals{SIGINT, SIGQUIT, SIGTERM, SIGHUP};
-  std::array<struct sigaction, signals.size()> before_{};
+  static constexpr std::array kSignals{SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+  std::array<struct sigaction, kSignals.size()> before_{};
 };
 
 }  // namespace peelfs::cli

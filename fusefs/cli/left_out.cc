@@ -15,7 +15,7 @@ struct Reason {
   std::string_view one, many;  ///< "1 ...", "2 ..."
 };
 
-constexpr std::array<Reason, 8> reasons{{
+constexpr std::array<Reason, 8> kReasons{{
     {Why::link, "it is a symbolic link; name it to have it followed", "symbolic link",
      "symbolic links"},
     {Why::packed, "it is compressed; unpack it first", "compressed image", "compressed images"},
@@ -37,7 +37,7 @@ std::vector<std::string> left_out_lines(const std::vector<LeftOutEntry>& entries
   std::vector<std::string> lines;
   std::map<std::string, std::map<Why, std::size_t>> counts;
   for (const LeftOutEntry& entry : entries) {
-    for (const Reason& reason : reasons) {
+    for (const Reason& reason : kReasons) {
       if (verbose && reason.why == entry.why) {
         lines.push_back(entry.path + " is left out: " + std::string(reason.sentence));
       }
@@ -48,7 +48,7 @@ std::vector<std::string> left_out_lines(const std::vector<LeftOutEntry>& entries
   for (const auto& [directory, of] : counts) {
     std::string text;
     std::size_t all = 0;
-    for (const Reason& reason : reasons) {
+    for (const Reason& reason : kReasons) {
       const auto found = of.find(reason.why);
       if (found == of.end()) continue;
       all += found->second;

@@ -79,20 +79,20 @@ Ending Runner::run(const Order& order) {
   }
   child_ = -1;
   Ending ending;
-  if (said.starts_with(report::outside)) {
+  if (said.starts_with(report::kOutside)) {
     const std::size_t end = said.find('\0');
     ending.no_world = said.substr(1, end - 1);
     said.erase(0, end + 1);
   }
-  if (said.starts_with(report::no_world)) {
+  if (said.starts_with(report::kNoWorld)) {
     throw Error(Fault::denied, "the command cannot be kept away from the original devices")
         .found(said.substr(1))
         .expected("namespaces of its own, as root or with user namespaces");
   }
   ending.code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  if (said.starts_with(report::not_found)) ending.code = try_exit::not_found;
-  if (said.starts_with(report::not_runnable)) ending.code = try_exit::not_runnable;
-  ending.left_running = said.ends_with(report::left_running);
+  if (said.starts_with(report::kNotFound)) ending.code = try_exit::kNotFound;
+  if (said.starts_with(report::kNotRunnable)) ending.code = try_exit::kNotRunnable;
+  ending.left_running = said.ends_with(report::kLeftRunning);
   return ending;
 }
 

@@ -54,11 +54,11 @@ void withhold(const std::set<int>& descriptors) {
   std::signal(SIGXFSZ, SIG_DFL);  // ignored by us; not by what we start
   ::execvp(arguments[0], arguments.data());
   if (errno == ENOENT) {
-    tell(report, report::not_found);
+    tell(report, report::kNotFound);
   } else {
-    tell(report, report::not_runnable, std::strerror(errno));
+    tell(report, report::kNotRunnable, std::strerror(errno));
   }
-  ::_exit(try_exit::failed);
+  ::_exit(try_exit::kFailed);
 }
 
 int code_of(int status) {
@@ -121,8 +121,8 @@ bool wait_for_users(const std::string& mountpoint) {
     become(words, report);
   }
   if (command < 0) {
-    tell(report, report::not_runnable, std::strerror(errno));
-    ::_exit(try_exit::failed);
+    tell(report, report::kNotRunnable, std::strerror(errno));
+    ::_exit(try_exit::kFailed);
   }
   HandedSignals::to(command);
   int status = 0;
@@ -134,7 +134,7 @@ bool wait_for_users(const std::string& mountpoint) {
     if (ended == command || ended < 0) break;
   }
   HandedSignals::to(0);
-  if (!wait_for_users(plan.mountpoint)) tell(report, report::left_running);
+  if (!wait_for_users(plan.mountpoint)) tell(report, report::kLeftRunning);
   ::_exit(code_of(status));
 }
 
@@ -183,7 +183,7 @@ void carry_out(pid_t parent, UniqueFd orders, UniqueFd report, const std::set<in
   HandedSignals signals;
   // Without `try` the device goes away.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-  if (::getppid() != parent) ::_exit(try_exit::failed);
+  if (::getppid() != parent) ::_exit(try_exit::kFailed);
   std::string why;
   const auto in_world = [&](world::Users users) {
     const auto code = run_in_world(users, words, world::from_words(plan), report, signals, why);
@@ -196,10 +196,10 @@ void carry_out(pid_t parent, UniqueFd orders, UniqueFd report, const std::set<in
     why = first + "; without a user namespace: " + why;
   }
   if (!only_in_world.empty()) {
-    tell(report, report::no_world, why);
-    ::_exit(try_exit::failed);
+    tell(report, report::kNoWorld, why);
+    ::_exit(try_exit::kFailed);
   }
-  tell(report, report::outside, why + '\0');
+  tell(report, report::kOutside, why + '\0');
   signals.restore();
   become(words, report);
 }

@@ -12,11 +12,11 @@ namespace peelfs::cli {
 
 /// What these processes report, one letter each, a text behind it.
 namespace report {
-inline constexpr char not_found = '?';
-inline constexpr char not_runnable = '!';  ///< and why
-inline constexpr char no_world = 'W';      ///< and why: nothing was run
-inline constexpr char outside = 'N';       ///< and why: it runs among the host's devices
-inline constexpr char left_running = 'K';
+inline constexpr char kNotFound = '?';
+inline constexpr char kNotRunnable = '!';  ///< and why
+inline constexpr char kNoWorld = 'W';      ///< and why: nothing was run
+inline constexpr char kOutside = 'N';      ///< and why: it runs among the host's devices
+inline constexpr char kLeftRunning = 'K';
 }  // namespace report
 
 /// Receives an Order from `orders` and carries it out; ends with the command's exit code.

@@ -18,7 +18,7 @@ struct Patience {
   /// Also behind the opening. What copies or changes something may take as long as a failing disk
   /// needs then.
   bool for_good = false;
-  int code = exit_code::nothing;
+  int code = exit_code::kNothing;
 };
 
 /// While it lives, a source that does not answer ends the program, with a word: what opens and

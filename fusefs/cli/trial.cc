@@ -176,7 +176,7 @@ Ending run_on(const TryOptions& options, Runner& runner, const Target& target,
     return std::make_shared<Peeling>(
         request_for(options, overlays, overlay::Request::Kind::persistent), target.keys);
   });
-  if (mounted != mount_exit::ok) {
+  if (mounted != mount_exit::kOk) {
     Interruptible::check();
     throw Error(Fault::io, "the sources could not be mounted").advice("see the message above");
   }
@@ -253,9 +253,9 @@ int run_trial(const TryOptions& said) {
   bool is_mounted = false;
   try {
     code = run_on(options, runner, target, overlays, is_mounted).code;
-    if (code == try_exit::not_found || code == try_exit::not_runnable) {
+    if (code == try_exit::kNotFound || code == try_exit::kNotRunnable) {
       warn(options.command_line.front() +
-           (code == try_exit::not_found ? ": there is no such command" : " cannot be run"));
+           (code == try_exit::kNotFound ? ": there is no such command" : " cannot be run"));
     }
     changed = show_changes(options, overlays, target);
   } catch (const Error&) {

@@ -19,11 +19,11 @@ std::string key_text(const std::vector<KeyOrigin>& keys, std::size_t number) {
 
 /// Whether a device is, or may be, a volume that opens with a key, and was not opened.
 bool is_closed(const Node& node) {
-  static constexpr std::array<std::string_view, 3> formats{"crypto_LUKS", "BitLocker", "fvault2"};
+  static constexpr std::array<std::string_view, 3> kFormats{"crypto_LUKS", "BitLocker", "fvault2"};
   if (!node.trouble || !node.children.empty()) return false;
   // What the host did not let look at may be one.
   if (node.format.empty() && node.trouble->state == Trouble::denied) return true;
-  return std::find(formats.begin(), formats.end(), node.format) != formats.end();
+  return std::find(kFormats.begin(), kFormats.end(), node.format) != kFormats.end();
 }
 
 /// "b is damaged", "b is denied", or why keys were not tried on it
@@ -109,7 +109,7 @@ std::string locked_hint(const Peeling& peeling) {
 }
 
 int code_for(const Peeling& peeling, int code) {
-  return code == exit_code::ok && !peeling.complete() ? exit_code::incomplete : code;
+  return code == exit_code::kOk && !peeling.complete() ? exit_code::kIncomplete : code;
 }
 
 }  // namespace peelfs::cli

@@ -19,14 +19,14 @@ namespace peelfs::cli {
 /// Exit codes of every verb except mount, which has those of mount(8), and try, which passes that
 /// of its command on and has 125 to 127 of its own, as env(1).
 namespace exit_code {
-inline constexpr int ok = 0;          ///< everything asked for was done
-inline constexpr int incomplete = 1;  ///< done, but something in it is missing or damaged
-inline constexpr int nothing = 2;     ///< nothing done: wrong usage, no source, no such device
+inline constexpr int kOk = 0;          ///< everything asked for was done
+inline constexpr int kIncomplete = 1;  ///< done, but something in it is missing or damaged
+inline constexpr int kNothing = 2;     ///< nothing done: wrong usage, no source, no such device
 }  // namespace exit_code
 namespace try_exit {
-inline constexpr int failed = 125;        ///< try itself failed, before or behind the command
-inline constexpr int not_runnable = 126;  ///< the command is there and cannot be run
-inline constexpr int not_found = 127;     ///< there is no such command
+inline constexpr int kFailed = 125;       ///< try itself failed, before or behind the command
+inline constexpr int kNotRunnable = 126;  ///< the command is there and cannot be run
+inline constexpr int kNotFound = 127;     ///< there is no such command
 }  // namespace try_exit
 
 /// Which exit code a verb has that fails: one of those above, or one of mount(8)'s.

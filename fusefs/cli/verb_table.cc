@@ -12,7 +12,7 @@ extern const VerbRow kLsVerb, kMountVerb, kUmountVerb, kUnlockVerb, kCatVerb, kE
 
 namespace {
 
-constexpr std::array rows{
+constexpr std::array kRows{
     &kLsVerb,  &kMountVerb, &kUmountVerb, &kUnlockVerb, &kCatVerb,        &kExportVerb, &kMapVerb,
     &kTryVerb, &kDiffVerb,  &kCommitVerb, &kDropVerb,   &kCheckpointVerb, &kRevertVerb, &kHelpVerb,
 };
@@ -29,7 +29,7 @@ struct Heading {
   const VerbRow* verb;
   const char* text;
 };
-constexpr std::array headings{
+constexpr std::array kHeadings{
     Heading{&kTryVerb, R"(
 Trying changes, which go into an overlay in DIR while the sources stay as they are:
 )"},
@@ -54,13 +54,13 @@ More: peelfs VERB --help, man peelfs. -v says more, -q less, --version which one
 }  // namespace
 
 std::span<const VerbRow* const> all_verbs() {
-  return rows;
+  return kRows;
 }
 
 const VerbRow* find_verb(std::string_view word) {
-  const auto* found =
-      std::find_if(rows.begin(), rows.end(), [&](const VerbRow* row) { return row->word == word; });
-  return found == rows.end() ? nullptr : *found;
+  const auto* found = std::find_if(kRows.begin(), kRows.end(),
+                                   [&](const VerbRow* row) { return row->word == word; });
+  return found == kRows.end() ? nullptr : *found;
 }
 
 const VerbRow& default_verb() {
@@ -77,15 +77,15 @@ const VerbRow& help_verb() {
 
 std::vector<std::string_view> verb_words() {
   std::vector<std::string_view> words;
-  words.reserve(rows.size());
-  for (const VerbRow* row : rows) words.push_back(row->word);
+  words.reserve(kRows.size());
+  for (const VerbRow* row : kRows) words.push_back(row->word);
   return words;
 }
 
 std::string program_help() {
   std::string text = kBeginning;
-  for (const VerbRow* row : rows) {
-    for (const Heading& heading : headings) {
+  for (const VerbRow* row : kRows) {
+    for (const Heading& heading : kHeadings) {
       if (heading.verb == row) text += heading.text;
     }
     text += row->line;

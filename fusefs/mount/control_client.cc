@@ -23,7 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// How long a lazy unmount waits for what was written to be flushed.
-constexpr std::chrono::seconds lazy_patience{5};
+constexpr std::chrono::seconds kLazyPatience{5};
 
 /// The names of the control sockets that could be a mount's. The kernel's list, and not a file in
 /// the mount: a process that hangs answers for no file.
@@ -45,14 +45,14 @@ std::vector<std::string> socket_names(const MountEntry& mount) {
 
 /// Waits until something can be read or written, or the time is over.
 bool wait_for(int socket, short events, Clock::time_point deadline) {
-  constexpr std::int64_t hour = 3'600'000;  // poll(2) counts no more than 24 days
+  constexpr std::int64_t kHour = 3'600'000;  // poll(2) counts no more than 24 days
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    const auto wait = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, hour));
+    const auto wait = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, kHour));
     pollfd watched{socket, events, 0};
     const int ready = ::poll(&watched, 1, wait);
     if (ready > 0) return true;
-    if ((ready == 0 && wait < hour) || (ready < 0 && errno != EINTR)) return false;
+    if ((ready == 0 && wait < kHour) || (ready < 0 && errno != EINTR)) return false;
   }
 }
 
@@ -204,7 +204,7 @@ ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline
 }
 
 ControlClient::Clock::time_point ControlClient::quiet_until() const {
-  return std::min(deadline_, Clock::now() + control::silence_limit);
+  return std::min(deadline_, Clock::now() + control::kSilenceLimit);
 }
 
 Error ControlClient::no_answer(int failure) const {
@@ -223,7 +223,7 @@ Error ControlClient::no_answer(int failure) const {
   return Error(Fault::io, "the process that serves " + mountpoint_ + " does not answer")
       .with_errno(ETIMEDOUT)
       .found("process " + process + " silent for " +
-             std::to_string(control::silence_limit.count()) + " s")
+             std::to_string(control::kSilenceLimit.count()) + " s")
       .expected("an answer, or at least a sign of life every second")
       .advice("it may be stopped: see its state with 'ps " + process +
               "'; peelfs umount --lazy frees the mount point all the same");
@@ -231,14 +231,14 @@ Error ControlClient::no_answer(int failure) const {
 
 control::Answer ControlClient::ask(control::Verb verb, std::string_view text, Bytes key,
                                    KeyKind key_kind) {
-  if (text.size() > control::text_limit || key.size() > control::key_limit) {
-    throw Error(Fault::usage, text.size() > control::text_limit
+  if (text.size() > control::kTextLimit || key.size() > control::kKeyLimit) {
+    throw Error(Fault::usage, text.size() > control::kTextLimit
                                   ? "the name of the device is too long"
                                   : "the key is too long")
         .found(std::to_string(std::max(text.size(), key.size())) + " bytes")
-        .expected("at most " + std::to_string(text.size() > control::text_limit
-                                                  ? control::text_limit
-                                                  : control::key_limit));
+        .expected("at most " + std::to_string(text.size() > control::kTextLimit
+                                                  ? control::kTextLimit
+                                                  : control::kKeyLimit));
   }
   control::RequestHeader request;
   request.verb = verb;
@@ -257,7 +257,7 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
     failure = receive(socket, &header, sizeof(header), quiet_until());
     if (failure == 0 && Clock::now() >= deadline_) failure = ETIMEDOUT;
   } while (failure == 0 && header.outcome == control::Outcome::working);
-  if (failure == 0 && (header.magic != control::magic || header.text > control::answer_limit)) {
+  if (failure == 0 && (header.magic != control::kMagic || header.text > control::kAnswerLimit)) {
     failure = EPROTO;
   }
   control::Answer answer;
@@ -295,7 +295,7 @@ void request_unmount(const std::string& mountpoint, const UnmountOptions& option
   std::optional<ControlClient> client;
   try {
     // A lazy unmount does not wait for the end, but gives the process a moment to flush.
-    client.emplace(mount, options.lazy ? std::min(end, Clock::now() + lazy_patience) : end);
+    client.emplace(mount, options.lazy ? std::min(end, Clock::now() + kLazyPatience) : end);
     client->ask(control::Verb::unmount);
   } catch (const Error& error) {
     const bool gone = error.error_number() == ENOTCONN || error.error_number() == ECONNABORTED;
@@ -345,7 +345,7 @@ std::optional<std::string> request_unlock(const std::string& mountpoint, const s
 }
 
 std::vector<std::string> request_opened(const MountEntry& mount) {
-  ControlClient client(mount, Clock::now() + control::silence_limit);
+  ControlClient client(mount, Clock::now() + control::kSilenceLimit);
   return pieces(client.ask(control::Verb::opened).text, '\0');
 }
 

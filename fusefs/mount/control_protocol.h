@@ -23,14 +23,14 @@
 
 namespace peelfs::control {
 
-inline constexpr std::uint32_t magic = 0x504c4653;        // "PLFS"
-inline constexpr std::uint32_t text_limit = 4096;         // of a request
-inline constexpr std::uint32_t key_limit = 8U << 20;      // LUKS' own limit for a key file
-inline constexpr std::uint32_t answer_limit = 64U << 20;  // names of all devices
+inline constexpr std::uint32_t kMagic = 0x504c4653;       // "PLFS"
+inline constexpr std::uint32_t kTextLimit = 4096;         // of a request
+inline constexpr std::uint32_t kKeyLimit = 8U << 20;      // LUKS' own limit for a key file
+inline constexpr std::uint32_t kAnswerLimit = 64U << 20;  // names of all devices
 
-inline constexpr std::chrono::seconds heartbeat{1};
+inline constexpr std::chrono::seconds kHeartbeat{1};
 /// A process that has said nothing for so long is taken for one that hangs.
-inline constexpr std::chrono::seconds silence_limit{10};
+inline constexpr std::chrono::seconds kSilenceLimit{10};
 
 /// @param device st_dev of the mount. @return without the NUL that leads abstract names
 std::string name_prefix(dev_t device);
@@ -45,7 +45,7 @@ enum class Verb : std::uint16_t {
 };
 
 struct RequestHeader {
-  std::uint32_t magic = control::magic;
+  std::uint32_t magic = control::kMagic;
   Verb verb = Verb::ping;
   std::uint16_t key_kind = 0;  ///< a KeyKind
   std::uint32_t text = 0;
@@ -60,7 +60,7 @@ enum class Outcome : std::uint32_t {
 };
 
 struct AnswerHeader {
-  std::uint32_t magic = control::magic;
+  std::uint32_t magic = control::kMagic;
   Outcome outcome = Outcome::done;
   std::uint32_t fault = 0;
   std::int32_t error_number = 0;

@@ -27,10 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t connection_limit = 32;
+constexpr std::size_t kConnectionLimit = 32;
 /// For a whole request to arrive, and for a whole answer to be taken.
-constexpr std::chrono::seconds patience{5};
-constexpr std::chrono::milliseconds stop_patience{3000};
+constexpr std::chrono::seconds kPatience{5};
+constexpr std::chrono::milliseconds kStopPatience{3000};
 
 std::string random_name(dev_t device) {
   std::array<unsigned char, 16> bytes{};
@@ -65,7 +65,7 @@ bool may_command(int connection) {
 
 /// Writes all of it to a socket that does not block, or gives up.
 bool send_all(int socket, std::string_view bytes) noexcept {
-  const Clock::time_point deadline = Clock::now() + patience;
+  const Clock::time_point deadline = Clock::now() + kPatience;
   while (!bytes.empty()) {
     const ssize_t sent = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent > 0) {
@@ -82,7 +82,7 @@ bool send_all(int socket, std::string_view bytes) noexcept {
 }
 
 bool send_answer(int socket, control::Answer answer) noexcept {
-  if (answer.text.size() > control::answer_limit) answer.text.resize(control::answer_limit);
+  if (answer.text.size() > control::kAnswerLimit) answer.text.resize(control::kAnswerLimit);
   control::AnswerHeader header;
   header.outcome = answer.outcome;
   header.fault = answer.fault;
@@ -124,8 +124,8 @@ struct ControlServer::Connection {
   /// Makes room for what the header announces. @return false when it announces nonsense
   bool take_header() {
     using control::Verb;
-    if (header.magic != control::magic || header.verb < Verb::ping || header.verb > Verb::opened ||
-        header.text > control::text_limit || header.key > control::key_limit ||
+    if (header.magic != control::kMagic || header.verb < Verb::ping || header.verb > Verb::opened ||
+        header.text > control::kTextLimit || header.key > control::kKeyLimit ||
         header.key_kind > static_cast<std::uint16_t>(KeyKind::volume_key)) {
       return false;
     }
@@ -169,11 +169,11 @@ void ControlServer::start(Handler handler) {
 bool ControlServer::stop() noexcept {
   if (!thread_.joinable()) return true;
   signal_event(stopping_);
-  const Clock::time_point deadline = Clock::now() + stop_patience;
+  const Clock::time_point deadline = Clock::now() + kStopPatience;
   pollfd ended{stopped_.get(), POLLIN, 0};
   int ready = 0;
   do {
-    ready = ::poll(&ended, 1, static_cast<int>(stop_patience.count()));
+    ready = ::poll(&ended, 1, static_cast<int>(kStopPatience.count()));
   } while (ready < 0 && errno == EINTR);
   if (ready <= 0 || !unlocking_->abandon(deadline) || !flushing_->abandon(deadline)) return false;
   thread_.join();
@@ -200,7 +200,7 @@ void ControlServer::serve_until_stopped() {
   for (;;) {
     watched.assign({{stopping_.get(), POLLIN, 0}, {handled_.get(), POLLIN, 0}});
     // When all places are taken, new clients wait in the kernel's queue.
-    watched.push_back({connections_.size() < connection_limit ? listening_.get() : -1, POLLIN, 0});
+    watched.push_back({connections_.size() < kConnectionLimit ? listening_.get() : -1, POLLIN, 0});
     const std::size_t fixed = watched.size();
     int timeout = -1;
     const Clock::time_point now = Clock::now();
@@ -237,7 +237,7 @@ void ControlServer::serve_until_stopped() {
 }
 
 void ControlServer::accept_all() {
-  while (connections_.size() < connection_limit) {
+  while (connections_.size() < kConnectionLimit) {
     UniqueFd socket(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) return;
     if (!may_command(socket.get())) {
@@ -255,7 +255,7 @@ void ControlServer::accept_all() {
     }
     auto connection = std::make_shared<Connection>();
     connection->socket = std::move(socket);
-    connection->deadline = Clock::now() + patience;
+    connection->deadline = Clock::now() + kPatience;
     connections_.push_back(std::move(connection));
   }
 }
@@ -285,7 +285,7 @@ bool ControlServer::begin(const ConnectionPtr& connection) {
     return false;
   }
   connection->handling = true;
-  connection->deadline = Clock::now() + control::heartbeat;
+  connection->deadline = Clock::now() + control::kHeartbeat;
   return thread->post([this, connection] {
     handle(*connection);
     connection->handled.store(true, std::memory_order_release);
@@ -308,7 +308,7 @@ void ControlServer::handle(Connection& connection) noexcept {
 /// @return false when the client has gone: no one waits for the answer
 bool ControlServer::say_working(Connection& connection) noexcept {
   if (Clock::now() < connection.deadline) return true;
-  connection.deadline = Clock::now() + control::heartbeat;
+  connection.deadline = Clock::now() + control::kHeartbeat;
   control::AnswerHeader header;
   header.outcome = control::Outcome::working;
   const ssize_t sent = ::send(connection.socket.get(), &header, sizeof(header), MSG_NOSIGNAL);
@@ -323,7 +323,7 @@ void ControlServer::finish(Connection& connection) {
       pollfd gone{socket.get(), POLLRDHUP, 0};
       return ::poll(&gone, 1, 0) > 0;
     });
-    if (waiting_.size() < connection_limit) waiting_.push_back(std::move(connection.socket));
+    if (waiting_.size() < kConnectionLimit) waiting_.push_back(std::move(connection.socket));
   }
 }
 

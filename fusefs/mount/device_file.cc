@@ -16,20 +16,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t blocks_unknown = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t kBlocksUnknown = std::numeric_limits<std::uint64_t>::max();
 /// How many runs st_blocks looks at before it says "there may be holes".
-constexpr unsigned hole_check_runs = 16;
+constexpr unsigned kHoleCheckRuns = 16;
 /// How long an answer about attributes waits for the sources.
-constexpr std::chrono::milliseconds blocks_patience{200};
+constexpr std::chrono::milliseconds kBlocksPatience{200};
 /// How long one lseek may search; the kernel holds the file's inode lock meanwhile.
-constexpr std::chrono::milliseconds seek_limit{2000};
+constexpr std::chrono::milliseconds kSeekLimit{2000};
 /// How many runs pass between two looks at the clock and at the interrupt.
-constexpr unsigned seek_check_runs = 16;
+constexpr unsigned kSeekCheckRuns = 16;
 
 /// How many changes any device of the process has seen: two of them may share bytes.
 std::atomic<std::uint64_t> changes{0};
 
-constexpr std::int64_t nanoseconds = 1'000'000'000;
+constexpr std::int64_t kNanoseconds = 1'000'000'000;
 
 bool later(const timespec& a, const timespec& b) {
   return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
@@ -50,7 +50,7 @@ DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources,
       sources_(std::move(sources)),
       lane_(std::move(lane)),
       modified_(mounted),
-      blocks_(blocks_unknown) {
+      blocks_(kBlocksUnknown) {
   timespec newest{};
   for (const auto& source : sources_) {
     on_block_device_ = on_block_device_ || source->is_block_device();
@@ -62,7 +62,7 @@ DeviceFile::DeviceFile(std::string name, DevicePtr device, Sources sources,
 timespec DeviceFile::modified() const noexcept {
   const std::int64_t written = written_.load(std::memory_order_relaxed);
   if (written == 0) return modified_;
-  return {written / nanoseconds, written % nanoseconds};
+  return {written / kNanoseconds, written % kNanoseconds};
 }
 
 void DeviceFile::check_current() const {
@@ -72,7 +72,7 @@ void DeviceFile::check_current() const {
 void DeviceFile::changed() const noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  written_.store(now.tv_sec * nanoseconds + now.tv_nsec, std::memory_order_relaxed);
+  written_.store(now.tv_sec * kNanoseconds + now.tv_nsec, std::memory_order_relaxed);
   changes.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -148,7 +148,7 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
   };
   if (offset >= size) throw nothing();
   const bool want_data = whence == SEEK_DATA;
-  const Clock::time_point deadline = Clock::now() + seek_limit;
+  const Clock::time_point deadline = Clock::now() + kSeekLimit;
   std::uint64_t at = offset;
   for (unsigned looked = 1; at < size; ++looked) {
     Run run;
@@ -161,7 +161,7 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
     }
     if (run.data == want_data) return at;
     at += std::min(run.length, size - at);
-    if (looked % seek_check_runs == 0 && at < size) {
+    if (looked % kSeekCheckRuns == 0 && at < size) {
       if (interrupted()) {
         throw Error(Fault::io, "the search for holes was interrupted").with_errno(EINTR);
       }
@@ -179,7 +179,7 @@ std::uint64_t DeviceFile::search(std::uint64_t offset, int whence,
 bool DeviceFile::may_have_holes() const {
   const std::uint64_t size = device_->size();
   std::uint64_t at = 0;
-  for (unsigned looked = 0; at < size && looked < hole_check_runs; ++looked) {
+  for (unsigned looked = 0; at < size && looked < kHoleCheckRuns; ++looked) {
     const Run run = block_status(*device_, at, size - at);
     if (!run.data) return true;
     at += run.length;
@@ -211,12 +211,12 @@ DeviceFile::Blocks DeviceFile::blocks() const noexcept {
   const std::uint64_t as_of = changes.load(std::memory_order_relaxed);
   const auto settled = [&] {
     return blocks_as_of_.load(std::memory_order_acquire) >= as_of &&
-           blocks_.load(std::memory_order_relaxed) != blocks_unknown;
+           blocks_.load(std::memory_order_relaxed) != kBlocksUnknown;
   };
   try {
     if (!settled()) {
       lane_->ask([self = shared_from_this(), as_of] { self->look_for_blocks(as_of); },
-                 blocks_patience);
+                 kBlocksPatience);
     }
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory: not settled
   }

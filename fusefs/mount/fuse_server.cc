@@ -17,7 +17,7 @@ std::map<std::string, std::shared_ptr<const HostFile>> files_of(const Peeling& p
 }
 
 /// Threads for what needs no source: attributes, names, status.json.
-constexpr unsigned beside_lanes = 8;
+constexpr unsigned kBesideLanes = 8;
 
 /// Of one lane. They wait for disks more than they compute, so there are more than processors.
 unsigned in_each(unsigned wanted) {
@@ -37,7 +37,7 @@ FuseServer::FuseServer(std::shared_ptr<Peeling> peeling, const InodeTable::Owner
     : peeling_(std::move(peeling)),
       files_(files_of(*peeling_)),
       max_read_(max_read),
-      threads_(in_lanes(in_each(threads)) + beside_lanes),
+      threads_(in_lanes(in_each(threads)) + kBesideLanes),
       lanes_(in_each(threads), in_lanes(in_each(threads))),
       table_(owner),
       view_(build()) {}

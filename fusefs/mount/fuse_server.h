@@ -60,11 +60,11 @@ class FuseServer {
   /// How long the kernel may keep attributes, in seconds: those of a file that can be written, or
   /// shares bytes with one that can, change without its knowledge.
   double keep_attributes(const Inode& inode, const Inode::Status& status) const noexcept {
-    return writing_ && inode.device ? 0 : status.settled ? keep_seconds : unsettled_seconds;
+    return writing_ && inode.device ? 0 : status.settled ? kKeepSeconds : kUnsettledSeconds;
   }
   /// Names, and what else only changes with the tree: the kernel is told when it does.
-  static constexpr double keep_seconds = 86400;
-  static constexpr double unsettled_seconds = 1;
+  static constexpr double kKeepSeconds = 86400;
+  static constexpr double kUnsettledSeconds = 1;
 
   /// Requests that read or write a source run in these lanes; all others are answered at once.
   Lanes& lanes() noexcept { return lanes_; }

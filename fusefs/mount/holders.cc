@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t holders_named = 5;
+constexpr std::size_t kHoldersNamed = 5;
 
 /// Where a filesystem is mounted, as far as this process sees it.
 struct Places {
@@ -131,11 +131,11 @@ std::string describe_holders(dev_t device, const std::string& mountpoint) {
     }
   }
   std::string text;
-  for (std::size_t i = 0; i < std::min(found.size(), holders_named); ++i) {
+  for (std::size_t i = 0; i < std::min(found.size(), kHoldersNamed); ++i) {
     text += (i == 0 ? "" : ", ") + found[i];
   }
-  if (found.size() > holders_named) {
-    text += ", and " + std::to_string(found.size() - holders_named) + " more";
+  if (found.size() > kHoldersNamed) {
+    text += ", and " + std::to_string(found.size() - kHoldersNamed) + " more";
   }
   return text;
 }

@@ -10,7 +10,7 @@ namespace {
 
 /// The largest size that the kernel takes; a larger one, which a hostile header may well claim,
 /// would make it refuse not this file but the whole listing.
-constexpr std::uint64_t size_limit = 0x7fff'ffff'ffff'f000;
+constexpr std::uint64_t kSizeLimit = 0x7fff'ffff'ffff'f000;
 
 DeviceFile::Sources sources_of(
     const Tree& tree, const Node& node,
@@ -38,7 +38,7 @@ DeviceFile::Sources sources_of(
 }  // namespace
 
 bool Directory::add(std::string name, InodeNumber inode, mode_t type) {
-  if (name.empty() || name.size() > name_limit || name == "." || name == ".." ||
+  if (name.empty() || name.size() > kNameLimit || name == "." || name == ".." ||
       name.find('/') != std::string::npos || name.find('\0') != std::string::npos ||
       !positions_.emplace(name, entries_.size()).second) {
     return false;
@@ -66,11 +66,11 @@ Inode::Status Inode::status() const noexcept {
 /// One view in the making: directories are open for entries until finish().
 struct InodeTable::Builder {
   Builder(InodeTable& owner, InodeView& filled) : table(owner), view(filled) {
-    make_directory("", root_inode, root_inode);
+    make_directory("", kRootInode, kRootInode);
   }
 
   struct Open {
-    InodeNumber parent = root_inode;
+    InodeNumber parent = kRootInode;
     std::shared_ptr<Directory> directory = std::make_shared<Directory>();
   };
 
@@ -145,7 +145,7 @@ struct InodeTable::Builder {
         why_read_only(*view.catalog_, entry, table.owner_.policy).value_or(std::string());
     if (inode.read_only.empty()) inode.attributes.st_mode |= 0200;
     view.devices_.emplace(node.id, device);
-    add(root_inode, entry.name, device.inode, std::move(inode));
+    add(kRootInode, entry.name, device.inode, std::move(inode));
   }
 
   void finish() {
@@ -193,7 +193,7 @@ struct stat InodeTable::attributes(InodeNumber number, mode_t type, std::uint64_
   result.st_nlink = 1;
   result.st_uid = owner_.user;
   result.st_gid = owner_.group;
-  result.st_size = static_cast<off_t>(std::min(size, size_limit));
+  result.st_size = static_cast<off_t>(std::min(size, kSizeLimit));
   // The page size: the kernel reads ahead as it likes, and tools choose their own larger buffers.
   result.st_blksize = 4096;
   result.st_blocks = type == S_IFREG ? static_cast<blkcnt_t>(div_round_up(size, 512)) : 0;
@@ -235,7 +235,7 @@ std::shared_ptr<const InodeView> InodeTable::build(
 
 ViewChanges compare(const InodeView& before, const InodeView& after) {
   ViewChanges changes;
-  for (InodeNumber number = root_inode; number < before.end(); ++number) {
+  for (InodeNumber number = kRootInode; number < before.end(); ++number) {
     const Inode* const was = before.find(number);
     const Inode* const is = after.find(number);
     if (was == nullptr || was == is) continue;

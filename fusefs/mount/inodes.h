@@ -19,8 +19,8 @@ namespace peelfs {
 
 using InodeNumber = std::uint64_t;
 
-inline constexpr InodeNumber root_inode = 1;    ///< FUSE_ROOT_ID
-inline constexpr std::size_t name_limit = 255;  ///< NAME_MAX, bytes
+inline constexpr InodeNumber kRootInode = 1;    ///< FUSE_ROOT_ID
+inline constexpr std::size_t kNameLimit = 255;  ///< NAME_MAX, bytes
 
 /// A directory's entries. Its order never changes, so a position in it is an offset for readdir.
 class Directory {
@@ -50,7 +50,7 @@ class Directory {
 /// One inode. Its type follows from the members that are set. Immutable.
 struct Inode {
   struct stat attributes {};  ///< without st_blocks of a device, which costs something to tell
-  InodeNumber parent = root_inode;  ///< of a directory
+  InodeNumber parent = kRootInode;  ///< of a directory
   std::shared_ptr<const Directory> directory;
   std::shared_ptr<const DeviceFile> device;
   std::uint64_t node = 0;  ///< of a device: its id in the tree
@@ -136,7 +136,7 @@ class InodeTable {
   Owner owner_;
   std::map<DeviceFile::Sources, std::shared_ptr<Lane>> lanes_;  ///< by sources, sorted
   std::unordered_map<std::string, InodeNumber> numbers_;
-  InodeNumber next_ = root_inode + 1;
+  InodeNumber next_ = kRootInode + 1;
   std::map<std::uint64_t, InodeView::Device> devices_;  ///< by node id
   /// The inodes of the last view. Those of devices that are gone from the tree stay: a program may
   /// have them open.

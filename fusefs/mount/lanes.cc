@@ -10,7 +10,7 @@ namespace peelfs {
 namespace {
 
 /// How long a lane's thread waits for another question before it ends.
-constexpr std::chrono::seconds idle{2};
+constexpr std::chrono::seconds kIdle{2};
 
 }  // namespace
 
@@ -38,7 +38,7 @@ bool Lane::ask(Task task, std::chrono::milliseconds patience) {
 
 void Lane::answer_questions() noexcept {
   UniqueLock lock(mutex_);
-  while (changed_.wait_for(lock, idle,
+  while (changed_.wait_for(lock, kIdle,
                            [this]() PEELFS_REQUIRES(mutex_) { return !questions_.empty(); })) {
     const std::shared_ptr<Question> question = questions_.front();
     lock.unlock();

@@ -59,7 +59,7 @@ class DescriptorSink : public spdlog::sinks::base_sink<Mutex> {
   const UniqueFd file_;
 };
 
-constexpr int log_flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+constexpr int kLogFlags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 
 /// /dev/stderr and its like are links to what this process has open already. @return -1: none of
 /// these
@@ -83,7 +83,7 @@ LogFile::LogFile(const std::string& path) : path_(path) {
   file_.reset(standard_descriptor(path));
   if (file_) return;
   // The log holds names of devices and files, so only its owner may read it.
-  file_.reset(::open(path.c_str(), log_flags | O_CREAT | O_EXCL, 0600));
+  file_.reset(::open(path.c_str(), kLogFlags | O_CREAT | O_EXCL, 0600));
   made_ = static_cast<bool>(file_);
   if (made_) return;
   if (errno == EEXIST) {
@@ -96,7 +96,7 @@ LogFile::LogFile(const std::string& path) : path_(path) {
                               : S_ISDIR(status.st_mode) ? "a directory"
                                                         : "a device or a socket");
     }
-    file_.reset(::open(path.c_str(), log_flags | O_NOFOLLOW));
+    file_.reset(::open(path.c_str(), kLogFlags | O_NOFOLLOW));
     struct stat opened {};
     if (file_ && (::fstat(file_.get(), &opened) != 0 || opened.st_dev != status.st_dev ||
                   opened.st_ino != status.st_ino)) {
@@ -133,10 +133,10 @@ void open_log(UniqueFd file, bool daemon, bool debug) {
 }
 
 void log_message(LogLevel level, std::string_view text) noexcept {
-  static constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info,
-                                                         spdlog::level::warn, spdlog::level::err};
+  static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
+                                                          spdlog::level::warn, spdlog::level::err};
   try {
-    current_logger()->log(levels[static_cast<unsigned>(level)], "{}", printable(text));
+    current_logger()->log(kLevels[static_cast<unsigned>(level)], "{}", printable(text));
   } catch (
       ...) {  // NOLINT(bugprone-empty-catch): a log that cannot be written must not stop a read
   }
@@ -144,15 +144,15 @@ void log_message(LogLevel level, std::string_view text) noexcept {
 
 bool LogLimiter::allow(std::uint64_t& suppressed, Clock::time_point now) {
   const MutexLock lock(mutex_);
-  if (!started_ || now - window_ >= interval) {
+  if (!started_ || now - window_ >= kInterval) {
     // After a quiet interval the burst is available again; a steady flood only gets its one
     // message.
-    const bool quiet = !started_ || now - window_ >= 2 * interval;
-    in_window_ = quiet ? 0 : burst - 1;
+    const bool quiet = !started_ || now - window_ >= 2 * kInterval;
+    in_window_ = quiet ? 0 : kBurst - 1;
     window_ = now;
     started_ = true;
   }
-  if (in_window_ >= burst) {
+  if (in_window_ >= kBurst) {
     ++suppressed_;
     return false;
   }

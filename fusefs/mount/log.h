@@ -56,8 +56,8 @@ class LogLimiter {
   bool allow(std::uint64_t& suppressed, Clock::time_point now = Clock::now());
 
  private:
-  static constexpr unsigned burst = 8;
-  static constexpr std::chrono::seconds interval{10};
+  static constexpr unsigned kBurst = 8;
+  static constexpr std::chrono::seconds kInterval{10};
 
   Mutex mutex_;
   Clock::time_point window_ PEELFS_GUARDED_BY(mutex_){};

@@ -36,11 +36,11 @@ void say(const std::string& text) {
 int exit_code_for(const Error& error) {
   switch (error.fault()) {
     case Fault::usage:
-      return mount_exit::usage;
+      return mount_exit::kUsage;
     case Fault::denied:
-      return error.error_number() == EBUSY ? mount_exit::failed : mount_exit::usage;
+      return error.error_number() == EBUSY ? mount_exit::kFailed : mount_exit::kUsage;
     default:
-      return error.error_number() == ENOMEM ? mount_exit::system : mount_exit::failed;
+      return error.error_number() == ENOMEM ? mount_exit::kSystem : mount_exit::kFailed;
   }
 }
 
@@ -54,10 +54,10 @@ int reported(const Body& body) {
     return exit_code_for(error);
   } catch (const std::bad_alloc&) {
     say("out of memory");
-    return mount_exit::system;
+    return mount_exit::kSystem;
   } catch (const std::exception& error) {
     say(printable(error.what()));
-    return mount_exit::system;
+    return mount_exit::kSystem;
   }
 }
 
@@ -184,7 +184,7 @@ class EndClock {
   void run(FuseServer& server, Session& session, int exit_code) {
     {
       UniqueLock lock(mutex_);
-      if (changed_.wait_for(lock, end_patience,
+      if (changed_.wait_for(lock, kEndPatience,
                             [this]() PEELFS_REQUIRES(mutex_) { return ended_; })) {
         return;
       }
@@ -195,10 +195,10 @@ class EndClock {
     if (ended_) return;
     log_message(LogLevel::warning,
                 "a source does not answer: the process ends with requests under way");
-    ::_exit(failures.empty() ? exit_code : mount_exit::failed);
+    ::_exit(failures.empty() ? exit_code : mount_exit::kFailed);
   }
 
-  static constexpr std::chrono::seconds end_patience{10};
+  static constexpr std::chrono::seconds kEndPatience{10};
   Mutex mutex_;
   Condition changed_;
   bool ended_ PEELFS_GUARDED_BY(mutex_) = false;
@@ -234,7 +234,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   for (const std::string& warning : peeling->warnings()) {
     if (!options.quiet) say("warning: " + printable(warning));
   }
-  int success = peeling->complete() ? mount_exit::ok : mount_exit::partial;
+  int success = peeling->complete() ? mount_exit::kOk : mount_exit::kPartial;
 
   FuseServer server(peeling, owner_of(options), fuse_options(options).max_read, options.threads);
   const UniqueFd signals = take_signals();
@@ -262,13 +262,13 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
     // everything.
     session.detach();
     if (watcher) watcher->dismiss();
-    ::_exit(flush_all(server).empty() ? success : mount_exit::failed);
+    ::_exit(flush_all(server).empty() ? success : mount_exit::kFailed);
   }
   if (Writing* const writing = server.writing()) writing->stop();
   session.end();
   if (const std::string failures = flush_all(server); !failures.empty()) {
     if (options.foreground) say(failures);
-    success = mount_exit::failed;
+    success = mount_exit::kFailed;
   }
   if (watcher) watcher->dismiss();
   waiting = control.take_waiting();
@@ -287,11 +287,11 @@ int wait_for_child(pid_t child, const UniqueFd& reader) {
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status)) {
-    return WEXITSTATUS(status) == 0 ? mount_exit::system : WEXITSTATUS(status);
+    return WEXITSTATUS(status) == 0 ? mount_exit::kSystem : WEXITSTATUS(status);
   }
   say("the process that should serve the mount was ended by signal " +
       std::to_string(WTERMSIG(status)));
-  return mount_exit::system;
+  return mount_exit::kSystem;
 }
 
 }  // namespace

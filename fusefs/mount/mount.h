@@ -17,12 +17,12 @@ class Peeling;
 
 /// Exit codes of mounting: those of mount(8).
 namespace mount_exit {
-inline constexpr int ok = 0;
-inline constexpr int usage = 1;     ///< wrong invocation, or no permission
-inline constexpr int system = 2;    ///< out of memory, cannot fork
-inline constexpr int failed = 32;   ///< nothing is mounted
-inline constexpr int partial = 64;  ///< mounted, but a source could not be opened, or a key or
-                                    ///< a name that was given fits nothing
+inline constexpr int kOk = 0;
+inline constexpr int kUsage = 1;     ///< wrong invocation, or no permission
+inline constexpr int kSystem = 2;    ///< out of memory, cannot fork
+inline constexpr int kFailed = 32;   ///< nothing is mounted
+inline constexpr int kPartial = 64;  ///< mounted, but a source could not be opened, or a key or
+                                     ///< a name that was given fits nothing
 }  // namespace mount_exit
 
 struct MountOptions {

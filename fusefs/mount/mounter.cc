@@ -15,19 +15,19 @@
 namespace peelfs {
 namespace {
 
-constexpr std::string_view type_prefix = "fuse.";
+constexpr std::string_view kTypePrefix = "fuse.";
 
 struct Flag {
   std::string_view name;
   unsigned long flag;
   bool on;
 };
-constexpr std::array flags{Flag{"ro", MS_RDONLY, true},       Flag{"rw", MS_RDONLY, false},
-                           Flag{"nodev", MS_NODEV, true},     Flag{"dev", MS_NODEV, false},
-                           Flag{"nosuid", MS_NOSUID, true},   Flag{"suid", MS_NOSUID, false},
-                           Flag{"noexec", MS_NOEXEC, true},   Flag{"exec", MS_NOEXEC, false},
-                           Flag{"noatime", MS_NOATIME, true}, Flag{"atime", MS_NOATIME, false},
-                           Flag{"dirsync", MS_DIRSYNC, true}};
+constexpr std::array kFlags{Flag{"ro", MS_RDONLY, true},       Flag{"rw", MS_RDONLY, false},
+                            Flag{"nodev", MS_NODEV, true},     Flag{"dev", MS_NODEV, false},
+                            Flag{"nosuid", MS_NOSUID, true},   Flag{"suid", MS_NOSUID, false},
+                            Flag{"noexec", MS_NOEXEC, true},   Flag{"exec", MS_NOEXEC, false},
+                            Flag{"noatime", MS_NOATIME, true}, Flag{"atime", MS_NOATIME, false},
+                            Flag{"dirsync", MS_DIRSYNC, true}};
 
 /// What mount(2) wants to know.
 struct Request {
@@ -39,7 +39,7 @@ struct Request {
 
 /// @return whether it was one of the flags
 bool set_flag(Request& request, std::string_view option) {
-  for (const Flag& flag : flags) {
+  for (const Flag& flag : kFlags) {
     if (flag.name != option) continue;
     request.flags = flag.on ? request.flags | flag.flag : request.flags & ~flag.flag;
     return true;
@@ -57,7 +57,7 @@ Request request_for(int connection, const FuseOptions& options) {
     if (option.starts_with("fsname=")) {
       request.source = option.substr(7);
     } else if (option.starts_with("subtype=")) {
-      request.type = std::string(type_prefix) + option.substr(8);
+      request.type = std::string(kTypePrefix) + option.substr(8);
     } else {
       request.data += "," + option;
     }
@@ -105,8 +105,8 @@ int receive_descriptor(int socket) {
 /// fusermount3 runs in the directory that is held open, so that it need not look it up by its path.
 pid_t start_fusermount(const std::string& program, const std::string& options, int socket,
                        int directory) {
-  constexpr int socket_there = STDERR_FILENO + 1;
-  const std::string told = "_FUSE_COMMFD=" + std::to_string(socket_there);
+  constexpr int kSocketThere = STDERR_FILENO + 1;
+  const std::string told = "_FUSE_COMMFD=" + std::to_string(kSocketThere);
   std::array<const char*, 6> argv{program.c_str(), "-o", options.c_str(), "--", ".", nullptr};
   std::vector<char*> environment;
   for (char** variable = environ; *variable != nullptr; ++variable) {
@@ -117,7 +117,7 @@ pid_t start_fusermount(const std::string& program, const std::string& options, i
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addfchdir_np(&files, directory);
-  posix_spawn_file_actions_adddup2(&files, socket, socket_there);
+  posix_spawn_file_actions_adddup2(&files, socket, kSocketThere);
   pid_t child = -1;
   const int failure = posix_spawn(&child, program.c_str(), &files, nullptr,
                                   const_cast<char* const*>(argv.data()), environment.data());

@@ -43,14 +43,14 @@ fuse_entry_param entry_for(const FuseServer& server, const Inode& inode) {
   entry.ino = inode.attributes.st_ino;
   entry.attr = status.attributes;
   entry.attr_timeout = server.keep_attributes(inode, status);
-  entry.entry_timeout = FuseServer::keep_seconds;
+  entry.entry_timeout = FuseServer::kKeepSeconds;
   return entry;
 }
 
 void op_init(void* userdata, fuse_conn_info* conn) {
   auto& server = *static_cast<FuseServer*>(userdata);
   conn->max_read = static_cast<unsigned>(server.max_read());
-  conn->max_write = static_cast<unsigned>(max_write_size);
+  conn->max_write = static_cast<unsigned>(kMaxWriteSize);
   conn->max_readahead = std::max(conn->max_readahead, static_cast<unsigned>(server.max_read()));
   // Read-ahead and asynchronous direct reads count as background requests. The kernel sends at most
   // this many at once for the whole mount, so the number must be high enough that requests that
@@ -71,7 +71,7 @@ void op_init(void* userdata, fuse_conn_info* conn) {
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const int failure = guarded([&] {
     const auto view = server_of(req).view();
-    if (std::strlen(name) > name_limit) {
+    if (std::strlen(name) > kNameLimit) {
       throw Error(Fault::usage, "the name is too long").with_errno(ENAMETOOLONG);
     }
     const Directory::Entry* const found = directory_at(*view, parent).find(name);
@@ -305,7 +305,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t) {
     status.f_frsize = 512;
     status.f_blocks = div_round_up(view->source_bytes(), 512);
     status.f_files = view->count();
-    status.f_namemax = name_limit;
+    status.f_namemax = kNameLimit;
     fuse_reply_statfs(req, &status);
   });
   if (failure != 0) fuse_reply_err(req, failure);
@@ -386,7 +386,7 @@ MutableBytes thread_buffer(std::size_t size) {
   thread_local ThreadPages pages;
   if (pages.size < size) {
     pages.release();
-    const std::size_t whole = std::max(size, max_read_size);
+    const std::size_t whole = std::max(size, kMaxReadSize);
     void* const memory =
         ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();

@@ -15,12 +15,12 @@ namespace peelfs {
 namespace {
 
 /// mount(2) takes a source of one page at most.
-constexpr std::size_t fsname_limit = 3000;
+constexpr std::size_t kFsnameLimit = 3000;
 
-constexpr std::array<std::string_view, 9> passed_on{
+constexpr std::array<std::string_view, 9> kPassedOn{
     "nodev", "dev", "nosuid", "suid", "noexec", "exec", "noatime", "atime", "dirsync"};
 /// True of every mount of ours, or the kernel's own choice anyway.
-constexpr std::array<std::string_view, 6> implied{
+constexpr std::array<std::string_view, 6> kImplied{
     "ro", "default_permissions", "defaults", "relatime", "async", "sync"};
 
 template <std::size_t N>
@@ -34,9 +34,9 @@ std::size_t parse_max_read(std::string_view text) {
   if (failure != std::errc() || end != text.data() + text.size() || bytes < 4096) {
     throw Error(Fault::usage, "the mount option max_read is wrong")
         .found(std::string(text))
-        .expected("a number of bytes from 4096 to " + std::to_string(max_read_size));
+        .expected("a number of bytes from 4096 to " + std::to_string(kMaxReadSize));
   }
-  return std::min(bytes, max_read_size);
+  return std::min(bytes, kMaxReadSize);
 }
 
 void check_device() {
@@ -113,16 +113,16 @@ FuseOptions fuse_options(const MountOptions& options) {
   FuseOptions result;
   result.list = {options.read_only ? "ro" : "rw", "default_permissions", "subtype=peelfs"};
   std::string name = options.fsname.empty() ? "peelfs" : options.fsname;
-  if (name.size() > fsname_limit) name = name.substr(0, fsname_limit) + "...";
+  if (name.size() > kFsnameLimit) name = name.substr(0, kFsnameLimit) + "...";
   result.list.push_back("fsname=" + name);
   if (options.allow_other) result.list.emplace_back("allow_other");
-  result.max_read = max_read_size;
+  result.max_read = kMaxReadSize;
   for (const std::string& option : options.kernel_options) {
     if (option.starts_with("max_read=")) {
       result.max_read = parse_max_read(std::string_view(option).substr(9));
-    } else if (contains(passed_on, option)) {
+    } else if (contains(kPassedOn, option)) {
       result.list.push_back(option);
-    } else if (!contains(implied, option)) {
+    } else if (!contains(kImplied, option)) {
       throw Error(Fault::usage, "the mount option is not known")
           .found(printable(option))
           .expected("nodev, nosuid, noexec, noatime, max_read=BYTES and their opposites")

@@ -26,8 +26,8 @@ FuseOptions fuse_options(const MountOptions& options);
 std::string escape_option(std::string_view option);
 
 /// The largest read that the kernel will be told to ask for, in bytes.
-inline constexpr std::size_t max_read_size = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxReadSize = std::size_t{1} << 20;
 /// And to write.
-inline constexpr std::size_t max_write_size = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxWriteSize = std::size_t{1} << 20;
 
 }  // namespace peelfs

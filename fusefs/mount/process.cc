@@ -24,8 +24,8 @@
 namespace peelfs {
 namespace {
 
-constexpr std::size_t helper_output_limit = 64 * 1024;
-constexpr std::chrono::seconds helper_patience{30};
+constexpr std::size_t kHelperOutputLimit = 64 * 1024;
+constexpr std::chrono::seconds kHelperPatience{30};
 
 /// A child that asks for nothing and writes into `output`; started with the default signal mask and
 /// actions, also if this process blocks or ignores signals.
@@ -169,7 +169,7 @@ bool is_program(const std::string& path) {
 /// Reads what a child writes until it ends, or until the time is over; then the child is killed.
 /// @return whether it has ended by itself
 bool read_output(pid_t child, int from, std::string& output) {
-  const auto deadline = std::chrono::steady_clock::now() + helper_patience;
+  const auto deadline = std::chrono::steady_clock::now() + kHelperPatience;
   std::array<char, 4096> buffer;
   for (;;) {
     const auto left =
@@ -185,7 +185,7 @@ bool read_output(pid_t child, int from, std::string& output) {
     const ssize_t got = ::read(from, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return true;
-    if (output.size() < helper_output_limit) {
+    if (output.size() < kHelperOutputLimit) {
       output.append(buffer.data(), static_cast<std::size_t>(got));
     }
   }
@@ -230,7 +230,7 @@ HelperResult run_helper(const std::string& program, const std::vector<std::strin
     // A child that hangs in the kernel cannot be waited for.
     ::waitpid(child, nullptr, WNOHANG);
     return {124,
-            program + ": has not ended after " + std::to_string(helper_patience.count()) + " s"};
+            program + ": has not ended after " + std::to_string(kHelperPatience.count()) + " s"};
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
@@ -254,7 +254,7 @@ std::string CapturedErrors::finish() {
   if (!saved_ || !memory_) return {};
   ::dup2(saved_.get(), STDERR_FILENO);
   saved_.reset();
-  std::string text(helper_output_limit, '\0');
+  std::string text(kHelperOutputLimit, '\0');
   const ssize_t got = ::pread(memory_.get(), text.data(), text.size(), 0);
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return joined_lines(text);

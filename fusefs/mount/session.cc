@@ -24,8 +24,8 @@ namespace {
 
 /// The signal that wakes libfuse's main loop out of its semaphore; no other code in the process
 /// uses it.
-constexpr int wake_signal = SIGUSR1;
-constexpr std::chrono::seconds init_patience{20};
+constexpr int kWakeSignal = SIGUSR1;
+constexpr std::chrono::seconds kInitPatience{20};
 
 /// While mounting, what libfuse prints goes to standard error, which is captured; later to the log.
 bool log_is_up = false;
@@ -48,7 +48,7 @@ bool log_is_up = false;
 }
 
 /// How many of libfuse's threads stay when there is nothing to do.
-constexpr unsigned idle_threads = 64;
+constexpr unsigned kIdleThreads = 64;
 
 /// Sessions and arguments of libfuse are C objects.
 struct Arguments {
@@ -67,7 +67,7 @@ void widen_read_ahead(dev_t device) {
   if (::geteuid() != 0) return;
   std::ofstream file("/sys/class/bdi/" + std::to_string(major(device)) + ":" +
                      std::to_string(minor(device)) + "/read_ahead_kb");
-  file << max_read_size / 1024 << std::flush;
+  file << kMaxReadSize / 1024 << std::flush;
 }
 
 std::string advice_for(const std::string& output, const MountOptions& options) {
@@ -133,12 +133,12 @@ Session::~Session() {
 void Session::run() {
   sigset_t wake;
   sigemptyset(&wake);
-  sigaddset(&wake, wake_signal);
+  sigaddset(&wake, kWakeSignal);
   pthread_sigmask(SIG_UNBLOCK, &wake, nullptr);
   fuse_loop_config* const config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
   fuse_loop_cfg_set_max_threads(config, server_.threads());
-  fuse_loop_cfg_set_idle_threads(config, idle_threads);
+  fuse_loop_cfg_set_idle_threads(config, kIdleThreads);
   loop_result_ = fuse_session_loop_mt(session_, config);
   fuse_loop_cfg_destroy(config);
   const std::uint64_t one = 1;
@@ -148,9 +148,9 @@ void Session::run() {
 void Session::start() {
   struct sigaction action {};
   action.sa_handler = [](int) {};  // without SA_RESTART: it is there to interrupt
-  sigaction(wake_signal, &action, nullptr);
+  sigaction(kWakeSignal, &action, nullptr);
   loop_ = std::thread([this] { run(); });
-  const auto deadline = std::chrono::steady_clock::now() + init_patience;
+  const auto deadline = std::chrono::steady_clock::now() + kInitPatience;
   while (!server_.ready()) {
     pollfd ended{ended_.get(), POLLIN, 0};
     if (::poll(&ended, 1, 1) > 0 || std::chrono::steady_clock::now() > deadline) {
@@ -209,7 +209,7 @@ void Session::end() noexcept {
     // The loop looks at the flag, then sleeps: a signal in between is lost, so it is sent again.
     pollfd ended{ended_.get(), POLLIN, 0};
     do {
-      pthread_kill(loop_.native_handle(), wake_signal);
+      pthread_kill(loop_.native_handle(), kWakeSignal);
     } while (::poll(&ended, 1, 20) <= 0);
     loop_.join();
     if (loop_result_ < 0) {

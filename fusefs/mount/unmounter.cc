@@ -115,20 +115,20 @@ UnmountWatcher::UnmountWatcher(const PinnedName& at) {
     ::setsid();
     // Closes all other descriptors: otherwise the pipe that the person's shell waits on, or a
     // terminal, would stay open for as long as the mount lives.
-    constexpr int first = STDERR_FILENO + 1;
-    const int orders = ::fcntl(pipe.reader.get(), F_DUPFD, first + 2);
-    const int parent = ::fcntl(at.parent, F_DUPFD, first + 2);
+    constexpr int kFirst = STDERR_FILENO + 1;
+    const int orders = ::fcntl(pipe.reader.get(), F_DUPFD, kFirst + 2);
+    const int parent = ::fcntl(at.parent, F_DUPFD, kFirst + 2);
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, STDIN_FILENO);
     ::dup2(null, STDOUT_FILENO);
     ::dup2(null, STDERR_FILENO);
-    if (::dup2(orders, first) < 0 || ::dup2(parent, first + 1) < 0 ||
-        ::close_range(first + 2, ~0U, 0) != 0 || ::chdir("/") != 0) {
+    if (::dup2(orders, kFirst) < 0 || ::dup2(parent, kFirst + 1) < 0 ||
+        ::close_range(kFirst + 2, ~0U, 0) != 0 || ::chdir("/") != 0) {
       ::_exit(1);
     }
     PinnedName here = at;
-    here.parent = first + 1;
-    watch(first, here);
+    here.parent = kFirst + 1;
+    watch(kFirst, here);
   }
   to_watcher_ = std::move(pipe.writer);
 }

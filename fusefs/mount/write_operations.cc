@@ -10,7 +10,7 @@
 namespace peelfs {
 namespace {
 
-constexpr unsigned discard_mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+constexpr unsigned kDiscardMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
 /// @return null, and answered, when the handle is not for writing
 Writing* writing_of(fuse_req_t req, const OpenHandle& open) {
@@ -117,7 +117,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
   OpenHandle& open = handle(info);
   const auto bits = static_cast<unsigned>(mode);
   const bool zeroes = (bits & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
-  if (bits != discard_mode && !zeroes) {
+  if (bits != kDiscardMode && !zeroes) {
     fuse_reply_err(req, EOPNOTSUPP);
     return;
   }

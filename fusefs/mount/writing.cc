@@ -11,15 +11,15 @@ namespace peelfs {
 namespace {
 
 /// How long an open waits for a RELEASE, which the kernel sends some time after the close.
-constexpr std::chrono::milliseconds release_patience{2000};
+constexpr std::chrono::milliseconds kReleasePatience{2000};
 /// Between two peelings after an fsync: at least this, and so many times what the last one took.
-constexpr std::chrono::seconds sync_interval{5};
-constexpr int sync_factor = 10;
+constexpr std::chrono::seconds kSyncInterval{5};
+constexpr int kSyncFactor = 10;
 
 }  // namespace
 
 Writing::Writing(const FuseServer& server, Hooks hooks)
-    : server_(server), hooks_(std::move(hooks)), usher_(release_patience) {}
+    : server_(server), hooks_(std::move(hooks)), usher_(kReleasePatience) {}
 
 bool Writing::is_pending(std::uint64_t node) const {
   return unlocking_.contains(node) ||
@@ -171,7 +171,7 @@ void Writing::peel(std::uint64_t node) {
     if (const auto at = devices_.find(node); at != devices_.end()) {
       at->second.peeled = written;
       const auto pause =
-          std::max<Clock::duration>(sync_interval, sync_factor * (Clock::now() - begin));
+          std::max<Clock::duration>(kSyncInterval, kSyncFactor * (Clock::now() - begin));
       at->second.next_peel = Clock::now() + pause;
       if (at->second.written == written) pending_.erase(node);
       drop_unused(node);
@@ -192,7 +192,7 @@ void Writing::synced(const WriteState& state) {
         Clock::now() < device.next_peel) {
       return;
     }
-    device.next_peel = Clock::now() + sync_interval;
+    device.next_peel = Clock::now() + kSyncInterval;
   }
   peeler_.post([this, node = state.node] { peel(node); });
 }

@@ -12,8 +12,8 @@ namespace peelfs {
 /// it is absurd: its digits tell a person nothing.
 /// @param unit bytes that each stands for: 512 for sectors
 inline std::string figure(std::uint64_t number, std::uint64_t unit = 1) {
-  constexpr std::uint64_t most = std::uint64_t{1} << 60U;
-  return number <= most / unit ? std::to_string(number) : "(an absurd number)";
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 60U;
+  return number <= kMost / unit ? std::to_string(number) : "(an absurd number)";
 }
 
 /// The same in hexadecimal, as offsets are given.

@@ -10,13 +10,13 @@ namespace peelfs::btrfs {
 
 namespace {
 
-constexpr std::uint64_t super_offsets[] = {64U << 10U, 64U << 20U, 256ULL << 30U};
-constexpr std::size_t super_size = 4096;
+constexpr std::uint64_t kSuperOffsets[] = {64U << 10U, 64U << 20U, 256ULL << 30U};
+constexpr std::size_t kSuperSize = 4096;
 
 std::optional<Membership> super_at(const BlockDevice& device, std::uint64_t offset) {
   try {
-    if (device.size() < offset + super_size) return std::nullopt;
-    const Buffer bytes = read_bytes(device, offset, super_size);
+    if (device.size() < offset + kSuperSize) return std::nullopt;
+    const Buffer bytes = read_bytes(device, offset, kSuperSize);
     const ByteReader super(bytes, "btrfs superblock");
     // bytenr: a copy knows where it belongs, and what lies elsewhere is a file's.
     if (!super.has(0x40, "_BHRfS_M") || super.le64(0x30) != offset) return std::nullopt;
@@ -31,7 +31,7 @@ std::optional<Membership> super_at(const BlockDevice& device, std::uint64_t offs
 
 std::optional<Membership> membership(const BlockDevice& device) {
   std::optional<Membership> found;
-  for (const std::uint64_t offset : super_offsets) {
+  for (const std::uint64_t offset : kSuperOffsets) {
     const auto super = super_at(device, offset);
     if (!super) continue;
     if (!found) {

@@ -18,7 +18,7 @@ struct BlockCipher {
 
 // Names as in the kernel's crypto API. The kernel's key sizes that libgcrypt has no variant for
 // (twofish with 192 bits) are left out and refused by their size.
-constexpr std::array block_ciphers{
+constexpr std::array kBlockCiphers{
     BlockCipher{"aes", 16, GCRY_CIPHER_AES128},
     BlockCipher{"aes", 24, GCRY_CIPHER_AES192},
     BlockCipher{"aes", 32, GCRY_CIPHER_AES256},
@@ -36,7 +36,7 @@ struct Hash {
   std::string_view name;
   int algorithm;
 };
-constexpr std::array essiv_hashes{
+constexpr std::array kEssivHashes{
     Hash{"sha256", GCRY_MD_SHA256}, Hash{"md5", GCRY_MD_MD5},       Hash{"sha1", GCRY_MD_SHA1},
     Hash{"sha224", GCRY_MD_SHA224}, Hash{"sha384", GCRY_MD_SHA384}, Hash{"sha512", GCRY_MD_SHA512},
 };
@@ -48,14 +48,14 @@ Error unsupported(std::string_view text, const std::string& why) {
 }
 
 std::optional<int> find_block_cipher(std::string_view name, std::size_t key_bytes) {
-  for (const BlockCipher& cipher : block_ciphers) {
+  for (const BlockCipher& cipher : kBlockCiphers) {
     if (cipher.name == name && cipher.key_bytes == key_bytes) return cipher.algorithm;
   }
   return std::nullopt;
 }
 
 int block_cipher(std::string_view text, std::string_view name, std::size_t key_bytes) {
-  const bool known = std::any_of(block_ciphers.begin(), block_ciphers.end(),
+  const bool known = std::any_of(kBlockCiphers.begin(), kBlockCiphers.end(),
                                  [&](const BlockCipher& cipher) { return cipher.name == name; });
   if (!known) throw unsupported(text, "the block cipher " + std::string(name) + " is not known");
   const std::optional<int> algorithm = find_block_cipher(name, key_bytes);
@@ -76,9 +76,9 @@ IvKind iv_kind(std::string_view text, std::string_view name) {
 }
 
 void set_essiv(CipherSpec& spec, std::string_view cipher, std::string_view hash_name) {
-  const auto* hash = std::find_if(essiv_hashes.begin(), essiv_hashes.end(),
+  const auto* hash = std::find_if(kEssivHashes.begin(), kEssivHashes.end(),
                                   [&](const Hash& known) { return known.name == hash_name; });
-  if (hash == essiv_hashes.end()) {
+  if (hash == kEssivHashes.end()) {
     throw unsupported(spec.text, "the ESSIV hash " + std::string(hash_name) + " is not known");
   }
   require_gcrypt();
@@ -154,7 +154,7 @@ CipherSpec parse_cipher_spec(std::string_view text, std::size_t key_bytes) {
 void write_ivs(IvKind kind, std::uint64_t sector, std::uint32_t step, std::span<std::byte> out) {
   std::fill(out.begin(), out.end(), std::byte{0});
   if (kind == IvKind::null) return;
-  for (; !out.empty(); out = out.subspan(cipher_block_bytes), sector += step) {
+  for (; !out.empty(); out = out.subspan(kCipherBlockBytes), sector += step) {
     switch (kind) {
       case IvKind::null:
         break;

@@ -32,7 +32,7 @@ struct CipherSpec {
   int essiv_algorithm = 0;  ///< of the block cipher that encrypts the IV
 };
 
-inline constexpr std::size_t cipher_block_bytes = 16;
+inline constexpr std::size_t kCipherBlockBytes = 16;
 
 /// @param text "CIPHER-MODE-IV[:OPTION]" as defined by the kernel's
 ///   Documentation/admin-guide/device-mapper/dm-crypt

@@ -15,7 +15,7 @@ namespace {
 
 /// What one thread does of a large request: 15 to 50 microseconds of AES. A multiple of every
 /// sector size.
-constexpr std::size_t part_size = 128U << 10U;
+constexpr std::size_t kPartSize = 128U << 10U;
 
 class CryptDevice final : public BlockDevice {
  public:
@@ -70,33 +70,33 @@ class CryptDevice final : public BlockDevice {
 
 void read_decrypted(const BlockDevice& lower, std::uint64_t offset, MutableBytes out,
                     const SectorCipher& cipher, std::uint64_t sector) {
-  const bool is_large = out.size() > part_size;
+  const bool is_large = out.size() > kPartSize;
   const std::size_t gathered = is_large ? best_read(lower, offset) : 0;
   // A storage that wants large requests gets them; the threads share what is to be decrypted then.
-  const bool reads_ahead = gathered > part_size;
+  const bool reads_ahead = gathered > kPartSize;
   for (std::size_t done = 0; reads_ahead && done < out.size();) {
     const std::size_t length = std::min(gathered, out.size() - done);
     read(lower, offset + done, out.subspan(done, length));
     done += length;
   }
   const auto one = [&](std::size_t part) {
-    const std::size_t begin = part * part_size;
-    const MutableBytes bytes = out.subspan(begin, std::min(part_size, out.size() - begin));
+    const std::size_t begin = part * kPartSize;
+    const MutableBytes bytes = out.subspan(begin, std::min(kPartSize, out.size() - begin));
     if (!reads_ahead) read(lower, offset + begin, bytes);
     cipher.decrypt(bytes, sector + begin / 512);
   };
-  share_out(div_round_up(out.size(), part_size), std::cref(one));
+  share_out(div_round_up(out.size(), kPartSize), std::cref(one));
 }
 
 void write_encrypted(const BlockDevice& lower, std::uint64_t offset, Bytes data,
                      const SectorCipher& cipher, std::uint64_t sector) {
   Buffer sectors(data.begin(), data.end());
   const auto one = [&](std::size_t part) {
-    const std::size_t begin = part * part_size;
-    const std::size_t length = std::min(part_size, sectors.size() - begin);
+    const std::size_t begin = part * kPartSize;
+    const std::size_t length = std::min(kPartSize, sectors.size() - begin);
     cipher.encrypt(MutableBytes(sectors).subspan(begin, length), sector + begin / 512);
   };
-  share_out(div_round_up(sectors.size(), part_size), std::cref(one));
+  share_out(div_round_up(sectors.size(), kPartSize), std::cref(one));
   write(lower, offset, sectors);
 }
 

@@ -12,8 +12,8 @@ namespace {
 // first pool is locked; the ones that follow when it is full are not, but are wiped all the same.
 // Together with the keys this stays far below the 8 MiB that RLIMIT_MEMLOCK allows an ordinary
 // user.
-constexpr unsigned locked_pool_bytes = 512 * 1024;
-constexpr unsigned further_pool_bytes = 128 * 1024;
+constexpr unsigned kLockedPoolBytes = 512 * 1024;
+constexpr unsigned kFurtherPoolBytes = 128 * 1024;
 
 void initialise() {
   if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P) != 0) return;  // the host program did it
@@ -26,8 +26,8 @@ void initialise() {
   // Where memory cannot be locked the library says so on standard error, once for each process. It
   // is not worth a line in every user's terminal: it matters only where memory is swapped out.
   gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
-  gcry_control(GCRYCTL_INIT_SECMEM, locked_pool_bytes, 0);
-  gcry_control(GCRYCTL_AUTO_EXPAND_SECMEM, further_pool_bytes);
+  gcry_control(GCRYCTL_INIT_SECMEM, kLockedPoolBytes, 0);
+  gcry_control(GCRYCTL_AUTO_EXPAND_SECMEM, kFurtherPoolBytes);
   gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
 }
 

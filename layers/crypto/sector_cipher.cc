@@ -69,7 +69,7 @@ class GcryptSectorCipher final : public SectorCipher {
   using Operation = decltype(&gcry_cipher_decrypt);
 
   /// Sectors whose IVs are made at once: ESSIV encrypts them in one call.
-  static constexpr std::size_t batch_sectors = 64;
+  static constexpr std::size_t kBatchSectors = 64;
 
   void transform(MutableBytes data, std::uint64_t sector, Operation operation) const {
     if (data.size() % sector_size() != 0) {
@@ -79,10 +79,10 @@ class GcryptSectorCipher final : public SectorCipher {
     }
     const Lease lease(*this);
     const std::uint32_t step = sector_size() / 512;
-    std::array<std::byte, batch_sectors * cipher_block_bytes> ivs;
+    std::array<std::byte, kBatchSectors * kCipherBlockBytes> ivs;
     while (!data.empty()) {
-      const std::size_t sectors = std::min(batch_sectors, data.size() / sector_size());
-      const std::span<std::byte> used(ivs.data(), sectors * cipher_block_bytes);
+      const std::size_t sectors = std::min(kBatchSectors, data.size() / sector_size());
+      const std::span<std::byte> used(ivs.data(), sectors * kCipherBlockBytes);
       write_ivs(spec_.iv, sector, step, used);
       if (lease.worker().essiv.get() != nullptr) {
         check(
@@ -90,7 +90,7 @@ class GcryptSectorCipher final : public SectorCipher {
       }
       for (std::size_t i = 0; i < sectors; ++i) {
         gcry_cipher_hd_t handle = lease.worker().data.get();
-        check(gcry_cipher_setiv(handle, used.data() + i * cipher_block_bytes, cipher_block_bytes));
+        check(gcry_cipher_setiv(handle, used.data() + i * kCipherBlockBytes, kCipherBlockBytes));
         check(operation(handle, data.data() + i * sector_size(), sector_size(), nullptr, 0));
       }
       sector += sectors * step;

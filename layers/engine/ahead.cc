@@ -14,17 +14,17 @@ namespace peelfs {
 namespace {
 
 /// After so many requests in a row the reader counts as one that reads from end to end.
-constexpr unsigned enough_in_order = 2;
+constexpr unsigned kEnoughInOrder = 2;
 /// Chunks that were read ahead in vain (the place is bad, or the reader came too late) raise the
 /// number of requests that are needed before reading ahead begins again.
-constexpr unsigned harder = 8, hardest = 1024;
+constexpr unsigned kHarder = 8, kHardest = 1024;
 /// Enough chunks for the request that is being answered and for the next ones; neither need begin
 /// at the start of a chunk.
-constexpr std::size_t chunk_count = 2 * Ahead::reach / Ahead::chunk_size + 2;
-constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
+constexpr std::size_t kChunkCount = 2 * Ahead::kReach / Ahead::kChunkSize + 2;
+constexpr std::uint64_t kEverything = std::numeric_limits<std::uint64_t>::max();
 
 /// Bounds the memory of the process: other readers do without.
-constexpr int most_readers = 16;
+constexpr int kMostReaders = 16;
 std::atomic<int> readers{0};
 
 }  // namespace
@@ -45,7 +45,7 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
   /// The reader has gone.
   void abandon() {
     const MutexLock lock(mutex_);
-    release(everything);
+    release(kEverything);
   }
 
   const BlockDevice& device() const noexcept { return *device_; }
@@ -73,15 +73,15 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
   enum class Came : std::uint8_t { all, needless, in_vain };
 
   Chunk& chunk(std::uint64_t number) PEELFS_REQUIRES(mutex_) {
-    return chunks_[number % chunk_count];
+    return chunks_[number % kChunkCount];
   }
   /// Without the lock, because a chunk that a request has pinned stays where it is, and so do its
   /// place and its bytes. The caller looks at nothing else of it.
   const Chunk& pinned_chunk(std::uint64_t number) const PEELFS_NO_THREAD_SAFETY_ANALYSIS {
-    return chunks_[number % chunk_count];
+    return chunks_[number % kChunkCount];
   }
   std::uint64_t place(std::uint64_t number) const PEELFS_REQUIRES(mutex_) {
-    return base_ + number * chunk_size;
+    return base_ + number * kChunkSize;
   }
   void fill(Chunk& chunk) noexcept;
   // None of these touches the device, because they run with the lock held:
@@ -98,7 +98,7 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
   Mutex mutex_;
   Condition changed_;  ///< a chunk was read
   std::unique_ptr<std::byte[]> memory_ PEELFS_GUARDED_BY(mutex_);
-  std::array<Chunk, chunk_count> chunks_ PEELFS_GUARDED_BY(mutex_);
+  std::array<Chunk, kChunkCount> chunks_ PEELFS_GUARDED_BY(mutex_);
   std::uint64_t base_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< where chunk number 0 would lie
   /// The numbers of the chunks that there are.
   std::uint64_t first_ PEELFS_GUARDED_BY(mutex_) = 0, end_ PEELFS_GUARDED_BY(mutex_) = 0;
@@ -106,7 +106,7 @@ class Ahead::Window : public std::enable_shared_from_this<Window> {
   std::uint64_t next_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< where the reader goes on, if it does
   /// So many requests have come one behind the other.
   unsigned in_order_ PEELFS_GUARDED_BY(mutex_) = 0;
-  unsigned enough_ PEELFS_GUARDED_BY(mutex_) = enough_in_order;
+  unsigned enough_ PEELFS_GUARDED_BY(mutex_) = kEnoughInOrder;
   /// compute_unit() there; 0: nothing worth reading ahead.
   std::uint32_t unit_ PEELFS_GUARDED_BY(mutex_) = 0;
 };
@@ -131,8 +131,8 @@ class Ahead::Window::Part {
       --chunk.requests;
       chunk.left -= std::min(chunk.left, of(chunk).size());
     }
-    const bool at_the_end = window_.next_ + least_request > window_.device_->size();
-    window_.release(at_the_end ? everything : 0);
+    const bool at_the_end = window_.next_ + kLeastRequest > window_.device_->size();
+    window_.release(at_the_end ? kEverything : 0);
     if (at_the_end) window_.give_back_memory();
   }
 
@@ -143,8 +143,8 @@ class Ahead::Window::Part {
     }
     offset_ = offset;
     length_ = length;
-    begin_ = (offset - window_.base_) / chunk_size;
-    end_ = (offset + length - 1 - window_.base_) / chunk_size + 1;
+    begin_ = (offset - window_.base_) / kChunkSize;
+    end_ = (offset + length - 1 - window_.base_) / kChunkSize + 1;
     for (std::uint64_t number = begin_; number < end_; ++number) ++window_.chunk(number).requests;
   }
 
@@ -177,7 +177,7 @@ class Ahead::Window::Part {
   }
 
   void hand_over(const std::function<void(std::span<const iovec>)>& to) const {
-    std::array<iovec, chunk_count> pieces;
+    std::array<iovec, kChunkCount> pieces;
     std::size_t count = 0;
     for (std::uint64_t number = begin_; number < end_; ++number) {
       const MutableBytes bytes = of(window_.pinned_chunk(number));
@@ -212,7 +212,7 @@ bool Ahead::Window::lend(std::uint64_t offset, MutableBytes scratch,
   if (!part.empty()) {
     const MutexLock lock(mutex_);
     start_over();
-    if (came == Came::in_vain) enough_ = std::min(enough_ * harder, hardest);
+    if (came == Came::in_vain) enough_ = std::min(enough_ * kHarder, kHardest);
   }
   const Lending lending = peelfs::lend(*device_, offset, scratch, hand_over);
   const MutexLock lock(mutex_);
@@ -229,35 +229,35 @@ void Ahead::Window::follow(std::uint64_t offset, std::size_t length, bool known)
     return;
   }
   next_ = std::max(next_, end);
-  in_order_ = std::min(in_order_ + 1, hardest);
+  in_order_ = std::min(in_order_ + 1, kHardest);
   // A request that was overtaken by others still finds its bytes.
-  release(left_over_ ? everything : offset - std::min<std::uint64_t>(offset, reach));
+  release(left_over_ ? kEverything : offset - std::min<std::uint64_t>(offset, kReach));
   if (first_ == end_) left_over_ = false;
   // A unit that is longer than a chunk would be computed again for each.
-  if (in_order_ < enough_ || length > reach || unit_ == 0 || unit_ > chunk_size || left_over_) {
+  if (in_order_ < enough_ || length > kReach || unit_ == 0 || unit_ > kChunkSize || left_over_) {
     give_back_memory();
     return;
   }
-  const std::uint64_t far = std::min<std::uint64_t>(reach, in_order_ * std::uint64_t{length});
+  const std::uint64_t far = std::min<std::uint64_t>(kReach, in_order_ * std::uint64_t{length});
   extend(end, std::min(device_->size(), end + far));
 }
 
 /// Wants what lies between the end of a request and `until`.
 void Ahead::Window::extend(std::uint64_t end, std::uint64_t until) {
-  if (first_ != end_ && place(end_) + chunk_size <= end) {  // there is a gap
-    release(everything);
+  if (first_ != end_ && place(end_) + kChunkSize <= end) {  // there is a gap
+    release(kEverything);
     if (first_ != end_) return;
   }
   if (first_ == end_) {
     base_ = round_down(end, unit_);
     first_ = end_ = 0;
   }
-  while (end_ - first_ < chunk_count && place(end_) < until && end < until && get_memory()) {
+  while (end_ - first_ < kChunkCount && place(end_) < until && end < until && get_memory()) {
     Chunk& next = chunk(end_);
     next.offset = place(end_);
-    const std::size_t bytes = std::min<std::uint64_t>(chunk_size, device_->size() - next.offset);
+    const std::size_t bytes = std::min<std::uint64_t>(kChunkSize, device_->size() - next.offset);
     next.left = bytes - (end - std::min(end, next.offset));
-    next.bytes = {memory_.get() + end_ % chunk_count * chunk_size, bytes};
+    next.bytes = {memory_.get() + end_ % kChunkCount * kChunkSize, bytes};
     next.state = Chunk::State::wanted;
     next.owner = shared_from_this();
     begin_in_background(next);
@@ -269,14 +269,14 @@ void Ahead::Window::start_over() {
   in_order_ = 0;
   unit_ = 0;
   left_over_ = true;
-  release(everything);
+  release(kEverything);
   give_back_memory();
 }
 
 /// Gives back the oldest chunks, up to the first that a thread still uses: those that are used up,
 /// and those that end below `keep_from`.
 void Ahead::Window::release(std::uint64_t keep_from) {
-  for (std::uint64_t number = first_; keep_from == everything && number != end_; ++number) {
+  for (std::uint64_t number = first_; keep_from == kEverything && number != end_; ++number) {
     if (chunk(number).requests == 0) withdraw(chunk(number));
   }
   for (; first_ != end_; ++first_) {
@@ -296,8 +296,8 @@ bool Ahead::Window::withdraw(Chunk& chunk) {
 
 bool Ahead::Window::get_memory() {
   if (memory_) return true;
-  if (readers.fetch_add(1) < most_readers) {
-    memory_.reset(new (std::nothrow) std::byte[chunk_size * chunk_count]);
+  if (readers.fetch_add(1) < kMostReaders) {
+    memory_.reset(new (std::nothrow) std::byte[kChunkSize * kChunkCount]);
     if (memory_) return true;
   }
   --readers;
@@ -338,7 +338,7 @@ Ahead::~Ahead() {
 
 bool Ahead::lend(std::uint64_t offset, MutableBytes scratch,
                  const std::function<void(std::span<const iovec>)>& hand_over) {
-  if (scratch.size() < least_request) {
+  if (scratch.size() < kLeastRequest) {
     return peelfs::lend(window_->device(), offset, scratch, hand_over).trusted;
   }
   return window_->lend(offset, scratch, hand_over);

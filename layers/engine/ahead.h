@@ -22,11 +22,11 @@ class Ahead {
   using Clock = std::chrono::steady_clock;
 
   /// What one thread reads at once: many times the cost of waking it.
-  static constexpr std::size_t chunk_size = 128U << 10U;
+  static constexpr std::size_t kChunkSize = 128U << 10U;
   /// Bytes that are read ahead of a request, which is also the longest request that profits.
-  static constexpr std::size_t reach = 1U << 20U;
+  static constexpr std::size_t kReach = 1U << 20U;
   /// Bytes; for smaller requests the waiting costs more than reading ahead gains.
-  static constexpr std::size_t least_request = 64U << 10U;
+  static constexpr std::size_t kLeastRequest = 64U << 10U;
 
   /// @param longest how long bytes may wait for the reader, since others may change a source
   explicit Ahead(DevicePtr device, Clock::duration longest = std::chrono::seconds(2));

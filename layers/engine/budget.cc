@@ -13,13 +13,13 @@ namespace peelfs {
 
 namespace {
 
-constexpr std::uint64_t most_kdf_memory = 4ULL << 30U;
+constexpr std::uint64_t kMostKdfMemory = 4ULL << 30U;
 
 /// Bytes of memory that this process may have: the machine's, or less in a container.
 std::uint64_t memory_of_process() {
   const long pages = sysconf(_SC_PHYS_PAGES);
   const long page = sysconf(_SC_PAGESIZE);
-  std::uint64_t memory = 2 * most_kdf_memory;
+  std::uint64_t memory = 2 * kMostKdfMemory;
   if (pages > 0 && page > 0) {
     memory = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
   }
@@ -55,7 +55,7 @@ std::pair<std::string, std::string> words(Budget::Kind kind, std::uint64_t whole
 }  // namespace
 
 std::uint64_t usual_kdf_memory() {
-  static const std::uint64_t memory = std::min(most_kdf_memory, memory_of_process() / 2);
+  static const std::uint64_t memory = std::min(kMostKdfMemory, memory_of_process() / 2);
   return memory;
 }
 

@@ -26,14 +26,14 @@ Integer decode(Bytes bytes, bool little_endian) {
 }
 
 std::string hyphenated(const std::array<unsigned, 16>& order, Bytes sixteen) {
-  static constexpr std::string_view digits = "0123456789abcdef";
+  static constexpr std::string_view kDigits = "0123456789abcdef";
   const ByteReader reader(sixteen, "UUID");
   std::string text;
   for (std::size_t i = 0; i < order.size(); ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
     const unsigned byte = reader.u8(order.at(i));
-    text += digits[byte >> 4U];
-    text += digits[byte & 15U];
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 15U];
   }
   return text;
 }

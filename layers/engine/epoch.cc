@@ -34,7 +34,7 @@ Epochs::Request::Request() noexcept {
 }
 
 std::atomic<std::int64_t>& Epochs::enter(std::uint64_t epoch) noexcept {
-  auto& counter = counters_.at(epoch & 1U).at(shard_of_this_thread() % shards).count;
+  auto& counter = counters_.at(epoch & 1U).at(shard_of_this_thread() % kShards).count;
   counter.fetch_add(1, std::memory_order_seq_cst);
   return counter;
 }

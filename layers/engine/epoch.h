@@ -44,7 +44,7 @@ class Epochs {
   bool wait(std::uint64_t epoch, std::chrono::milliseconds patience);
 
  private:
-  static constexpr std::size_t shards = 16;
+  static constexpr std::size_t kShards = 16;
   struct alignas(64) Counter {
     std::atomic<std::int64_t> count{0};
   };
@@ -53,7 +53,7 @@ class Epochs {
   bool drained(std::uint64_t parity) const noexcept;
 
   std::atomic<std::uint64_t> epoch_{2};
-  std::array<std::array<Counter, shards>, 2> counters_;
+  std::array<std::array<Counter, kShards>, 2> counters_;
   Mutex advancing_;  ///< held to move epoch_ on
 };
 

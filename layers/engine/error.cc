@@ -80,7 +80,7 @@ std::string_view fault_name(Fault fault) noexcept {
 }
 
 std::string printable(std::string_view text) {
-  static constexpr std::string_view digits = "0123456789abcdef";
+  static constexpr std::string_view kDigits = "0123456789abcdef";
   // Nearly all text is plain ASCII, and a copy of a failing disk makes millions of errors.
   const bool plain =
       std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
@@ -94,16 +94,16 @@ std::string printable(std::string_view text) {
       continue;
     }
     const auto byte = static_cast<unsigned char>(text[at++]);
-    result += {'\\', 'x', digits[byte >> 4U], digits[byte & 15U]};
+    result += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]};
   }
   return result;
 }
 
 std::string hex(unsigned long long value) {
-  static constexpr std::string_view digits = "0123456789abcdef";
+  static constexpr std::string_view kDigits = "0123456789abcdef";
   std::string result;
   do {
-    result.insert(result.begin(), digits[value & 15U]);
+    result.insert(result.begin(), kDigits[value & 15U]);
     value >>= 4U;
   } while (value != 0);
   return "0x" + result;

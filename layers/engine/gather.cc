@@ -31,7 +31,7 @@ void Gather::add(const Storage& storage, std::uint64_t offset, MutableBytes memo
     iovec& last = run.buffers[run.count - 1];
     if (static_cast<std::byte*>(last.iov_base) + last.iov_len == memory.data()) {
       last.iov_len += memory.size();
-    } else if (run.count < max_buffers) {
+    } else if (run.count < kMaxBuffers) {
       run.buffers[run.count++] = {memory.data(), memory.size()};
     } else {
       transfer(run);
@@ -41,11 +41,11 @@ void Gather::add(const Storage& storage, std::uint64_t offset, MutableBytes memo
     return;
   }
   std::size_t slot = used_;
-  if (used_ < max_runs) {
+  if (used_ < kMaxRuns) {
     ++used_;
   } else {
     slot = oldest_;
-    oldest_ = (oldest_ + 1) % max_runs;
+    oldest_ = (oldest_ + 1) % kMaxRuns;
     if (runs_[slot].count != 0) transfer(runs_[slot]);
   }
   Run& run = runs_[slot];

@@ -26,20 +26,20 @@ class Gather {
   void finish();
 
  private:
-  static constexpr std::size_t max_runs = 8;
-  static constexpr std::size_t max_buffers = 64;
+  static constexpr std::size_t kMaxRuns = 8;
+  static constexpr std::size_t kMaxBuffers = 64;
 
   struct Run {
     const Storage* storage = nullptr;
     std::uint64_t begin = 0, end = 0;
     std::size_t count = 0;
-    std::array<iovec, max_buffers> buffers;
+    std::array<iovec, kMaxBuffers> buffers;
   };
   void transfer(Run& run) const;
   void claim_others(const Run& run) const;
 
   const Direction direction_;
-  std::array<Run, max_runs> runs_;
+  std::array<Run, kMaxRuns> runs_;
   std::size_t used_ = 0;
   std::size_t oldest_ = 0;
 };

@@ -29,7 +29,7 @@ MutableBytes Lent::scratch(std::uint64_t length) {
 
 void Lent::in_storage(const Storage& storage, std::uint64_t offset, std::uint64_t length) {
   // One piece is always left for the scratch memory that takes all the rest.
-  if (length >= least_lent && count_ + 2 < max_pieces) {
+  if (length >= kLeastLent && count_ + 2 < kMaxPieces) {
     Lender* const from = lender(storage);
     const std::byte* const memory = from != nullptr ? storage.lend(offset, length) : nullptr;
     if (memory != nullptr) {
@@ -45,7 +45,7 @@ Lent::Lender* Lent::lender(const Storage& storage) {
   for (std::size_t i = 0; i < storages_; ++i) {
     if (lenders_[i].storage == &storage) return &lenders_[i];
   }
-  if (storages_ == max_storages) return nullptr;
+  if (storages_ == kMaxStorages) return nullptr;
   lenders_[storages_].storage = &storage;
   return &lenders_[storages_++];
 }

@@ -36,11 +36,11 @@ class Lent {
  private:
   /// A system call takes 1024. Each costs the kernel some work; what is scattered over more of them
   /// is copied.
-  static constexpr std::size_t max_pieces = 128;
+  static constexpr std::size_t kMaxPieces = 128;
   /// Less than this is read: asking whether it is in the cache costs as much as copying it.
-  static constexpr std::size_t least_lent = 16384;
+  static constexpr std::size_t kLeastLent = 16384;
   /// Striped volumes have as many as that.
-  static constexpr std::size_t max_storages = 16;
+  static constexpr std::size_t kMaxStorages = 16;
 
   struct Lender {
     const Storage* storage = nullptr;
@@ -54,9 +54,9 @@ class Lent {
 
   MutableBytes rest_;  ///< of the scratch memory; always long enough for what is still to come
   Gather gather_{Gather::Direction::read};
-  std::array<iovec, max_pieces> pieces_;
+  std::array<iovec, kMaxPieces> pieces_;
   std::size_t count_ = 0;
-  std::array<Lender, max_storages> lenders_;
+  std::array<Lender, kMaxStorages> lenders_;
   std::size_t storages_ = 0;
   std::uint64_t computed_ = 0;
   std::uint32_t unit_ = 0;

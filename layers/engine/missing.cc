@@ -9,7 +9,7 @@ namespace peelfs {
 
 namespace {
 
-constexpr unsigned max_depth = 4096;  // as resolve()
+constexpr unsigned kMaxDepth = 4096;  // as resolve()
 
 /// Where bytes come from: also those that are computed from others, one for one.
 Extent comes_from(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
@@ -23,7 +23,7 @@ Extent comes_from(const BlockDevice& device, std::uint64_t offset, std::uint64_t
 Presence presence(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
   check_range(device, offset, length);
   const BlockDevice* current = &device;
-  for (unsigned depth = 0; depth < max_depth; ++depth) {
+  for (unsigned depth = 0; depth < kMaxDepth; ++depth) {
     Extent extent;
     try {
       extent = comes_from(*current, offset, length);

@@ -14,9 +14,9 @@ namespace {
 
 /// The unit that every layer and every host writes or refuses as a whole: all boundaries between
 /// them are multiples of it.
-constexpr std::uint64_t atom = 512;
+constexpr std::uint64_t kAtom = 512;
 /// The unit in which hosts give space to files, or a multiple of it.
-constexpr std::uint64_t host_page = 4096;
+constexpr std::uint64_t kHostPage = 4096;
 
 /// Writes a range that has no room as a whole in halves, the first half first.
 /// @param done bytes that are written, from the start of the first call on
@@ -27,11 +27,11 @@ void write_halves(const BlockDevice& device, std::uint64_t offset, Bytes data, s
     done += data.size();
     return;
   } catch (const Error& error) {
-    const std::uint64_t unit = std::max<std::uint64_t>(atom, device.granule());
+    const std::uint64_t unit = std::max<std::uint64_t>(kAtom, device.granule());
     if (!is_no_space(error.error_number())) throw;
     if (round_up(offset + 1, unit) >= offset + data.size()) throw;
   }
-  const std::uint64_t unit = std::max<std::uint64_t>(atom, device.granule());
+  const std::uint64_t unit = std::max<std::uint64_t>(kAtom, device.granule());
   const std::uint64_t end = offset + data.size();
   std::uint64_t middle = round_up(offset + data.size() / 2, unit);
   if (middle >= end) middle = round_up(offset + 1, unit);
@@ -67,7 +67,7 @@ void claim_units(const BlockDevice& device, std::uint64_t offset, std::uint64_t 
     const Extent& extent = at.extent;
     const bool is_stored = extent.kind == ExtentKind::storage;
     const std::uint64_t place = is_stored ? extent.offset : at.offset;
-    const std::uint64_t piece = is_stored ? host_page : at.device->write_granule();
+    const std::uint64_t piece = is_stored ? kHostPage : at.device->write_granule();
     const bool whole = is_whole(done, unit) && is_whole(extent.length, unit) &&
                        is_whole(place, unit) && is_whole(piece, unit);
     if (!whole && is_stored) {

@@ -8,7 +8,7 @@ namespace {
 
 /// Deeper stacks than this do not come from the scanner, which caps nesting; it keeps a cycle of
 /// devices, which would be a mistake of ours, from hanging a reader.
-constexpr unsigned max_depth = 4096;
+constexpr unsigned kMaxDepth = 4096;
 
 /// A layer that answers nonsense must not become a wrong byte.
 void check_answer(const BlockDevice& device, const Extent& extent, std::uint64_t length) {
@@ -32,7 +32,7 @@ Resolved follow(const BlockDevice& device, std::uint64_t offset, std::uint64_t l
   check_range(device, offset, length);
   const BlockDevice* current = &device;
   try {
-    for (unsigned depth = 0; depth < max_depth; ++depth) {
+    for (unsigned depth = 0; depth < kMaxDepth; ++depth) {
       const Extent extent = ask(*current, offset, length);
       check_answer(*current, extent, length);
       if (extent.kind != ExtentKind::lower) return {extent, current, offset};

@@ -17,10 +17,10 @@ bool is_ascii(char c) {
 
 /// A tilde or an equals sign means something to some shell only where a word begins.
 bool is_plain(std::string_view word) {
-  constexpr std::string_view safe =
+  constexpr std::string_view kSafe =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
   return !word.empty() && word.front() != '=' &&
-         word.find_first_not_of(safe) == std::string_view::npos;
+         word.find_first_not_of(kSafe) == std::string_view::npos;
 }
 
 bool can_be_shown(std::string_view word) {

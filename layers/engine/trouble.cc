@@ -12,20 +12,21 @@ namespace {
 /// Whether the message `more` says something that `known` says already, with more context. Advice,
 /// which comes behind the first semicolon, is not compared: many messages have the same.
 bool is_known(std::string_view known, std::string_view more) {
-  constexpr std::string_view separator = "; ";
-  constexpr std::size_t telling = 20;  // a shorter clause may be in many a sentence
-  const std::string_view statement = more.substr(0, more.find(separator));
+  constexpr std::string_view kSeparator = "; ";
+  constexpr std::size_t kTelling = 20;  // a shorter clause may be in many a sentence
+  const std::string_view statement = more.substr(0, more.find(kSeparator));
   while (!known.empty()) {
-    const std::size_t end = std::min(known.find(separator), known.size());
+    const std::size_t end = std::min(known.find(kSeparator), known.size());
     const std::string_view clause = known.substr(0, end);
     // The layer's message begins with the image whose backing file this is; the message of a read
     // does not.
     const std::size_t context = clause.find(": ");
     const std::string_view inner =
         context == std::string_view::npos ? std::string_view() : clause.substr(context + 2);
-    if (clause.size() >= telling && statement.find(clause) != std::string_view::npos) return true;
-    if (inner.size() >= 2 * telling && statement.find(inner) != std::string_view::npos) return true;
-    known.remove_prefix(std::min(end + separator.size(), known.size()));
+    if (clause.size() >= kTelling && statement.find(clause) != std::string_view::npos) return true;
+    if (inner.size() >= 2 * kTelling && statement.find(inner) != std::string_view::npos)
+      return true;
+    known.remove_prefix(std::min(end + kSeparator.size(), known.size()));
   }
   return false;
 }

@@ -11,7 +11,7 @@ namespace peelfs {
 
 namespace {
 
-constexpr std::uint64_t most_zeroed_at_once = 64U << 20U;
+constexpr std::uint64_t kMostZeroedAtOnce = 64U << 20U;
 
 void check_writable(const BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
   check_range(device, offset, length);
@@ -61,8 +61,7 @@ void zero(const BlockDevice& device, std::uint64_t offset, std::uint64_t length,
       // Each piece is a request of its own: places that it frees need not wait for the other
       // pieces.
       const Epochs::Request request;
-      const Resolved at =
-          resolve_write(device, offset, std::min(length, most_zeroed_at_once), kind);
+      const Resolved at = resolve_write(device, offset, std::min(length, kMostZeroedAtOnce), kind);
       if (at.extent.kind == ExtentKind::storage) {
         at.extent.storage->zero(at.extent.offset, at.extent.length, kind == WriteKind::discard);
       } else if (at.extent.kind == ExtentKind::computed) {

@@ -17,13 +17,13 @@ static_assert(std::endian::native == std::endian::little);
 namespace {
 
 // 4 TiB in blocks of 4 KiB: their bitmaps are 128 MiB to read.
-constexpr std::uint64_t most_groups = 32768;
+constexpr std::uint64_t kMostGroups = 32768;
 
 // Offsets in the super block.
-constexpr std::size_t reserved_low = 0x08, free_low = 0x0c, state = 0x3a;
-constexpr std::size_t reserved_high = 0x154, free_high = 0x158, super_checksum = 0x3fc;
-constexpr std::size_t unused_field = 0xc8;  // s_algorithm_usage_bitmap, for compression
-constexpr std::size_t sector = 512;
+constexpr std::size_t kReservedLow = 0x08, kFreeLow = 0x0c, kState = 0x3a;
+constexpr std::size_t kReservedHigh = 0x154, kFreeHigh = 0x158, kSuperChecksum = 0x3fc;
+constexpr std::size_t kUnusedField = 0xc8;  // s_algorithm_usage_bitmap, for compression
+constexpr std::size_t kSector = 512;
 
 void put(Buffer& bytes, std::size_t at, std::uint64_t value, std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) {
@@ -36,11 +36,11 @@ void put(Buffer& bytes, std::size_t at, std::uint64_t value, std::size_t size) {
 /// checksum is linear in its bits, and any value can be had by 32 of them.
 void keep_checksum(Buffer& bytes) {
   const auto sum_with = [&bytes](std::uint32_t value) {
-    put(bytes, unused_field, value, 4);
-    return checksum(~0U, Bytes(bytes).first(super_checksum));
+    put(bytes, kUnusedField, value, 4);
+    return checksum(~0U, Bytes(bytes).first(kSuperChecksum));
   };
   const std::uint32_t zero = sum_with(0);
-  std::uint32_t missing = zero ^ ByteReader(bytes, "ext super block").le32(super_checksum);
+  std::uint32_t missing = zero ^ ByteReader(bytes, "ext super block").le32(kSuperChecksum);
   // Each bit of the field changes some bits of the sum; brought into a form in which each of these
   // rows alone decides on its highest bit.
   struct Row {
@@ -65,7 +65,7 @@ void keep_checksum(Buffer& bytes) {
     missing ^= row.sum;
     value ^= row.field;
   }
-  put(bytes, unused_field, value, 4);
+  put(bytes, kUnusedField, value, 4);
 }
 
 [[noreturn]] void fail(errcode_t code, const std::string& what) {
@@ -77,10 +77,10 @@ void keep_checksum(Buffer& bytes) {
 Allocator::Allocator(std::shared_ptr<const Volume> volume)
     : volume_(std::move(volume)), channel_(std::make_unique<DeviceChannel>(volume_->device())) {
   const SuperBlock& super = volume_->super();
-  if (super.group_count() > most_groups) {
+  if (super.group_count() > kMostGroups) {
     throw Error(Fault::unsupported, "the filesystem is too large to allocate space in")
         .found(std::to_string(super.group_count()) + " block groups")
-        .expected("at most " + std::to_string(most_groups))
+        .expected("at most " + std::to_string(kMostGroups))
         .with_errno(ENOSPC);
   }
   if (const errcode_t code =
@@ -91,12 +91,12 @@ Allocator::Allocator(std::shared_ptr<const Volume> volume)
     ext2fs_free(handle_);
     fail(code, "the bitmaps of free blocks cannot be read");
   }
-  const Buffer bytes = read_bytes(volume_->device(), super_block_offset, super_block_size);
+  const Buffer bytes = read_bytes(volume_->device(), kSuperBlockOffset, kSuperBlockSize);
   const ByteReader reader(bytes, "ext super block");
-  const bool high = super.has_incompat(incompat_64bit);
-  free_ = reader.le32(free_low) | (high ? std::uint64_t{reader.le32(free_high)} << 32U : 0);
+  const bool high = super.has_incompat(kIncompat64bit);
+  free_ = reader.le32(kFreeLow) | (high ? std::uint64_t{reader.le32(kFreeHigh)} << 32U : 0);
   reserved_ =
-      reader.le32(reserved_low) | (high ? std::uint64_t{reader.le32(reserved_high)} << 32U : 0);
+      reader.le32(kReservedLow) | (high ? std::uint64_t{reader.le32(kReservedHigh)} << 32U : 0);
 }
 
 Allocator::~Allocator() {
@@ -214,15 +214,15 @@ void Allocator::write_groups() {
 
 void Allocator::write_super(bool valid) {
   const SuperBlock& super = volume_->super();
-  Buffer bytes = read_bytes(volume_->device(), super_block_offset, super_block_size);
-  const std::uint16_t before = ByteReader(bytes, "ext super block").le16(state);
-  put(bytes, state, valid ? before | state_valid : before & ~state_valid, 2);
-  put(bytes, free_low, free_ & 0xffffffffU, 4);
-  if (super.has_incompat(incompat_64bit)) put(bytes, free_high, free_ >> 32U, 4);
-  if (super.has_ro_compat(ro_compat_metadata_csum)) keep_checksum(bytes);
+  Buffer bytes = read_bytes(volume_->device(), kSuperBlockOffset, kSuperBlockSize);
+  const std::uint16_t before = ByteReader(bytes, "ext super block").le16(kState);
+  put(bytes, kState, valid ? before | kStateValid : before & ~kStateValid, 2);
+  put(bytes, kFreeLow, free_ & 0xffffffffU, 4);
+  if (super.has_incompat(kIncompat64bit)) put(bytes, kFreeHigh, free_ >> 32U, 4);
+  if (super.has_ro_compat(kRoCompatMetadataCsum)) keep_checksum(bytes);
   // All changes lie in one sector, so after a power cut the super block is the old or the new one.
   // A small filesystem has no copy of it.
-  write(volume_->device(), super_block_offset, Bytes(bytes).first(sector));
+  write(volume_->device(), kSuperBlockOffset, Bytes(bytes).first(kSector));
 }
 
 }  // namespace peelfs::ext

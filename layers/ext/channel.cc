@@ -11,8 +11,8 @@ namespace peelfs::ext {
 namespace {
 
 // Inode tables are read in order: 64 KiB hold 256 inodes of the usual size.
-constexpr std::size_t chunk_size = std::size_t{64} << 10U;
-constexpr std::size_t chunks_kept = 32;
+constexpr std::size_t kChunkSize = std::size_t{64} << 10U;
+constexpr std::size_t kChunksKept = 32;
 
 // The library's open callback is given a name only; the channel that is being opened waits here.
 thread_local DeviceChannel* opening = nullptr;
@@ -145,8 +145,8 @@ void DeviceChannel::read_cached(std::uint64_t offset, MutableBytes out) {
   try {
     for (std::size_t done = 0; done < out.size();) {
       const std::uint64_t at = offset + done;
-      const Buffer& bytes = chunk(at / chunk_size);
-      const std::size_t within = at % chunk_size;
+      const Buffer& bytes = chunk(at / kChunkSize);
+      const std::size_t within = at % kChunkSize;
       const std::size_t length = std::min(out.size() - done, bytes.size() - within);
       std::memcpy(out.data() + done, bytes.data() + within, length);
       done += length;
@@ -162,10 +162,10 @@ const Buffer& DeviceChannel::chunk(std::uint64_t number) {
     chunks_.splice(chunks_.begin(), chunks_, found->second);
     return chunks_.front().bytes;
   }
-  Buffer bytes = read_up_to(device_, number * chunk_size, chunk_size);
+  Buffer bytes = read_up_to(device_, number * kChunkSize, kChunkSize);
   chunks_.push_front({number, std::move(bytes)});
   index_[number] = chunks_.begin();
-  if (chunks_.size() > chunks_kept) {
+  if (chunks_.size() > kChunksKept) {
     index_.erase(chunks_.back().number);
     chunks_.pop_back();
   }

@@ -10,15 +10,15 @@ namespace {
 
 // The cost of a damaged block, counted in good blocks: a directory full of damage must not take
 // long, even if its inode gives a large size.
-constexpr std::uint64_t damaged_block_cost = 64;
+constexpr std::uint64_t kDamagedBlockCost = 64;
 
 /// One pass over a directory.
 class Pass {
  public:
   Pass(const Volume& volume, const Inode& inode,
        const std::function<bool(const DirectoryEntry&)>& visit)
-      : has_file_type_(volume.super().has_incompat(incompat_filetype)), visit_(visit) {
-    if (volume.super().has_ro_compat(ro_compat_metadata_csum)) {
+      : has_file_type_(volume.super().has_incompat(kIncompatFiletype)), visit_(visit) {
+    if (volume.super().has_ro_compat(kRoCompatMetadataCsum)) {
       seed_ = inode_checksum_seed(volume.super().checksum_seed, inode.number, inode.generation);
     }
   }
@@ -104,11 +104,11 @@ void read_directory_blocks(Library& library, const Inode& inode, Filesystem::All
         continue;
       }
       if (!pass.block(number, read_bytes(*file, offset, block_size))) {
-        allowance.take(damaged_block_cost);
+        allowance.take(kDamagedBlockCost);
       }
     } catch (const Error& error) {
       pass.note("directory block " + std::to_string(number) + ": " + error.what(), error.fault());
-      allowance.take(damaged_block_cost);
+      allowance.take(kDamagedBlockCost);
     }
   }
 }
@@ -118,11 +118,11 @@ void read_directory_blocks(Library& library, const Inode& inode, Filesystem::All
 std::optional<Error> read_directory(Library& library, const Inode& inode,
                                     Filesystem::Allowance& allowance,
                                     const std::function<bool(const DirectoryEntry&)>& visit) {
-  if (inode.has(flag_encrypted)) {
+  if (inode.has(kFlagEncrypted)) {
     throw Error(Fault::unsupported, "the names in it are encrypted by the filesystem (fscrypt)");
   }
   Pass pass(*library.volume(), inode, visit);
-  if (inode.has(flag_inline_data)) {
+  if (inode.has(kFlagInlineData)) {
     read_inline_directory(library, inode, allowance, pass);
   } else {
     read_directory_blocks(library, inode, allowance, pass);

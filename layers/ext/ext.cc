@@ -20,7 +20,7 @@ std::string advice_to_restore(const BlockDevice& device) {
     // Group 1: a group's bitmap is one block, and blocks of 1024 bytes begin with number 1.
     const std::uint64_t block = 8 * block_size + (log_size == 0 ? 1 : 0);
     try {
-      const Buffer bytes = read_up_to(device, block * block_size, ext::super_block_size);
+      const Buffer bytes = read_up_to(device, block * block_size, ext::kSuperBlockSize);
       const auto backup = ext::decode_super_block(bytes);
       if (!backup || backup->block_size != block_size) continue;
       return "on a writable copy this may restore it from a backup: e2fsck -b " +
@@ -34,7 +34,7 @@ std::string advice_to_restore(const BlockDevice& device) {
 
 /// @return nullptr when it does not look like an ext filesystem
 std::shared_ptr<const ext::SuperBlock> read_super_block(const BlockDevice& device) {
-  const Buffer bytes = read_up_to(device, ext::super_block_offset, ext::super_block_size);
+  const Buffer bytes = read_up_to(device, ext::kSuperBlockOffset, ext::kSuperBlockSize);
   std::optional<ext::SuperBlock> super;
   try {
     super = ext::decode_super_block(bytes);
@@ -42,7 +42,7 @@ std::shared_ptr<const ext::SuperBlock> read_super_block(const BlockDevice& devic
     throw Error(error).advice(advice_to_restore(device));
   }
   // An external journal begins like a filesystem, but is none.
-  if (!super || super->has_incompat(ext::incompat_journal_dev)) return nullptr;
+  if (!super || super->has_incompat(ext::kIncompatJournalDev)) return nullptr;
   return std::make_shared<const ext::SuperBlock>(std::move(*super));
 }
 
@@ -90,11 +90,11 @@ Opened ext_open(const OpenInput& input) {
 }
 
 std::string_view ext_recognise(const BlockDevice& file) {
-  constexpr std::size_t place = 1024;
-  const Buffer bytes = read_up_to(file, place, 1024);
+  constexpr std::size_t kPlace = 1024;
+  const Buffer bytes = read_up_to(file, kPlace, 1024);
   if (bytes.size() < 1024) return {};
   const ByteReader super(bytes, "super block");
-  constexpr std::uint32_t incompat_journal_dev = 8;
+  constexpr std::uint32_t kIncompatJournalDev = 8;
   const bool is_filesystem = super.le16(0x38) == 0xef53 &&  // s_magic
                              super.le32(0x18) <= 6 &&       // s_log_block_size
                              super.le32(0) != 0 &&          // s_inodes_count
@@ -102,7 +102,7 @@ std::string_view ext_recognise(const BlockDevice& file) {
                              super.le32(0x20) != 0 &&       // s_blocks_per_group
                              super.le32(0x28) != 0 &&       // s_inodes_per_group
                              (super.le32(0x4c) == 0 ||      // s_rev_level
-                              (super.le32(0x60) & incompat_journal_dev) == 0);
+                              (super.le32(0x60) & kIncompatJournalDev) == 0);
   return is_filesystem ? "ext" : std::string_view();
 }
 

@@ -12,14 +12,14 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::uint16_t super_magic = 0xef53;
-constexpr std::uint32_t max_log_block_size = 6;  // 64 KiB
-constexpr std::uint16_t extent_magic = 0xf30a;
-constexpr std::uint16_t max_extent_depth = 5;
-constexpr std::size_t extent_entry_size = 12;         // that of the header, too
-constexpr std::uint16_t max_written_length = 0x8000;  // a longer ee_len means unwritten
-constexpr std::size_t entry_header_size = 8;
-constexpr std::size_t entry_tail_size = 12;
+constexpr std::uint16_t kSuperMagic = 0xef53;
+constexpr std::uint32_t kMaxLogBlockSize = 6;  // 64 KiB
+constexpr std::uint16_t kExtentMagic = 0xf30a;
+constexpr std::uint16_t kMaxExtentDepth = 5;
+constexpr std::size_t kExtentEntrySize = 12;         // that of the header, too
+constexpr std::uint16_t kMaxWrittenLength = 0x8000;  // a longer ee_len means unwritten
+constexpr std::size_t kEntryHeaderSize = 8;
+constexpr std::size_t kEntryTailSize = 12;
 
 Error contradiction(const std::string& what) {
   return Error(Fault::damaged, "ext super block: " + what);
@@ -27,10 +27,10 @@ Error contradiction(const std::string& what) {
 
 std::uint32_t decode_block_size(const ByteReader& reader) {
   const std::uint32_t log_block_size = reader.le32(0x18);
-  if (log_block_size > max_log_block_size) {
+  if (log_block_size > kMaxLogBlockSize) {
     throw contradiction("s_log_block_size makes no block size")
         .found(std::to_string(log_block_size))
-        .expected("0 to " + std::to_string(max_log_block_size));
+        .expected("0 to " + std::to_string(kMaxLogBlockSize));
   }
   return 1024U << log_block_size;
 }
@@ -47,7 +47,7 @@ std::uint16_t decode_inode_size(const ByteReader& reader, const SuperBlock& supe
 }
 
 std::uint16_t decode_descriptor_size(const ByteReader& reader, const SuperBlock& super) {
-  if (!super.has_incompat(incompat_64bit)) return 32;
+  if (!super.has_incompat(kIncompat64bit)) return 32;
   const std::uint16_t size = reader.le16(0xfe);
   if (size < 64 || size > 1024 || !std::has_single_bit(size)) {
     throw contradiction("s_desc_size is impossible")
@@ -58,7 +58,7 @@ std::uint16_t decode_descriptor_size(const ByteReader& reader, const SuperBlock&
 }
 
 void check_groups(const ByteReader& reader, const SuperBlock& super) {
-  const bool bigalloc = super.has_ro_compat(ro_compat_bigalloc);
+  const bool bigalloc = super.has_ro_compat(kRoCompatBigalloc);
   const std::uint32_t log_cluster_size = bigalloc ? reader.le32(0x1c) : reader.le32(0x18);
   if (log_cluster_size > 20 || log_cluster_size < reader.le32(0x18)) {
     throw contradiction("s_log_cluster_size is impossible")
@@ -95,17 +95,17 @@ void check_groups(const ByteReader& reader, const SuperBlock& super) {
 }  // namespace
 
 std::string SuperBlock::type() const {
-  constexpr std::uint32_t ext3_incompat = incompat_filetype | incompat_recover | incompat_meta_bg;
-  constexpr std::uint32_t ext3_ro_compat = 0x0001 | 0x0002 | 0x0004;  // sparse, large file, btree
-  if ((feature_incompat & ~ext3_incompat) != 0 || (feature_ro_compat & ~ext3_ro_compat) != 0) {
+  constexpr std::uint32_t kExt3Incompat = kIncompatFiletype | kIncompatRecover | kIncompatMetaBg;
+  constexpr std::uint32_t kExt3RoCompat = 0x0001 | 0x0002 | 0x0004;  // sparse, large file, btree
+  if ((feature_incompat & ~kExt3Incompat) != 0 || (feature_ro_compat & ~kExt3RoCompat) != 0) {
     return "ext4";
   }
-  return (feature_compat & compat_has_journal) != 0 ? "ext3" : "ext2";
+  return (feature_compat & kCompatHasJournal) != 0 ? "ext3" : "ext2";
 }
 
 std::optional<SuperBlock> decode_super_block(Bytes bytes) {
   const ByteReader reader(bytes, "ext super block");
-  if (bytes.size() < super_block_size || reader.le16(0x38) != super_magic) return std::nullopt;
+  if (bytes.size() < kSuperBlockSize || reader.le16(0x38) != kSuperMagic) return std::nullopt;
   SuperBlock super;
   super.block_size = decode_block_size(reader);
   super.inodes_count = reader.le32(0x00);
@@ -120,7 +120,7 @@ std::optional<SuperBlock> decode_super_block(Bytes bytes) {
     super.feature_ro_compat = reader.le32(0x64);
   }
   super.blocks_count = reader.le32(0x04);
-  if (super.has_incompat(incompat_64bit)) {
+  if (super.has_incompat(kIncompat64bit)) {
     super.blocks_count |= static_cast<std::uint64_t>(reader.le32(0x150)) << 32U;
   }
   super.uuid = uuid_text(reader.bytes(0x68, 16));
@@ -129,14 +129,14 @@ std::optional<SuperBlock> decode_super_block(Bytes bytes) {
   super.last_orphan = reader.le32(0xe8);
   super.error_count = reader.le32(0x194);
   // A journal device shares nothing but the magic with a filesystem, and its fields mean nothing.
-  if (super.has_incompat(incompat_journal_dev)) return super;
+  if (super.has_incompat(kIncompatJournalDev)) return super;
   super.inode_size = decode_inode_size(reader, super);
   super.descriptor_size = decode_descriptor_size(reader, super);
   check_groups(reader, super);
-  super.checksum_seed = super.has_incompat(incompat_csum_seed)
+  super.checksum_seed = super.has_incompat(kIncompatCsumSeed)
                             ? reader.le32(0x270)
                             : checksum(~0U, reader.bytes(0x68, 16));
-  if (super.has_ro_compat(ro_compat_metadata_csum)) {
+  if (super.has_ro_compat(kRoCompatMetadataCsum)) {
     super.checksum_wrong = checksum(~0U, reader.bytes(0, 0x3fc)) != reader.le32(0x3fc);
   }
   return super;
@@ -144,7 +144,7 @@ std::optional<SuperBlock> decode_super_block(Bytes bytes) {
 
 std::string unsupported_features(std::uint32_t feature_incompat) {
   std::string names;
-  const std::uint32_t unknown = feature_incompat & ~incompat_supported;
+  const std::uint32_t unknown = feature_incompat & ~kIncompatSupported;
   for (unsigned bit = 0; bit < 32; ++bit) {
     if ((unknown & (1U << bit)) == 0) continue;
     if (!names.empty()) names += ", ";
@@ -152,7 +152,7 @@ std::string unsupported_features(std::uint32_t feature_incompat) {
       case 0x0001:
         names += "compression";
         break;
-      case incompat_journal_dev:
+      case kIncompatJournalDev:
         names += "journal_dev";
         break;
       case 0x1000:
@@ -183,28 +183,28 @@ std::uint32_t inode_checksum_seed(std::uint32_t checksum_seed, std::uint32_t ino
 ExtentNode decode_extent_node(Bytes bytes, std::optional<std::uint32_t> seed) {
   const ByteReader reader(bytes, "extent tree node");
   const std::uint16_t magic = reader.le16(0);
-  if (magic != extent_magic) {
+  if (magic != kExtentMagic) {
     throw Error(Fault::damaged, "extent tree node has no magic")
         .found(hex(magic))
-        .expected(hex(extent_magic));
+        .expected(hex(kExtentMagic));
   }
   const std::uint16_t count = reader.le16(2);
   const std::uint16_t max = reader.le16(4);
   ExtentNode node;
   node.depth = reader.le16(6);
-  const std::size_t capacity = bytes.size() / extent_entry_size - 1;
+  const std::size_t capacity = bytes.size() / kExtentEntrySize - 1;
   if (max == 0 || max > capacity || count > max) {
     throw Error(Fault::damaged, "extent tree node counts wrongly (eh_entries, eh_max)")
         .found(std::to_string(count) + " entries of " + std::to_string(max))
         .expected("room for at most " + std::to_string(capacity));
   }
-  if (node.depth > max_extent_depth || (node.depth > 0 && count == 0)) {
+  if (node.depth > kMaxExtentDepth || (node.depth > 0 && count == 0)) {
     throw Error(Fault::damaged, "extent tree node has an impossible eh_depth")
         .found(std::to_string(node.depth) + " with " + std::to_string(count) + " entries")
         .expected("0 to 5, and no empty index node");
   }
   if (seed) {
-    const std::size_t tail = extent_entry_size * (1U + max);  // et_checksum
+    const std::size_t tail = kExtentEntrySize * (1U + max);  // et_checksum
     const std::uint32_t actual = checksum(*seed, reader.bytes(0, tail));
     if (actual != reader.le32(tail)) {
       throw Error(Fault::damaged, "extent tree node fails its checksum")
@@ -215,13 +215,13 @@ ExtentNode decode_extent_node(Bytes bytes, std::optional<std::uint32_t> seed) {
   node.entries.reserve(count);
   std::uint64_t next = 0;  // the first block of the file that the entry may cover
   for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t at = extent_entry_size * (1 + i);
+    const std::size_t at = kExtentEntrySize * (1 + i);
     ExtentEntry entry;
     entry.logical = reader.le32(at);
     if (node.depth == 0) {
       const std::uint16_t length = reader.le16(at + 4);
-      entry.unwritten = length > max_written_length;
-      entry.length = entry.unwritten ? length - max_written_length : length;
+      entry.unwritten = length > kMaxWrittenLength;
+      entry.length = entry.unwritten ? length - kMaxWrittenLength : length;
       entry.physical = static_cast<std::uint64_t>(reader.le16(at + 6)) << 32U | reader.le32(at + 8);
     } else {
       entry.physical = static_cast<std::uint64_t>(reader.le16(at + 8)) << 32U | reader.le32(at + 4);
@@ -253,15 +253,15 @@ std::optional<DirectoryEntry> decode_directory_entry(Bytes bytes, std::size_t& a
   }
   // 16 bits once; no name has ever been longer than 255, and the kernel takes the low 8 always.
   const std::size_t name_length = reader.u8(at + 6);
-  if (length < entry_header_size || length % 4 != 0 || length > bytes.size() - at ||
-      entry_header_size + name_length > length) {
+  if (length < kEntryHeaderSize || length % 4 != 0 || length > bytes.size() - at ||
+      kEntryHeaderSize + name_length > length) {
     throw Error(Fault::damaged, "directory entry leaves its block")
         .found("rec_len " + std::to_string(length) + ", name_len " + std::to_string(name_length) +
                " at byte " + std::to_string(at))
         .expected("room for the name, and at most the " + std::to_string(bytes.size() - at) +
                   " bytes left in the block");
   }
-  const std::size_t name_at = at + entry_header_size;
+  const std::size_t name_at = at + kEntryHeaderSize;
   const std::uint8_t type = has_file_type ? reader.u8(at + 7) & 7U : 0;
   at += length;
   if (inode == 0) return std::nullopt;
@@ -269,10 +269,10 @@ std::optional<DirectoryEntry> decode_directory_entry(Bytes bytes, std::size_t& a
 }
 
 std::optional<bool> directory_checksum_fits(Bytes block, std::uint32_t seed) {
-  if (block.size() < entry_tail_size) return std::nullopt;
+  if (block.size() < kEntryTailSize) return std::nullopt;
   const ByteReader reader(block, "directory block");
-  const std::size_t tail = block.size() - entry_tail_size;  // struct ext4_dir_entry_tail
-  if (reader.le32(tail) != 0 || reader.le16(tail + 4) != entry_tail_size ||
+  const std::size_t tail = block.size() - kEntryTailSize;  // struct ext4_dir_entry_tail
+  if (reader.le32(tail) != 0 || reader.le16(tail + 4) != kEntryTailSize ||
       reader.u8(tail + 6) != 0 || reader.u8(tail + 7) != 0xde) {
     return std::nullopt;
   }

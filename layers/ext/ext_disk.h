@@ -12,52 +12,52 @@
 
 namespace peelfs::ext {
 
-constexpr std::uint64_t super_block_offset = 1024;
-constexpr std::size_t super_block_size = 1024;
-constexpr std::uint32_t root_inode = 2;
+constexpr std::uint64_t kSuperBlockOffset = 1024;
+constexpr std::size_t kSuperBlockSize = 1024;
+constexpr std::uint32_t kRootInode = 2;
 
 /// s_state
-constexpr std::uint16_t state_valid = 0x0001;
-constexpr std::uint16_t state_error = 0x0002;
-constexpr std::uint16_t state_orphan = 0x0004;
+constexpr std::uint16_t kStateValid = 0x0001;
+constexpr std::uint16_t kStateError = 0x0002;
+constexpr std::uint16_t kStateOrphan = 0x0004;
 
 /// s_feature_compat
-constexpr std::uint32_t compat_has_journal = 0x0004;
+constexpr std::uint32_t kCompatHasJournal = 0x0004;
 
 /// s_feature_incompat
-constexpr std::uint32_t incompat_filetype = 0x0002;
-constexpr std::uint32_t incompat_recover = 0x0004;
-constexpr std::uint32_t incompat_journal_dev = 0x0008;
-constexpr std::uint32_t incompat_meta_bg = 0x0010;
-constexpr std::uint32_t incompat_extents = 0x0040;
-constexpr std::uint32_t incompat_64bit = 0x0080;
-constexpr std::uint32_t incompat_mmp = 0x0100;
-constexpr std::uint32_t incompat_flex_bg = 0x0200;
-constexpr std::uint32_t incompat_ea_inode = 0x0400;
-constexpr std::uint32_t incompat_csum_seed = 0x2000;
-constexpr std::uint32_t incompat_largedir = 0x4000;
-constexpr std::uint32_t incompat_inline_data = 0x8000;
-constexpr std::uint32_t incompat_encrypt = 0x10000;
-constexpr std::uint32_t incompat_casefold = 0x20000;
-constexpr std::uint32_t incompat_supported =
-    incompat_filetype | incompat_recover | incompat_meta_bg | incompat_extents | incompat_64bit |
-    incompat_mmp | incompat_flex_bg | incompat_ea_inode | incompat_csum_seed | incompat_largedir |
-    incompat_inline_data | incompat_encrypt | incompat_casefold;
+constexpr std::uint32_t kIncompatFiletype = 0x0002;
+constexpr std::uint32_t kIncompatRecover = 0x0004;
+constexpr std::uint32_t kIncompatJournalDev = 0x0008;
+constexpr std::uint32_t kIncompatMetaBg = 0x0010;
+constexpr std::uint32_t kIncompatExtents = 0x0040;
+constexpr std::uint32_t kIncompat64bit = 0x0080;
+constexpr std::uint32_t kIncompatMmp = 0x0100;
+constexpr std::uint32_t kIncompatFlexBg = 0x0200;
+constexpr std::uint32_t kIncompatEaInode = 0x0400;
+constexpr std::uint32_t kIncompatCsumSeed = 0x2000;
+constexpr std::uint32_t kIncompatLargedir = 0x4000;
+constexpr std::uint32_t kIncompatInlineData = 0x8000;
+constexpr std::uint32_t kIncompatEncrypt = 0x10000;
+constexpr std::uint32_t kIncompatCasefold = 0x20000;
+constexpr std::uint32_t kIncompatSupported =
+    kIncompatFiletype | kIncompatRecover | kIncompatMetaBg | kIncompatExtents | kIncompat64bit |
+    kIncompatMmp | kIncompatFlexBg | kIncompatEaInode | kIncompatCsumSeed | kIncompatLargedir |
+    kIncompatInlineData | kIncompatEncrypt | kIncompatCasefold;
 
 /// s_feature_ro_compat
-constexpr std::uint32_t ro_compat_huge_file = 0x0008;
-constexpr std::uint32_t ro_compat_gdt_csum = 0x0010;
-constexpr std::uint32_t ro_compat_bigalloc = 0x0200;
-constexpr std::uint32_t ro_compat_metadata_csum = 0x0400;
-constexpr std::uint32_t ro_compat_orphan_present = 0x10000;
+constexpr std::uint32_t kRoCompatHugeFile = 0x0008;
+constexpr std::uint32_t kRoCompatGdtCsum = 0x0010;
+constexpr std::uint32_t kRoCompatBigalloc = 0x0200;
+constexpr std::uint32_t kRoCompatMetadataCsum = 0x0400;
+constexpr std::uint32_t kRoCompatOrphanPresent = 0x10000;
 
 /// i_flags
-constexpr std::uint32_t flag_compressed = 0x00000200;   ///< EXT2_COMPRBLK_FL
-constexpr std::uint32_t flag_encrypted = 0x00000800;    ///< EXT4_ENCRYPT_FL
-constexpr std::uint32_t flag_huge_file = 0x00040000;    ///< EXT4_HUGE_FILE_FL
-constexpr std::uint32_t flag_extents = 0x00080000;      ///< EXT4_EXTENTS_FL
-constexpr std::uint32_t flag_ea_inode = 0x00200000;     ///< EXT4_EA_INODE_FL
-constexpr std::uint32_t flag_inline_data = 0x10000000;  ///< EXT4_INLINE_DATA_FL
+constexpr std::uint32_t kFlagCompressed = 0x00000200;  ///< EXT2_COMPRBLK_FL
+constexpr std::uint32_t kFlagEncrypted = 0x00000800;   ///< EXT4_ENCRYPT_FL
+constexpr std::uint32_t kFlagHugeFile = 0x00040000;    ///< EXT4_HUGE_FILE_FL
+constexpr std::uint32_t kFlagExtents = 0x00080000;     ///< EXT4_EXTENTS_FL
+constexpr std::uint32_t kFlagEaInode = 0x00200000;     ///< EXT4_EA_INODE_FL
+constexpr std::uint32_t kFlagInlineData = 0x10000000;  ///< EXT4_INLINE_DATA_FL
 
 /// The super block (struct ext4_super_block): what peelfs needs of it.
 struct SuperBlock {
@@ -91,7 +91,7 @@ struct SuperBlock {
   std::string type() const;
 };
 
-/// @param bytes super_block_size bytes from super_block_offset
+/// @param bytes kSuperBlockSize bytes from kSuperBlockOffset
 /// @return nullopt when it does not begin like a super block (no magic)
 /// @throws Error(Fault::damaged) when its fields contradict each other: nothing can be found by it
 std::optional<SuperBlock> decode_super_block(Bytes bytes);

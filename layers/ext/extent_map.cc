@@ -8,7 +8,7 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::uint64_t logical_end = 1ULL << 32U;  // ee_block has 32 bits
+constexpr std::uint64_t kLogicalEnd = 1ULL << 32U;  // ee_block has 32 bits
 
 class ExtentMap : public BlockMap {
  public:
@@ -20,13 +20,13 @@ class ExtentMap : public BlockMap {
     } catch (const Error& error) {
       root_damage_ = error;
     }
-    if (volume_->super().has_ro_compat(ro_compat_metadata_csum)) {
+    if (volume_->super().has_ro_compat(kRoCompatMetadataCsum)) {
       seed_ = inode_checksum_seed(volume_->super().checksum_seed, inode.number, inode.generation);
     }
   }
 
   BlockRun at(std::uint64_t logical) const override {
-    if (logical >= logical_end) {
+    if (logical >= kLogicalEnd) {
       throw Error(Fault::damaged, "the file is longer than an extent tree can map")
           .found("block " + std::to_string(logical))
           .expected("below 2^32");
@@ -34,7 +34,7 @@ class ExtentMap : public BlockMap {
     if (root_damage_) throw Error(*root_damage_);
     std::shared_ptr<const MapNode> holder;
     const ExtentNode* node = &root_;
-    std::uint64_t end = logical_end;  // where what the node may cover ends
+    std::uint64_t end = kLogicalEnd;  // where what the node may cover ends
     // Each step goes one level down, and the depth of the root is at most 5.
     while (node->depth > 0) {
       auto next = std::upper_bound(

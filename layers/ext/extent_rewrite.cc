@@ -8,9 +8,9 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::uint32_t most_written = 0x8000, most_unwritten = 0x7fff;  // blocks of one extent
-constexpr std::size_t root_entries = 4;
-constexpr std::size_t most_leaves = std::size_t{1} << 20U;
+constexpr std::uint32_t kMostWritten = 0x8000, kMostUnwritten = 0x7fff;  // blocks of one extent
+constexpr std::size_t kRootEntries = 4;
+constexpr std::size_t kMostLeaves = std::size_t{1} << 20U;
 
 Error contradiction(const std::string& what) {
   return Error(Fault::damaged, "extent tree: " + what).advice("run e2fsck");
@@ -34,7 +34,7 @@ class Rewrite {
  public:
   Rewrite(const Volume& volume, const Inode& inode, const TakeBlock& take)
       : volume_(volume), inode_(inode), take_(take) {
-    if (volume.super().has_ro_compat(ro_compat_metadata_csum)) {
+    if (volume.super().has_ro_compat(kRoCompatMetadataCsum)) {
       seed_ = inode_checksum_seed(volume.super().checksum_seed, inode.number, inode.generation);
     }
   }
@@ -66,7 +66,7 @@ class Rewrite {
       }
       for (const WrittenRun& run : own) entries = with(entries, run);
       entries = merged(entries);
-      if (leaves_.size() == 1 && entries.size() <= root_entries) {
+      if (leaves_.size() == 1 && entries.size() <= kRootEntries) {
         write_node(result_.root, 0, entries);
         return std::move(result_);
       }
@@ -107,7 +107,7 @@ class Rewrite {
         const ExtentNode node = load(index.physical, depth - 1);
         result_.freed.push_back(index.physical);
         below.insert(below.end(), node.entries.begin(), node.entries.end());
-        if (below.size() > most_leaves) throw contradiction("it is too large to be changed");
+        if (below.size() > kMostLeaves) throw contradiction("it is too large to be changed");
       }
       level = std::move(below);
     }
@@ -147,10 +147,10 @@ class Rewrite {
     std::vector<ExtentEntry> result;
     bool placed = false;
     const auto place = [&] {
-      for (std::uint64_t at = 0; at < run.blocks; at += most_written) {
+      for (std::uint64_t at = 0; at < run.blocks; at += kMostWritten) {
         result.push_back(
             {static_cast<std::uint32_t>(run.logical + at),
-             static_cast<std::uint32_t>(std::min<std::uint64_t>(most_written, run.blocks - at)),
+             static_cast<std::uint32_t>(std::min<std::uint64_t>(kMostWritten, run.blocks - at)),
              run.physical + at, false});
       }
       placed = true;
@@ -180,7 +180,7 @@ class Rewrite {
     for (const ExtentEntry& extent : entries) {
       if (!result.empty()) {
         ExtentEntry& last = result.back();
-        const std::uint32_t most = last.unwritten ? most_unwritten : most_written;
+        const std::uint32_t most = last.unwritten ? kMostUnwritten : kMostWritten;
         if (last.unwritten == extent.unwritten && last.length + extent.length <= most &&
             std::uint64_t{last.logical} + last.length == extent.logical &&
             last.physical + last.length == extent.physical) {
@@ -203,7 +203,7 @@ class Rewrite {
       const std::size_t at = 12 * (1 + i);
       put(bytes, at, entry.logical, 4);
       if (depth == 0) {
-        put(bytes, at + 4, entry.length + (entry.unwritten ? most_written : 0), 2);
+        put(bytes, at + 4, entry.length + (entry.unwritten ? kMostWritten : 0), 2);
         put(bytes, at + 6, entry.physical >> 32U, 2);
         put(bytes, at + 8, entry.physical & 0xffffffffU, 4);
       } else {
@@ -233,7 +233,7 @@ class Rewrite {
       }
       return entries;
     };
-    for (; nodes.size() > root_entries; ++depth) {
+    for (; nodes.size() > kRootEntries; ++depth) {
       std::vector<Leaf> above;
       for (std::size_t at = 0; at < nodes.size(); at += capacity()) {
         const std::size_t end = std::min(at + capacity(), nodes.size());
@@ -265,11 +265,11 @@ std::uint64_t most_new_extent_nodes(std::uint64_t block_size, std::uint64_t leav
   // A run lies in one leaf, or in a gap between two, unless it covers whole leaves of extents that
   // are unwritten, each of which has a block at least. It can split an extent of those in three.
   const std::uint64_t touched = std::min(leaves, 2 * runs + blocks);
-  const std::uint64_t entries = 2 * (runs + touched) + blocks / most_written;
+  const std::uint64_t entries = 2 * (runs + touched) + blocks / kMostWritten;
   const std::uint64_t fresh = 2 * touched + entries / capacity;
   // All nodes above leaves are made anew.
   std::uint64_t above = 0;
-  for (std::uint64_t level = leaves + fresh; level > root_entries;) {
+  for (std::uint64_t level = leaves + fresh; level > kRootEntries;) {
     level = div_round_up(level, capacity);
     above += level;
   }

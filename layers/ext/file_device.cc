@@ -39,8 +39,8 @@ class FileDevice : public BlockDevice {
 
   Extent map_write(std::uint64_t offset, std::uint64_t length, WriteKind kind) const override {
     parts_.state->about_to_write();
-    constexpr std::uint64_t of_any_size = std::numeric_limits<std::uint64_t>::max();
-    const Extent place = extent(parts_.state->look(offset, of_any_size), offset, length);
+    constexpr std::uint64_t kOfAnySize = std::numeric_limits<std::uint64_t>::max();
+    const Extent place = extent(parts_.state->look(offset, kOfAnySize), offset, length);
     if (place.kind == ExtentKind::lower) {
       parts_.writer->check_in_place(place.offset, place.length);
     }
@@ -129,20 +129,20 @@ class InlineFile : public BlockDevice {
 }  // namespace
 
 DevicePtr make_file(Library& library, const Inode& inode, std::string description) {
-  if (inode.has(flag_encrypted)) {
+  if (inode.has(kFlagEncrypted)) {
     throw Error(Fault::unsupported, description + " is encrypted by the filesystem (fscrypt)")
         .advice("copy it out on a system that has its key");
   }
-  if (inode.has(flag_compressed)) {
+  if (inode.has(kFlagCompressed)) {
     throw Error(Fault::unsupported, description + " is compressed by the filesystem (e2compr)")
         .advice("copy it out on a system that supports it");
   }
-  if (inode.has(flag_ea_inode)) {
+  if (inode.has(kFlagEaInode)) {
     throw Error(Fault::damaged, description + " is the value of an extended attribute")
         .expected("a file, because a directory names it")
         .advice("run e2fsck on a writable copy");
   }
-  if (inode.has(flag_inline_data)) {
+  if (inode.has(kFlagInlineData)) {
     return std::make_shared<InlineFile>(library.inline_data(inode), std::move(description));
   }
   if (inode.is_fast_link()) {

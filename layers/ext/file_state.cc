@@ -20,7 +20,7 @@ FileState::FileState(std::shared_ptr<const Volume> volume, const Inode& inode, U
 }
 
 std::unique_ptr<const BlockMap> FileState::make_map() const {
-  return inode_.has(flag_extents) ? make_extent_map(volume_, inode_)
+  return inode_.has(kFlagExtents) ? make_extent_map(volume_, inode_)
                                   : make_indirect_map(volume_, inode_);
 }
 

@@ -12,7 +12,7 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::string_view recovery_note =
+constexpr std::string_view kRecoveryNote =
     "journal needs recovery: what is shown is the filesystem without it";
 
 /// What a directory entry says of a file, where it says it.
@@ -89,7 +89,7 @@ class ExtFilesystem : public Filesystem {
   std::string repair_advice() const override { return "run e2fsck on a writable copy"; }
   std::string last_mounted() const override { return volume_->super().last_mounted; }
 
-  Id root() const override { return {0, root_inode}; }
+  Id root() const override { return {0, kRootInode}; }
   std::unique_ptr<Reader> reader() const override { return std::make_unique<ExtReader>(volume_); }
   std::vector<OwnedRange> owners(std::span<const ByteRange> ranges) const override {
     return find_owners(volume_->device(), ranges);
@@ -107,13 +107,13 @@ Filesystem::State ExtFilesystem::state() const {
   const SuperBlock& super = volume_->super();
   State state;
   Troubles& troubles = state.troubles;
-  if (super.has_incompat(incompat_recover)) {
-    troubles.note(std::string(recovery_note) + " (e2fsck on a writable copy replays it)");
-    state.of_files = "it lies in a filesystem whose " + std::string(recovery_note);
+  if (super.has_incompat(kIncompatRecover)) {
+    troubles.note(std::string(kRecoveryNote) + " (e2fsck on a writable copy replays it)");
+    state.of_files = "it lies in a filesystem whose " + std::string(kRecoveryNote);
   }
-  if ((super.state & state_error) != 0 || super.error_count > 0) {
+  if ((super.state & kStateError) != 0 || super.error_count > 0) {
     troubles.note("the kernel has recorded errors in it; e2fsck -fn tells more");
-  } else if ((super.state & state_valid) == 0) {
+  } else if ((super.state & kStateValid) == 0) {
     troubles.note("not cleanly unmounted; e2fsck -fn tells whether that matters");
   }
   if (super.checksum_wrong) troubles.damage("the super block fails its checksum");

@@ -10,8 +10,8 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::size_t direct_blocks = 12;  // EXT4_NDIR_BLOCKS
-constexpr unsigned indirect_levels = 3;    // i_block[12] to i_block[14]
+constexpr std::size_t kDirectBlocks = 12;  // EXT4_NDIR_BLOCKS
+constexpr unsigned kIndirectLevels = 3;    // i_block[12] to i_block[14]
 
 class IndirectMap : public BlockMap {
  public:
@@ -19,17 +19,17 @@ class IndirectMap : public BlockMap {
       : volume_(std::move(volume)), inode_(inode.number), fan_out_(volume_->block_size() / 4) {
     const ByteReader reader(inode.block, "i_block");
     for (std::size_t i = 0; i < roots_.size(); ++i) roots_.at(i) = reader.le32(4 * i);
-    direct_runs_ = find_runs(std::span(roots_).first(direct_blocks));
+    direct_runs_ = find_runs(std::span(roots_).first(kDirectBlocks));
   }
 
   BlockRun at(std::uint64_t logical) const override {
-    if (logical < direct_blocks) {
-      return run(std::span(roots_).first(direct_blocks), direct_runs_, logical);
+    if (logical < kDirectBlocks) {
+      return run(std::span(roots_).first(kDirectBlocks), direct_runs_, logical);
     }
-    std::uint64_t rest = logical - direct_blocks;
+    std::uint64_t rest = logical - kDirectBlocks;
     std::uint64_t covered = fan_out_;  // blocks below one root of this level; at most 2^42
-    for (unsigned level = 0; level < indirect_levels; ++level, covered *= fan_out_) {
-      if (rest < covered) return descend(roots_.at(direct_blocks + level), level, rest, covered);
+    for (unsigned level = 0; level < kIndirectLevels; ++level, covered *= fan_out_) {
+      if (rest < covered) return descend(roots_.at(kDirectBlocks + level), level, rest, covered);
       rest -= covered;
     }
     throw Error(Fault::damaged, "the file is longer than its indirect blocks can map")
@@ -91,7 +91,7 @@ class IndirectMap : public BlockMap {
   const std::shared_ptr<const Volume> volume_;
   const std::uint32_t inode_;
   const std::uint64_t fan_out_;  ///< block numbers in one block
-  std::array<std::uint32_t, direct_blocks + indirect_levels> roots_{};
+  std::array<std::uint32_t, kDirectBlocks + kIndirectLevels> roots_{};
   std::vector<std::uint16_t> direct_runs_;  ///< of the first of them
 };
 

@@ -33,7 +33,7 @@ struct Inode {
   /// Whether i_block holds the target of a symbolic link instead of block numbers.
   bool is_fast_link() const {
     return type == Type::symbolic_link && size < block.size() &&
-           !has(flag_extents | flag_inline_data | flag_encrypted);
+           !has(kFlagExtents | kFlagInlineData | kFlagEncrypted);
   }
 };
 

@@ -15,10 +15,10 @@ namespace {
 /// @param group, block_size of a copy; of the first one both may be anything (0)
 std::optional<std::string> journal_named_at(const BlockDevice& device, std::uint64_t offset,
                                             std::uint32_t group, std::uint32_t block_size) {
-  if (device.size() < offset + super_block_size) return std::nullopt;
+  if (device.size() < offset + kSuperBlockSize) return std::nullopt;
   Buffer bytes;
   try {
-    bytes = read_bytes(device, offset, super_block_size);
+    bytes = read_bytes(device, offset, kSuperBlockSize);
   } catch (const Error&) {
     return std::nullopt;  // as if it were lost
   }
@@ -29,8 +29,8 @@ std::optional<std::string> journal_named_at(const BlockDevice& device, std::uint
                           1024U << super.le32(0x18) != block_size)) {
     return std::nullopt;
   }
-  const bool journal = (super.le32(0x5c) & compat_has_journal) != 0;     // s_feature_compat
-  const bool is_one = (super.le32(0x60) & incompat_journal_dev) != 0;    // s_feature_incompat
+  const bool journal = (super.le32(0x5c) & kCompatHasJournal) != 0;      // s_feature_compat
+  const bool is_one = (super.le32(0x60) & kIncompatJournalDev) != 0;     // s_feature_incompat
   if (!journal || is_one || super.le32(0xe0) != 0) return std::nullopt;  // s_journal_inum
   const Bytes uuid = super.bytes(0xd0, 16);                              // s_journal_uuid
   if (std::all_of(uuid.begin(), uuid.end(), [](std::byte b) { return b == std::byte{0}; })) {
@@ -42,7 +42,7 @@ std::optional<std::string> journal_named_at(const BlockDevice& device, std::uint
 }  // namespace
 
 std::optional<std::string> external_journal(const BlockDevice& device) {
-  if (auto named = journal_named_at(device, super_block_offset, 0, 0)) return named;
+  if (auto named = journal_named_at(device, kSuperBlockOffset, 0, 0)) return named;
   // Block groups that have a copy with "sparse_super", in the sizes that mke2fs makes.
   for (std::uint32_t block_size = 1024; block_size <= 65536; block_size *= 2) {
     const std::uint64_t first = block_size == 1024 ? 1 : 0;

@@ -16,12 +16,12 @@ namespace peelfs::ext {
 namespace {
 
 // The library keeps all group descriptors in memory: enough for 128 TiB in blocks of 4 KiB.
-constexpr std::uint64_t max_descriptor_bytes = std::uint64_t{64} << 20U;
+constexpr std::uint64_t kMaxDescriptorBytes = std::uint64_t{64} << 20U;
 
-constexpr std::uint16_t mode_type_mask = 0xf000;
-constexpr std::uint16_t mode_directory = 0x4000;
-constexpr std::uint16_t mode_regular = 0x8000;
-constexpr std::uint16_t mode_symbolic_link = 0xa000;
+constexpr std::uint16_t kModeTypeMask = 0xf000;
+constexpr std::uint16_t kModeDirectory = 0x4000;
+constexpr std::uint16_t kModeRegular = 0x8000;
+constexpr std::uint16_t kModeSymbolicLink = 0xa000;
 
 std::string inode_name(std::uint32_t number) {
   return "inode " + std::to_string(number);
@@ -67,10 +67,10 @@ Library::Library(std::shared_ptr<const Volume> volume)
   std::call_once(messages, initialize_ext2_error_table);
   const SuperBlock& super = volume_->super();
   const std::uint64_t descriptors = super.group_count() * super.descriptor_size;
-  if (descriptors > max_descriptor_bytes) {
+  if (descriptors > kMaxDescriptorBytes) {
     throw Error(Fault::unsupported, "the filesystem has too many block groups to be searched")
         .found(std::to_string(super.group_count()) + " groups")
-        .expected("at most " + std::to_string(max_descriptor_bytes / super.descriptor_size))
+        .expected("at most " + std::to_string(kMaxDescriptorBytes / super.descriptor_size))
         .advice("its device file can still be mounted and read");
   }
   int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_SKIP_MMP;
@@ -108,15 +108,15 @@ Inode Library::inode(std::uint32_t number) {
   inode.flags = raw.i_flags;
   inode.generation = raw.i_generation;
   describe(raw, super.inode_size, inode);
-  const std::uint16_t type = raw.i_mode & mode_type_mask;
-  inode.type = type == mode_regular         ? Inode::Type::regular
-               : type == mode_directory     ? Inode::Type::directory
-               : type == mode_symbolic_link ? Inode::Type::symbolic_link
-                                            : Inode::Type::other;
+  const std::uint16_t type = raw.i_mode & kModeTypeMask;
+  inode.type = type == kModeRegular        ? Inode::Type::regular
+               : type == kModeDirectory    ? Inode::Type::directory
+               : type == kModeSymbolicLink ? Inode::Type::symbolic_link
+                                           : Inode::Type::other;
   inode.size = raw.i_size;
   // Of a directory this was i_dir_acl once, and of revision 0 it was reserved.
   if (super.revision > 0 &&
-      (inode.type == Inode::Type::regular || super.has_incompat(incompat_largedir))) {
+      (inode.type == Inode::Type::regular || super.has_incompat(kIncompatLargedir))) {
     inode.size |= static_cast<std::uint64_t>(raw.i_size_high) << 32U;
   }
   if (inode.size >> 63U != 0) {
@@ -125,13 +125,13 @@ Inode Library::inode(std::uint32_t number) {
         .expected("less than 2^63 bytes");
   }
   std::uint64_t blocks = raw.i_blocks;
-  if (super.has_ro_compat(ro_compat_huge_file)) {
+  if (super.has_ro_compat(kRoCompatHugeFile)) {
     blocks |= static_cast<std::uint64_t>(raw.osd2.linux2.l_i_blocks_hi) << 32U;
   }
   // Below 2^48 units of at most 64 KiB.
-  inode.allocated_bytes = blocks * (inode.has(flag_huge_file) ? super.block_size : 512U);
+  inode.allocated_bytes = blocks * (inode.has(kFlagHugeFile) ? super.block_size : 512U);
   static_assert(sizeof raw.i_block == sizeof inode.block);
-  if (inode.has(flag_extents | flag_inline_data) || inode.is_fast_link()) {
+  if (inode.has(kFlagExtents | kFlagInlineData) || inode.is_fast_link()) {
     std::memcpy(inode.block.data(), &raw.i_block, inode.block.size());
   } else {
     // The library gave numbers in the order of this machine.
@@ -173,7 +173,7 @@ void Library::check_group(std::uint32_t group) {
         .advice("s_inodes_count and s_blocks_count contradict each other");
   }
   const bool checked =
-      super.has_ro_compat(ro_compat_gdt_csum) || super.has_ro_compat(ro_compat_metadata_csum);
+      super.has_ro_compat(kRoCompatGdtCsum) || super.has_ro_compat(kRoCompatMetadataCsum);
   if (!checked || ext2fs_group_desc_csum_verify(handle_, group) != 0) return;
   throw Error(Fault::damaged,
               "the descriptor of block group " + std::to_string(group) + " fails its checksum")

@@ -12,7 +12,7 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::size_t most_bytes = std::size_t{16} << 20U;
+constexpr std::size_t kMostBytes = std::size_t{16} << 20U;
 
 /// What all threads share.
 class SharedNodes {
@@ -31,7 +31,7 @@ class SharedNodes {
     bytes_ += node->memory();
     items_.push_front({key, std::move(node)});
     index_.emplace(key, items_.begin());
-    while (bytes_ > most_bytes && items_.size() > 1) {
+    while (bytes_ > kMostBytes && items_.size() > 1) {
       bytes_ -= items_.back().node->memory();
       index_.erase(items_.back().key);
       items_.pop_back();
@@ -74,13 +74,13 @@ struct Recent {
   std::uint64_t forgotten = 0;
   std::shared_ptr<const MapNode> node;
 };
-constexpr std::size_t recent_places = 16;
-constexpr std::size_t most_recent_bytes = std::size_t{16} << 10U;  // of one node
+constexpr std::size_t kRecentPlaces = 16;
+constexpr std::size_t kMostRecentBytes = std::size_t{16} << 10U;  // of one node
 
 Recent& recent_place(const NodeKey& key) {
-  thread_local std::array<Recent, recent_places> places;
+  thread_local std::array<Recent, kRecentPlaces> places;
   const std::uint64_t mixed = key.block ^ (key.block >> 4U) ^ (std::uint64_t{key.inode} * 7);
-  return places.at(mixed % recent_places);
+  return places.at(mixed % kRecentPlaces);
 }
 
 }  // namespace
@@ -90,7 +90,7 @@ std::shared_ptr<const MapNode> find_node(const NodeKey& key) {
   const std::uint64_t now = forgotten.load(std::memory_order_acquire);
   if (recent.node && recent.key == key && recent.forgotten == now) return recent.node;
   std::shared_ptr<const MapNode> node = shared_nodes().find(key);
-  if (node && node->memory() <= most_recent_bytes) recent = {key, now, node};
+  if (node && node->memory() <= kMostRecentBytes) recent = {key, now, node};
   return node;
 }
 

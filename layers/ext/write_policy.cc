@@ -11,49 +11,48 @@ namespace peelfs::ext {
 namespace {
 
 // s_feature_ro_compat: "who does not know it must not write".
-constexpr std::uint32_t large_file = 0x0002;
-constexpr std::uint32_t quota = 0x0100;
-constexpr std::uint32_t project = 0x2000;
-constexpr std::uint32_t verity = 0x8000;
-constexpr std::uint32_t known_to_writers = 0x0001 | large_file | 0x0004 | ro_compat_huge_file |
-                                           ro_compat_gdt_csum | 0x0020 | 0x0040 | quota |
-                                           ro_compat_bigalloc | ro_compat_metadata_csum | project |
-                                           verity | ro_compat_orphan_present;
+constexpr std::uint32_t kLargeFile = 0x0002;
+constexpr std::uint32_t kQuota = 0x0100;
+constexpr std::uint32_t kProject = 0x2000;
+constexpr std::uint32_t kVerity = 0x8000;
+constexpr std::uint32_t kKnownToWriters =
+    0x0001 | kLargeFile | 0x0004 | kRoCompatHugeFile | kRoCompatGdtCsum | 0x0020 | 0x0040 | kQuota |
+    kRoCompatBigalloc | kRoCompatMetadataCsum | kProject | kVerity | kRoCompatOrphanPresent;
 
 // i_flags
-constexpr std::uint32_t immutable = 0x00000010;
-constexpr std::uint32_t append_only = 0x00000020;
-constexpr std::uint32_t file_verity = 0x00100000;
-constexpr std::uint32_t snapshot_file = 0x01000000;
+constexpr std::uint32_t kImmutable = 0x00000010;
+constexpr std::uint32_t kAppendOnly = 0x00000020;
+constexpr std::uint32_t kFileVerity = 0x00100000;
+constexpr std::uint32_t kSnapshotFile = 0x01000000;
 
 /// peelfs itself may have been writing to the filesystem when its super block was first read.
 bool is_clean_now(const Volume& volume) {
   const auto super =
-      decode_super_block(read_bytes(volume.device(), super_block_offset, super_block_size));
-  return super && (super->state & state_valid) != 0;
+      decode_super_block(read_bytes(volume.device(), kSuperBlockOffset, kSuperBlockSize));
+  return super && (super->state & kStateValid) != 0;
 }
 
 }  // namespace
 
 std::string why_no_writes(const Volume& volume, bool ours) {
   const SuperBlock& super = volume.super();
-  if (super.has_incompat(incompat_recover)) {
+  if (super.has_incompat(kIncompatRecover)) {
     return "its filesystem's journal needs recovery, which would undo writes: run e2fsck first";
   }
-  if (const std::uint32_t unknown = super.feature_ro_compat & ~known_to_writers; unknown != 0) {
+  if (const std::uint32_t unknown = super.feature_ro_compat & ~kKnownToWriters; unknown != 0) {
     return "its filesystem has features that only its own kernel may write with (" + hex(unknown) +
            ")";
   }
-  if (super.has_incompat(incompat_mmp)) {
+  if (super.has_incompat(kIncompatMmp)) {
     return "its filesystem has multi-mount protection: another host may have it mounted";
   }
-  if ((super.state & state_error) != 0 || super.error_count != 0 || super.checksum_wrong) {
+  if ((super.state & kStateError) != 0 || super.error_count != 0 || super.checksum_wrong) {
     return "its filesystem has errors: run e2fsck first";
   }
-  const bool orphans = super.last_orphan != 0 || (super.state & state_orphan) != 0 ||
-                       super.has_ro_compat(ro_compat_orphan_present);
+  const bool orphans = super.last_orphan != 0 || (super.state & kStateOrphan) != 0 ||
+                       super.has_ro_compat(kRoCompatOrphanPresent);
   if (!ours && orphans) return "its filesystem has deleted files that are open: run e2fsck first";
-  if (!ours && (super.state & state_valid) == 0 && !is_clean_now(volume)) {
+  if (!ours && (super.state & kStateValid) == 0 && !is_clean_now(volume)) {
     return "its filesystem is mounted, or was not cleanly unmounted: if nobody has it mounted, run "
            "e2fsck -p on the device that holds it, in this same mount";
   }
@@ -65,11 +64,11 @@ std::string why_no_writes(const Volume& volume, bool ours) {
 
 std::string why_no_writes(const Inode& inode) {
   if (inode.type != Inode::Type::regular || inode.number < 11) return "it is no regular file";
-  if (inode.has(immutable)) return "the file is marked as immutable (chattr -i changes that)";
-  if (inode.has(append_only)) return "the file is marked as append-only (chattr -a changes that)";
-  if (inode.has(file_verity)) return "the file is sealed by fs-verity";
-  if (inode.has(snapshot_file)) return "the file is a snapshot";
-  if (inode.has(flag_inline_data)) return "the file lies in its inode";
+  if (inode.has(kImmutable)) return "the file is marked as immutable (chattr -i changes that)";
+  if (inode.has(kAppendOnly)) return "the file is marked as append-only (chattr -a changes that)";
+  if (inode.has(kFileVerity)) return "the file is sealed by fs-verity";
+  if (inode.has(kSnapshotFile)) return "the file is a snapshot";
+  if (inode.has(kFlagInlineData)) return "the file lies in its inode";
   return {};
 }
 
@@ -79,12 +78,12 @@ std::string why_no_allocation(const Volume& volume) {
   const auto add = [&features](bool has, const char* name) {
     if (has) features += (features.empty() ? "" : ", ") + std::string(name);
   };
-  add(super.has_ro_compat(quota), "quota");
-  add(super.has_ro_compat(project), "project");
-  add(super.has_ro_compat(ro_compat_bigalloc), "bigalloc");
-  add(super.has_ro_compat(verity), "verity");
-  add(super.has_incompat(incompat_inline_data), "inline_data");
-  add(super.has_incompat(incompat_encrypt), "encrypt");
+  add(super.has_ro_compat(kQuota), "quota");
+  add(super.has_ro_compat(kProject), "project");
+  add(super.has_ro_compat(kRoCompatBigalloc), "bigalloc");
+  add(super.has_ro_compat(kVerity), "verity");
+  add(super.has_incompat(kIncompatInlineData), "inline_data");
+  add(super.has_incompat(kIncompatEncrypt), "encrypt");
   if (features.empty()) return {};
   return "peelfs allocates no space in a filesystem with the features " + features;
 }
@@ -92,15 +91,15 @@ std::string why_no_allocation(const Volume& volume) {
 std::uint64_t greatest_size(const Volume& volume, const Inode& inode) {
   const SuperBlock& super = volume.super();
   const std::uint64_t fan_out = super.block_size / 4;
-  const std::uint64_t blocks = inode.has(flag_extents)
+  const std::uint64_t blocks = inode.has(kFlagExtents)
                                    ? (1ULL << 32U) - 1
                                    : 12 + fan_out + fan_out * fan_out + fan_out * fan_out * fan_out;
   std::uint64_t most = blocks * super.block_size;
   // i_blocks counts 512 bytes in 32 bits, block maps included.
-  if (!super.has_ro_compat(ro_compat_huge_file)) {
+  if (!super.has_ro_compat(kRoCompatHugeFile)) {
     most = std::min<std::uint64_t>(most, 2040ULL << 30U);
   }
-  if (!super.has_ro_compat(large_file)) most = std::min<std::uint64_t>(most, 0x7fffffff);
+  if (!super.has_ro_compat(kLargeFile)) most = std::min<std::uint64_t>(most, 0x7fffffff);
   return std::max(most, inode.size);
 }
 

@@ -14,10 +14,10 @@ namespace peelfs::ext {
 
 namespace {
 
-constexpr std::uint64_t most_at_once = std::uint64_t{1} << 20U;  // bytes in one buffer
-constexpr std::uint64_t most_ahead = std::uint64_t{16} << 20U;   // bytes taken for a growing file
-constexpr std::size_t most_pending = 4096;                       // runs
-constexpr std::uint64_t sector = 512;                            // what a disk writes as a whole
+constexpr std::uint64_t kMostAtOnce = std::uint64_t{1} << 20U;  // bytes in one buffer
+constexpr std::uint64_t kMostAhead = std::uint64_t{16} << 20U;  // bytes taken for a growing file
+constexpr std::size_t kMostPending = 4096;                      // runs
+constexpr std::uint64_t kSector = 512;                          // what a disk writes as a whole
 
 /// All writers, by their devices. A writer keeps its device alive, so no other device can have the
 /// same key while the writer lives.
@@ -132,7 +132,7 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
   // A file grows by whole sectors. If it ended within one, the next write to that sector would be
   // in place up to the end, and durable with the inode behind it: a power cut could tear it.
   Buffer padded;
-  const std::uint64_t whole = round_up(end, sector);
+  const std::uint64_t whole = round_up(end, kSector);
   if (end > file->size_ && whole != end && whole <= greatest_size(*volume_, file->inode_)) {
     padded.assign(data.begin(), data.end());
     padded.resize(whole - offset);
@@ -142,7 +142,7 @@ void Writer::store(const std::shared_ptr<FileState>& file, std::uint64_t offset,
     const std::size_t before = data.size();
     store_part(*file, offset, data);
     offset += before - data.size();
-    if (file->pending_.size() > most_pending) {
+    if (file->pending_.size() > kMostPending) {
       commit();
       dirty_.insert(file);
     }
@@ -165,8 +165,8 @@ void Writer::store_part(FileState& file, std::uint64_t offset, Bytes& data) {
   file.read_by_writer();
   const std::uint64_t block_size = volume_->block_size();
   const std::uint64_t logical = offset / block_size, within = offset % block_size;
-  const std::uint64_t wanted = div_round_up(
-      within + std::min<std::uint64_t>(data.size(), most_at_once - within), block_size);
+  const std::uint64_t wanted =
+      div_round_up(within + std::min<std::uint64_t>(data.size(), kMostAtOnce - within), block_size);
   const BlockRun run = file.at(logical);
   const bool behind_end = logical * block_size >= round_up(file.size_, block_size);
   std::uint64_t blocks = std::min(run.blocks, wanted), physical = 0;
@@ -225,7 +225,7 @@ Allocator::Run Writer::take(FileState& file, std::uint64_t logical, std::uint64_
     std::uint64_t most = wanted;
     if ((logical + wanted) * volume_->block_size() > file.size_) {
       const std::uint64_t spare = allocator_->available() - wanted - node_reserve();
-      most += std::min(most_ahead / volume_->block_size(), spare / 2);
+      most += std::min(kMostAhead / volume_->block_size(), spare / 2);
     }
     kept.run = allocator_->take(goal, most);
   }
@@ -258,7 +258,7 @@ std::uint64_t Writer::most_nodes(FileState& file, std::uint64_t more_runs,
   const std::uint64_t runs = file.pending_.size() + more_runs;
   const std::uint64_t blocks = file.pending_blocks_ + more_blocks;
   if (runs == 0) return 0;
-  if (!file.inode_.has(flag_extents)) {
+  if (!file.inode_.has(kFlagExtents)) {
     return most_new_indirect_blocks(volume_->block_size(), runs, blocks);
   }
   if (!file.leaves_) file.leaves_ = count_leaves(*volume_, file.inode_);
@@ -282,7 +282,7 @@ void Writer::make_nodes(std::uint64_t count) {
   if (nodes_.size() < count && allocator_->available() < count - nodes_.size()) release_kept();
   while (nodes_.size() < count) {
     const std::uint64_t most =
-        std::min<std::uint64_t>(count - nodes_.size(), most_at_once / block_size);
+        std::min<std::uint64_t>(count - nodes_.size(), kMostAtOnce / block_size);
     const Allocator::Run run = allocator_->take(0, most);
     try {
       claim_space(volume_->device(), run.first * block_size, run.count * block_size);
@@ -320,7 +320,7 @@ RewrittenMap Writer::rewrite(FileState& file) {
   };
   try {
     if (runs.empty()) return {.root = file.inode_.block, .added = {}, .freed = {}, .late = {}};
-    return file.inode_.has(flag_extents) ? rewrite_extents(*volume_, file.inode_, runs, take)
+    return file.inode_.has(kFlagExtents) ? rewrite_extents(*volume_, file.inode_, runs, take)
                                          : rewrite_indirect(*volume_, file.inode_, runs, take);
   } catch (...) {
     nodes_.insert(nodes_.end(), taken.begin(), taken.end());
@@ -373,9 +373,9 @@ void Writer::write_inode(FileState& file, const RewrittenMap& map) {
   std::memcpy(&raw->i_block, map.root.data(), map.root.size());
   raw->i_size = static_cast<std::uint32_t>(file.size_);
   raw->i_size_high = static_cast<std::uint32_t>(file.size_ >> 32U);
-  const std::uint64_t unit = file.inode_.has(flag_huge_file) ? 1 : volume_->block_size() / 512;
+  const std::uint64_t unit = file.inode_.has(kFlagHugeFile) ? 1 : volume_->block_size() / 512;
   std::uint64_t blocks = raw->i_blocks;
-  const bool wide = volume_->super().has_ro_compat(ro_compat_huge_file);
+  const bool wide = volume_->super().has_ro_compat(kRoCompatHugeFile);
   if (wide) blocks |= std::uint64_t{raw->osd2.linux2.l_i_blocks_hi} << 32U;
   blocks += (file.fresh_blocks_ + map.added.size() - map.freed.size()) * unit;
   raw->i_blocks = static_cast<std::uint32_t>(blocks);

@@ -12,16 +12,16 @@ namespace peelfs {
 namespace {
 
 // Of images without a format, which are no layer's.
-constexpr std::array<std::string_view, 6> raw_suffixes{".img", ".image", ".raw",
+constexpr std::array<std::string_view, 6> kRawSuffixes{".img", ".image", ".raw",
                                                        ".dd",  ".disk",  ".iso"};
 
 // "disk.img.gz": a disk image that has to be unpacked first. A row says so of its bytes.
-constexpr std::array<std::string_view, 7> archive_suffixes{".gz",  ".xz",  ".zst", ".bz2",
+constexpr std::array<std::string_view, 7> kArchiveSuffixes{".gz",  ".xz",  ".zst", ".bz2",
                                                            ".lz4", ".zip", ".7z"};
 
-constexpr std::size_t head_size = 8192;  // all signatures lie below
-constexpr std::uint64_t least_raw_disk = std::uint64_t{1} << 20U;
-constexpr std::uint64_t sector = 512;
+constexpr std::size_t kHeadSize = 8192;  // all signatures lie below
+constexpr std::uint64_t kLeastRawDisk = std::uint64_t{1} << 20U;
+constexpr std::uint64_t kSector = 512;
 
 bool ends_in(std::string_view name, std::string_view suffix) {
   if (name.size() <= suffix.size()) return false;
@@ -118,7 +118,7 @@ std::string Formats::strip_image_suffix(std::string_view file_name) const {
       if (length == 0 && ends_in(file_name, suffix)) length = suffix.size();
     }
   };
-  try_all(raw_suffixes);
+  try_all(kRawSuffixes);
   for (const Layer& row : rows_) try_all(row.suffixes);
   return std::string(file_name.substr(0, file_name.size() - length));
 }
@@ -128,7 +128,7 @@ bool Formats::has_image_suffix(std::string_view file_name) const {
 }
 
 bool Formats::is_packed_image(std::string_view file_name) const {
-  for (const std::string_view suffix : archive_suffixes) {
+  for (const std::string_view suffix : kArchiveSuffixes) {
     if (!ends_in(file_name, suffix)) continue;
     file_name.remove_suffix(suffix.size());
     return has_image_suffix(file_name);
@@ -139,9 +139,9 @@ bool Formats::is_packed_image(std::string_view file_name) const {
 std::string_view Formats::wrapped_format(const BlockDevice& file) const {
   Buffer bytes;
   try {
-    bytes = read_up_to(file, 0, head_size);
+    bytes = read_up_to(file, 0, kHeadSize);
   } catch (const Error&) {
-    bytes = read_up_to(file, 0, sector);  // a bad sector further on hides no magic number here
+    bytes = read_up_to(file, 0, kSector);  // a bad sector further on hides no magic number here
   }
   const ByteReader head(bytes, "beginning of a file");
   for (const Layer& row : rows_) {
@@ -156,7 +156,7 @@ std::string_view Formats::wrapped_format(const BlockDevice& file) const {
 }
 
 std::string_view Formats::format_at_start(const BlockDevice& file) const {
-  const Buffer bytes = read_up_to(file, 0, sector);
+  const Buffer bytes = read_up_to(file, 0, kSector);
   const ByteReader head(bytes, "beginning of a file");
   for (const Layer& row : rows_) {
     if (!is_wrapper(row)) continue;
@@ -172,8 +172,8 @@ std::string_view Formats::format_at_start(const BlockDevice& file) const {
 
 std::string_view Formats::image_format(const BlockDevice& file) const {
   if (const auto format = wrapped_format(file); !format.empty()) return format;
-  if (file.size() < least_raw_disk || file.size() % sector != 0) return {};
-  const Buffer bytes = read_up_to(file, 0, head_size);
+  if (file.size() < kLeastRawDisk || file.size() % kSector != 0) return {};
+  const Buffer bytes = read_up_to(file, 0, kHeadSize);
   const ByteReader head(bytes, "beginning of a file");
   for (const Layer& row : rows_) {
     if (is_wrapper(row)) continue;

@@ -5,9 +5,9 @@ namespace peelfs::fs {
 
 namespace {
 
-constexpr unsigned max_links = 40;  // as the kernel's MAXSYMLINKS
-constexpr unsigned max_components = 1024;
-constexpr std::size_t max_name_bytes = 4096;  // as the kernel's PATH_MAX
+constexpr unsigned kMaxLinks = 40;  // as the kernel's MAXSYMLINKS
+constexpr unsigned kMaxComponents = 1024;
+constexpr std::size_t kMaxNameBytes = 4096;  // as the kernel's PATH_MAX
 
 }  // namespace
 
@@ -19,14 +19,14 @@ Located locate(Filesystem::Reader& reader, std::vector<Filesystem::Id> directory
         .found(why)
         .advice("a reference inside a filesystem is only looked for in that filesystem");
   };
-  if (name.empty() || name.size() > max_name_bytes) throw missing("a name that no file can have");
+  if (name.empty() || name.size() > kMaxNameBytes) throw missing("a name that no file can have");
   Filesystem::Allowance allowance;
   Located result;
   std::string rest(name);
   unsigned links = 0;
   if (rest.front() == '/') directory.resize(1);
   for (unsigned components = 0;; ++components) {
-    if (components == max_components) throw missing("too many components");
+    if (components == kMaxComponents) throw missing("too many components");
     rest.erase(0, rest.find_first_not_of('/'));
     const std::size_t end = std::min(rest.find('/'), rest.size());
     const std::string component = rest.substr(0, end);
@@ -49,11 +49,11 @@ Located locate(Filesystem::Reader& reader, std::vector<Filesystem::Id> directory
         directory.push_back(*id);
         break;
       case Filesystem::Type::symbolic_link: {
-        if (++links > max_links) throw missing("too many symbolic links, or a loop of them");
+        if (++links > kMaxLinks) throw missing("too many symbolic links, or a loop of them");
         std::string target = reader.link_target(file);
         if (target.front() == '/') directory.resize(1);
         rest = target + rest;
-        if (rest.size() > 2 * max_name_bytes) throw missing("symbolic links that grow too long");
+        if (rest.size() > 2 * kMaxNameBytes) throw missing("symbolic links that grow too long");
         break;
       }
       case Filesystem::Type::regular:

@@ -27,10 +27,10 @@ std::size_t OwnerMap::index_of(std::uint64_t block) const {
   const auto next =
       std::upper_bound(runs_.begin(), runs_.end(), block,
                        [](std::uint64_t wanted, const Run& run) { return wanted < run.first; });
-  if (next == runs_.begin()) return nowhere;
+  if (next == runs_.begin()) return kNowhere;
   const Run& run = *std::prev(next);
   const std::uint64_t within = block - run.first;
-  return within < run.count ? run.index + static_cast<std::size_t>(within) : nowhere;
+  return within < run.count ? run.index + static_cast<std::size_t>(within) : kNowhere;
 }
 
 void OwnerMap::claim(std::uint64_t first, std::uint64_t count,

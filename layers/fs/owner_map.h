@@ -20,7 +20,7 @@ class OwnerMap {
   /// @param block_size bytes
   OwnerMap(std::span<const ByteRange> ranges, std::uint64_t block_size);
 
-  bool wants(std::uint64_t block) const { return index_of(block) != nowhere; }
+  bool wants(std::uint64_t block) const { return index_of(block) != kNowhere; }
   /// Gives the blocks from `first` on to an owner, as far as they are asked for and have none.
   /// @param owner is asked for once, if any of them is
   void claim(std::uint64_t first, std::uint64_t count,
@@ -30,7 +30,7 @@ class OwnerMap {
   std::vector<Filesystem::OwnedRange> owners() const;
 
  private:
-  static constexpr std::size_t nowhere = ~std::size_t{0};
+  static constexpr std::size_t kNowhere = ~std::size_t{0};
   /// Blocks that follow one another.
   struct Run {
     std::uint64_t first = 0;

@@ -19,17 +19,17 @@ using Id = Filesystem::Id;
 using Stat = Filesystem::Stat;
 using Type = Filesystem::Type;
 
-constexpr std::uint64_t min_image_size = std::uint64_t{64} << 10U;
-constexpr std::size_t max_depth = 255;              // directories below one another
-constexpr std::size_t max_path_bytes = 64U << 20U;  // of all paths returned
-constexpr std::size_t max_damage_shown = 4;
-constexpr std::size_t max_limits_shown = 4;
-constexpr std::size_t batch_size = 4096;  // files whose first sectors are read in one go
+constexpr std::uint64_t kMinImageSize = std::uint64_t{64} << 10U;
+constexpr std::size_t kMaxDepth = 255;             // directories below one another
+constexpr std::size_t kMaxPathBytes = 64U << 20U;  // of all paths returned
+constexpr std::size_t kMaxDamageShown = 4;
+constexpr std::size_t kMaxLimitsShown = 4;
+constexpr std::size_t kBatchSize = 4096;  // files whose first sectors are read in one go
 
 struct IdHash {
   std::size_t operator()(const Id& id) const noexcept {
-    constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;  // spreads volumes over the numbers
-    return static_cast<std::size_t>(id.number ^ (id.volume * odd));
+    constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;  // spreads volumes over the numbers
+    return static_cast<std::size_t>(id.number ^ (id.volume * kOdd));
   }
 };
 
@@ -160,8 +160,8 @@ class Search {
       return;
     }
     if (stat.type == Type::directory) {
-      if (directories_[directory].depth == max_depth) {
-        note_limit("directories deeper than " + std::to_string(max_depth) +
+      if (directories_[directory].depth == kMaxDepth) {
+        note_limit("directories deeper than " + std::to_string(kMaxDepth) +
                    " levels were not searched");
         return;
       }
@@ -174,7 +174,7 @@ class Search {
 
   void look_at_file(std::size_t directory, std::string name, const Stat& stat) {
     const bool suffix = formats_.has_image_suffix(name);
-    const bool large = stat.size >= min_image_size;
+    const bool large = stat.size >= kMinImageSize;
     if (!suffix && !large) return;
     if (suffix && large) {
       add(directory, std::move(name), stat);
@@ -188,7 +188,7 @@ class Search {
       if (suffix) add_unreadable(directory, std::move(name), stat.size, error);
       return;
     }
-    if (candidates_.size() == batch_size) look_at_candidates();
+    if (candidates_.size() == kBatchSize) look_at_candidates();
   }
 
   void look_at_candidates() {
@@ -235,7 +235,7 @@ class Search {
     for (const std::string& component : image.path) {
       path_bytes_ += sizeof component + 2 * component.size();  // the description has it once more
     }
-    if (path_bytes_ > max_path_bytes || result_.images.size() == limits_.devices) {
+    if (path_bytes_ > kMaxPathBytes || result_.images.size() == limits_.devices) {
       end_search("only the first " + std::to_string(result_.images.size()) +
                  " images are shown: there are too many");
       return;
@@ -284,13 +284,13 @@ class Search {
     // A sector that cannot be read is the disk's fault; what this host refuses is not.
     if (fault == Fault::io) fault = Fault::damaged;
     if (result_.damage_count == 0 || fault == Fault::damaged) result_.fault = fault;
-    if (++result_.damage_count > max_damage_shown) return;
+    if (++result_.damage_count > kMaxDamageShown) return;
     result_.damage.push_back(path_text(directory, name) + ": " + what);
   }
 
   void note_limit(std::string text) {
     const auto known = std::find(result_.limits.begin(), result_.limits.end(), text);
-    if (known == result_.limits.end() && result_.limits.size() < max_limits_shown) {
+    if (known == result_.limits.end() && result_.limits.size() < kMaxLimitsShown) {
       result_.limits.push_back(std::move(text));
     }
   }

@@ -10,9 +10,9 @@ namespace peelfs::fs {
 
 namespace {
 
-constexpr std::size_t most_ranges = std::size_t{1} << 20U;
-constexpr std::size_t most_kept = 16;
-constexpr std::uint64_t compared_at_once = std::uint64_t{1} << 20U;
+constexpr std::size_t kMostRanges = std::size_t{1} << 20U;
+constexpr std::size_t kMostKept = 16;
+constexpr std::uint64_t kComparedAtOnce = std::uint64_t{1} << 20U;
 
 bool in_one_place(const Resolved& a, const Resolved& b) {
   if (a.extent.kind != b.extent.kind) return false;
@@ -62,8 +62,8 @@ void WitnessDevice::compute(std::uint64_t offset, MutableBytes out) const {
     throw;
   }
   const MutexLock lock(mutex_);
-  if (ranges_.size() == most_ranges) merge(ranges_);
-  useless_ = useless_ || ranges_.size() == most_ranges;
+  if (ranges_.size() == kMostRanges) merge(ranges_);
+  useless_ = useless_ || ranges_.size() == kMostRanges;
   if (!useless_) ranges_.push_back({offset, out.size()});
 }
 
@@ -77,7 +77,7 @@ std::optional<std::vector<ByteRange>> WitnessDevice::ranges() const {
 bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ByteRange& range) {
   for (std::uint64_t done = 0; done < range.length;) {
     const std::uint64_t at = range.offset + done;
-    const std::uint64_t length = std::min(range.length - done, compared_at_once);
+    const std::uint64_t length = std::min(range.length - done, kComparedAtOnce);
     const Resolved first = resolve(a, at, length);
     const Resolved second = resolve(b, at, length);
     const std::uint64_t step = std::min(first.extent.length, second.extent.length);
@@ -109,7 +109,7 @@ void SearchMemory::keep(DevicePtr device, std::string uuid, std::vector<ByteRang
                         SearchResult result) {
   for (FoundImage& image : result.images) image.device.reset();
   known_.push_front({std::move(device), std::move(uuid), std::move(ranges), std::move(result)});
-  if (known_.size() > most_kept) known_.pop_back();
+  if (known_.size() > kMostKept) known_.pop_back();
 }
 
 }  // namespace peelfs::fs

@@ -15,7 +15,7 @@ namespace peelfs {
 namespace {
 
 /// No chain of devices is longer.
-constexpr std::size_t deepest = 64;
+constexpr std::size_t kDeepest = 64;
 
 template <typename Fits>
 const BlockNode* find_node(const std::vector<BlockNode>& nodes, const Fits& fits) {
@@ -75,7 +75,7 @@ std::vector<Place> places_of(const FileId& file, std::uint64_t size, const HostV
   std::vector<Place> places{{file, 0, size}};
   if (!file.block_device) return places;
   const std::vector<BlockNode> nodes = view.blocks();
-  while (places.size() < deepest) {
+  while (places.size() < kDeepest) {
     Place below = places.back();
     const BlockNode* const node = node_of(nodes, below.file);
     if (node == nullptr) break;

@@ -10,8 +10,8 @@ namespace {
 
 std::optional<FileId> look(int directory, const char* path, int flags) {
   struct statx status {};
-  constexpr int quietly = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
-  if (::statx(directory, path, flags | quietly, STATX_TYPE | STATX_INO, &status) != 0) {
+  constexpr int kQuietly = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
+  if (::statx(directory, path, flags | kQuietly, STATX_TYPE | STATX_INO, &status) != 0) {
     return std::nullopt;
   }
   if (S_ISBLK(status.stx_mode)) {

@@ -30,7 +30,7 @@ class MappedWindows {
   using Window = FileMapping::Window;
   using Clock = std::chrono::steady_clock;
   /// A working set that does not fit is read, not mapped and unmapped all the time.
-  static constexpr std::chrono::milliseconds least_pause{100};
+  static constexpr std::chrono::milliseconds kLeastPause{100};
 
   bool make_room() PEELFS_REQUIRES(mutex_);
   void give_up(std::list<Window>::iterator window) PEELFS_REQUIRES(mutex_);
@@ -46,7 +46,7 @@ void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
   // A thread that finds the lock taken reads the bytes instead of waiting.
   if (!mutex_.try_lock()) return;
   const MutexLock lock(mutex_, std::adopt_lock);
-  std::atomic<Window*>& slot = file.windows_[index % FileMapping::slots];
+  std::atomic<Window*>& slot = file.windows_[index % FileMapping::kSlots];
   const Window* const there = slot.load(std::memory_order_relaxed);
   if (there != nullptr && there->index == index) return;
   try {
@@ -55,7 +55,7 @@ void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
     if (most == 0) return;
     if (there != nullptr || open_.size() >= most) {
       // One at a time: a request that hangs keeps what is given up from being unmapped.
-      if (!given_up_.empty() || Clock::now() - last_given_up_ < least_pause) return;
+      if (!given_up_.empty() || Clock::now() - last_given_up_ < kLeastPause) return;
       if (there != nullptr) {
         give_up(std::find_if(open_.begin(), open_.end(),
                              [there](const Window& window) { return &window == there; }));
@@ -68,8 +68,8 @@ void MappedWindows::open(FileMapping& file, std::uint64_t index) noexcept {
     made.emplace_back();
     // Beyond the end of the file as well: what we write to it makes it longer.
     void* const base =
-        ::mmap(nullptr, FileMapping::window_size, PROT_READ, MAP_SHARED, file.descriptor_,
-               static_cast<off_t>(index * FileMapping::window_size));
+        ::mmap(nullptr, FileMapping::kWindowSize, PROT_READ, MAP_SHARED, file.descriptor_,
+               static_cast<off_t>(index * FileMapping::kWindowSize));
     if (base == MAP_FAILED) return;
     made.front().owner = &file;
     made.front().index = index;
@@ -93,15 +93,15 @@ bool MappedWindows::make_room() {
 }
 
 void MappedWindows::give_up(std::list<Window>::iterator window) {
-  window->owner->windows_[window->index % FileMapping::slots].store(nullptr,
-                                                                    std::memory_order_seq_cst);
+  window->owner->windows_[window->index % FileMapping::kSlots].store(nullptr,
+                                                                     std::memory_order_seq_cst);
   window->given_up_at = Epochs::process().now();
   given_up_.splice(given_up_.end(), open_, window);
 }
 
 void MappedWindows::reap() {
   while (!given_up_.empty() && Epochs::process().passed(given_up_.front().given_up_at)) {
-    ::munmap(given_up_.front().base, FileMapping::window_size);
+    ::munmap(given_up_.front().base, FileMapping::kWindowSize);
     given_up_.pop_front();
   }
 }
@@ -111,7 +111,7 @@ void MappedWindows::close(FileMapping& file) noexcept {
   const auto close_in = [&file](std::list<Window>& windows) {
     windows.remove_if([&file](const Window& window) {
       if (window.owner != &file) return false;
-      ::munmap(window.base, FileMapping::window_size);
+      ::munmap(window.base, FileMapping::kWindowSize);
       return true;
     });
   };
@@ -127,7 +127,7 @@ std::size_t FileMapping::max_windows() noexcept {
     const long page = ::sysconf(_SC_PAGESIZE);
     if (pages <= 0 || page <= 0) return 0UL;
     const auto memory = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
-    return static_cast<std::size_t>(std::clamp<std::uint64_t>(memory / 8 / window_size, 2, 256));
+    return static_cast<std::size_t>(std::clamp<std::uint64_t>(memory / 8 / kWindowSize, 2, 256));
   }();
   return most;
 }
@@ -137,10 +137,10 @@ FileMapping::~FileMapping() {
 }
 
 const std::byte* FileMapping::at(std::uint64_t offset, std::size_t length) noexcept {
-  const std::uint64_t index = offset / window_size;
-  const std::uint64_t within = offset % window_size;
-  if (length > window_size - within) return nullptr;
-  std::atomic<Window*>& slot = windows_[index % slots];
+  const std::uint64_t index = offset / kWindowSize;
+  const std::uint64_t within = offset % kWindowSize;
+  if (length > kWindowSize - within) return nullptr;
+  std::atomic<Window*>& slot = windows_[index % kSlots];
   Window* window = slot.load(std::memory_order_acquire);
   if (window == nullptr || window->index != index) {
     MappedWindows::process().open(*this, index);

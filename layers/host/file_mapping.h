@@ -29,7 +29,7 @@ class FileMapping {
   /// @return where the bytes are; null: they are not mapped, now or ever, and must be read
   const std::byte* at(std::uint64_t offset, std::size_t length) noexcept;
 
-  static constexpr std::uint64_t window_size = 256ULL << 20U;  ///< bytes
+  static constexpr std::uint64_t kWindowSize = 256ULL << 20U;  ///< bytes
 
   /// How many windows the process may have: an eighth of the machine's memory, since the kernel
   /// counts mapped pages as ours when it looks for a process to kill (OOM); none where the address
@@ -40,15 +40,15 @@ class FileMapping {
   friend class MappedWindows;
   struct Window {
     FileMapping* owner;
-    std::uint64_t index;  ///< offset / window_size
+    std::uint64_t index;  ///< offset / kWindowSize
     std::byte* base;
     std::atomic<bool> used{true};   ///< since the last search for a window to give up
     std::uint64_t given_up_at = 0;  ///< the epoch
   };
-  static constexpr std::size_t slots = 64;  ///< by index modulo this
+  static constexpr std::size_t kSlots = 64;  ///< by index modulo this
 
   const int descriptor_;
-  std::array<std::atomic<Window*>, slots> windows_{};
+  std::array<std::atomic<Window*>, kSlots> windows_{};
 };
 
 }  // namespace peelfs

@@ -10,11 +10,11 @@
 namespace peelfs {
 
 bool HostFile::may_lack_space(std::uint64_t end) const {
-  constexpr std::uint64_t stat_block = 512;
+  constexpr std::uint64_t kStatBlock = 512;
   struct stat status {};
   if (block_device_ || fstat(fd_, &status) != 0) return false;
   const auto size = static_cast<std::uint64_t>(status.st_size);
-  return end > size || static_cast<std::uint64_t>(status.st_blocks) * stat_block < size;
+  return end > size || static_cast<std::uint64_t>(status.st_blocks) * kStatBlock < size;
 }
 
 void HostFile::claim(std::uint64_t offset, std::uint64_t length) const {

@@ -18,9 +18,9 @@ namespace peelfs {
 std::vector<std::string> names_in(const std::string& directory, const std::string& shown) {
   const std::string& name_of_it = shown.empty() ? directory : shown;
   const HostCall call(name_of_it);
-  constexpr int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  int fd = ::open(directory.c_str(), flags | O_NOATIME);
-  if (fd < 0 && errno == EPERM) fd = ::open(directory.c_str(), flags);
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  int fd = ::open(directory.c_str(), kFlags | O_NOATIME);
+  if (fd < 0 && errno == EPERM) fd = ::open(directory.c_str(), kFlags);
   if (fd < 0) throw Error::system(errno, "cannot list " + name_of_it);
   const std::unique_ptr<DIR, int (*)(DIR*)> open(::fdopendir(fd), ::closedir);
   if (!open) {

@@ -72,7 +72,7 @@ class Dirtied {
 };
 
 /// O_NONBLOCK: the open of a block device must not wait for its medium.
-constexpr int common_flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+constexpr int kCommonFlags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
 /// A descriptor that opens nothing: what it stands for can be looked at before it is opened.
 class Pin {
@@ -139,8 +139,8 @@ std::shared_ptr<const HostFile> HostFile::open_pinned(int pin, const std::string
   // for a file. O_NOATIME is the owner's and root's privilege.
   const int flags = writing ? O_RDWR | (block ? O_EXCL : 0) : O_RDONLY | O_NOATIME;
   const std::string link = "/proc/self/fd/" + std::to_string(pin);
-  int fd = ::open(link.c_str(), flags | common_flags);
-  if (fd < 0 && errno == EPERM && !writing) fd = ::open(link.c_str(), O_RDONLY | common_flags);
+  int fd = ::open(link.c_str(), flags | kCommonFlags);
+  if (fd < 0 && errno == EPERM && !writing) fd = ::open(link.c_str(), O_RDONLY | kCommonFlags);
   if (fd < 0) throw cannot_open(errno, path, writing, block);
   auto file = adopt(fd, path);
   const FileId expected =
@@ -153,7 +153,7 @@ std::shared_ptr<const HostFile> HostFile::open_pinned(int pin, const std::string
 
 std::shared_ptr<const HostFile> open_again(const HostFile& file) {
   const std::string descriptor = "/proc/self/fd/" + std::to_string(file.descriptor());
-  const int fd = ::open(descriptor.c_str(), O_RDONLY | common_flags);
+  const int fd = ::open(descriptor.c_str(), O_RDONLY | kCommonFlags);
   if (fd < 0) throw Error::system(errno, "cannot open " + file.path() + " once more");
   return HostFile::adopt(fd, file.path());
 }

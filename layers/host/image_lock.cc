@@ -19,10 +19,10 @@ namespace {
 
 /// BLK_PERM_CONSISTENT_READ and so on, by their number (qemu, include/block/block-common.h).
 enum Permission : unsigned { do_read = 0, do_write = 1, do_write_unchanged = 2, do_resize = 3 };
-constexpr std::array permissions{do_read, do_write, do_write_unchanged, do_resize};
+constexpr std::array kPermissions{do_read, do_write, do_write_unchanged, do_resize};
 
-constexpr off_t done_base = 100;       // RAW_LOCK_PERM_BASE
-constexpr off_t forbidden_base = 200;  // RAW_LOCK_SHARED_BASE
+constexpr off_t kDoneBase = 100;       // RAW_LOCK_PERM_BASE
+constexpr off_t kForbiddenBase = 200;  // RAW_LOCK_SHARED_BASE
 
 struct Wish {
   unsigned does = 0;     ///< bits 1 << Permission
@@ -34,9 +34,9 @@ constexpr unsigned bit(Permission permission) {
 }
 
 Wish wish_for(ImageUse use) {
-  constexpr unsigned changes = bit(do_write) | bit(do_resize);
-  if (use == ImageUse::written) return {bit(do_read) | changes, changes};
-  return {bit(do_read), changes};
+  constexpr unsigned kChanges = bit(do_write) | bit(do_resize);
+  if (use == ImageUse::written) return {bit(do_read) | kChanges, kChanges};
+  return {bit(do_read), kChanges};
 }
 
 struct flock byte_lock(short type, off_t byte) {
@@ -72,8 +72,8 @@ void set(const HostFile& file, short type, off_t byte) {
 }
 
 void release(const HostFile& file) {
-  struct flock lock = byte_lock(F_UNLCK, done_base);
-  lock.l_len = forbidden_base + 100 - done_base;
+  struct flock lock = byte_lock(F_UNLCK, kDoneBase);
+  lock.l_len = kForbiddenBase + 100 - kDoneBase;
   fcntl(file.descriptor(), F_OFD_SETLK, &lock);
 }
 
@@ -98,9 +98,9 @@ Error locked(const HostFile& file, ImageUse use, off_t byte, const std::string& 
 
 /// As raw_check_lock_bytes() does.
 void check(const HostFile& file, ImageUse use, const Wish& wish) {
-  for (const Permission permission : permissions) {
-    const off_t done = done_base + permission;
-    const off_t forbidden = forbidden_base + permission;
+  for (const Permission permission : kPermissions) {
+    const off_t done = kDoneBase + permission;
+    const off_t forbidden = kForbiddenBase + permission;
     if ((wish.forbids & bit(permission)) != 0 && taken(file, done)) {
       throw locked(file, use, done, permission == do_resize ? "may resize it" : "writes it");
     }
@@ -116,9 +116,9 @@ void take(const HostFile& file, ImageUse use) {
   const Wish wish = wish_for(use);
   // Takes its own locks first, then looks for those of others: of two that come at once at most one
   // goes on.
-  for (const Permission permission : permissions) {
-    if ((wish.does & bit(permission)) != 0) set(file, F_RDLCK, done_base + permission);
-    if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, forbidden_base + permission);
+  for (const Permission permission : kPermissions) {
+    if ((wish.does & bit(permission)) != 0) set(file, F_RDLCK, kDoneBase + permission);
+    if ((wish.forbids & bit(permission)) != 0) set(file, F_RDLCK, kForbiddenBase + permission);
   }
   check(file, use, wish);
   if (use != ImageUse::written) return;
@@ -145,7 +145,7 @@ void take_below(const HostFile& file, ImageUse use) {
 std::string writer_of(const HostFile& file) {
   try {
     // Our own locks do not count: they belong to this description.
-    return taken(file, done_base + do_write) ? lock_holder(file, done_base + do_write) : "";
+    return taken(file, kDoneBase + do_write) ? lock_holder(file, kDoneBase + do_write) : "";
   } catch (const Error&) {
     return "";  // a filesystem without locks: no program can hold one
   }

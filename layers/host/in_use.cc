@@ -18,7 +18,7 @@ namespace peelfs {
 namespace {
 
 /// More than these are counted, not named.
-constexpr std::size_t named_at_most = 4;
+constexpr std::size_t kNamedAtMost = 4;
 
 struct Swap {
   std::string path;
@@ -54,10 +54,10 @@ const MountEntry* mount_of(const std::vector<MountEntry>& mounts, const std::str
 
 /// Whether a daemon or a server on the network answers for the files there.
 bool may_hang(const MountEntry& mount) {
-  constexpr std::array types{"fuse", "nfs",  "nfs4", "cifs",    "smb3",
-                             "9p",   "ceph", "afs",  "virtiofs"};
+  constexpr std::array kTypes{"fuse", "nfs",  "nfs4", "cifs",    "smb3",
+                              "9p",   "ceph", "afs",  "virtiofs"};
   return mount.type.starts_with("fuse.") ||
-         std::find(types.begin(), types.end(), mount.type) != types.end();
+         std::find(kTypes.begin(), kTypes.end(), mount.type) != kTypes.end();
 }
 
 /// The command that ends the use of a device.
@@ -192,7 +192,7 @@ class Search {
     std::set<std::string> named;
     for (const MountEntry& mount : mounts_) {
       if (!is_of(mount, node, members) || !named.insert(mount.mountpoint).second) continue;
-      if (named.size() > named_at_most) continue;
+      if (named.size() > kNamedAtMost) continue;
       uses_.push_back({node.path() + " is mounted at " + mount.mountpoint +
                            (mount.is_read_only() ? ", read-only" : ""),
                        !mount.is_read_only(), shell_line({"umount", mount.mountpoint})});
@@ -299,11 +299,11 @@ void refuse_in_use(const FileId& file, const std::string& path) {
   std::string found;
   std::string ending;
   for (std::size_t i = 0; i < uses.size(); ++i) {
-    if (i < named_at_most) found += (i == 0 ? "" : "; ") + printable(uses[i].what);
+    if (i < kNamedAtMost) found += (i == 0 ? "" : "; ") + printable(uses[i].what);
     if (!uses[i].ending.empty()) ending += (ending.empty() ? "" : " && ") + uses[i].ending;
   }
-  if (uses.size() > named_at_most) {
-    found += "; and " + std::to_string(uses.size() - named_at_most) + " more";
+  if (uses.size() > kNamedAtMost) {
+    found += "; and " + std::to_string(uses.size() - kNamedAtMost) + " more";
   }
   throw Error(Fault::denied, path + " cannot be written: this host uses it")
       .found(found)

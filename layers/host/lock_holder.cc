@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t named_at_most = 3;
+constexpr std::size_t kNamedAtMost = 3;
 
 bool is_number(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(),
@@ -108,11 +108,11 @@ std::string lock_holder(const HostFile& file, off_t byte) {
   const std::vector<std::string> found = lock_holders(file, byte);
   if (found.empty()) return "a process that this user may not look into";
   std::string text;
-  for (std::size_t i = 0; i < std::min(found.size(), named_at_most); ++i) {
+  for (std::size_t i = 0; i < std::min(found.size(), kNamedAtMost); ++i) {
     text += (i == 0 ? "" : ", ") + found[i];
   }
-  if (found.size() > named_at_most) {
-    text += ", and " + std::to_string(found.size() - named_at_most) + " more";
+  if (found.size() > kNamedAtMost) {
+    text += ", and " + std::to_string(found.size() - kNamedAtMost) + " more";
   }
   return text;
 }

@@ -138,13 +138,13 @@ void refuse_replacing(const std::string& path) {
 }
 
 void replace_file(const std::string& path, std::string_view text) {
-  constexpr int most_tries = 1000;
+  constexpr int kMostTries = 1000;
   for (int i = 0;; ++i) {
     const std::string name =
         path + ".new-" + std::to_string(::getpid()) + (i == 0 ? "" : "-" + std::to_string(i));
     Fresh fresh(name);
     fresh.fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fresh.fd < 0 && errno == EEXIST && i < most_tries) continue;
+    if (fresh.fd < 0 && errno == EEXIST && i < kMostTries) continue;
     const auto check = [&](bool good, const char* step) {
       if (!good) throw Error::system(errno, std::string("cannot ") + step + " " + name);
     };

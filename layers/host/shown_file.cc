@@ -14,8 +14,8 @@ namespace peelfs {
 
 namespace {
 
-constexpr off_t shown_base = off_t{1} << 62U;
-constexpr off_t shown_length = (off_t{1} << 20U) + 1;  // the minor has 20 bits
+constexpr off_t kShownBase = off_t{1} << 62U;
+constexpr off_t kShownLength = (off_t{1} << 20U) + 1;  // the minor has 20 bits
 
 /// The byte by which this process marks files: its offset; 0: files are not marked.
 std::atomic<off_t> mark{0};
@@ -47,7 +47,7 @@ std::optional<off_t> first_locked(const HostFile& file, off_t from, off_t length
 
 ShownAt mount_with(off_t byte) {
   for (const MountEntry& mount : peelfs_mounts()) {
-    if (major(mount.device) == 0 && minor(mount.device) == byte - shown_base - 1) {
+    if (major(mount.device) == 0 && minor(mount.device) == byte - kShownBase - 1) {
       return {mount.mountpoint};
     }
   }
@@ -57,19 +57,19 @@ ShownAt mount_with(off_t byte) {
 }  // namespace
 
 void announce_mount() {
-  mark = shown_base;
+  mark = kShownBase;
 }
 
 void announce_mount(dev_t device) {
-  mark = shown_base + 1 + static_cast<off_t>(minor(device));
+  mark = kShownBase + 1 + static_cast<off_t>(minor(device));
   for_each_open_file(mark_as_shown);
 }
 
 void mark_as_shown(const HostFile& file) noexcept {
   const off_t byte = mark;
   if (byte == 0) return;
-  set(file, shown_base);
-  if (byte != shown_base) set(file, byte);
+  set(file, kShownBase);
+  if (byte != kShownBase) set(file, byte);
 }
 
 std::string ShownAt::describe() const {
@@ -78,10 +78,10 @@ std::string ShownAt::describe() const {
 }
 
 std::optional<ShownAt> shown_at(const HostFile& file) {
-  if (const auto byte = first_locked(file, shown_base + 1, shown_length)) return mount_with(*byte);
-  if (first_locked(file, shown_base, 1)) return ShownAt{};
+  if (const auto byte = first_locked(file, kShownBase + 1, kShownLength)) return mount_with(*byte);
+  if (first_locked(file, kShownBase, 1)) return ShownAt{};
   // A block device may have several names, each with locks of its own.
-  if (file.is_block_device() && !lock_holders(file, shown_base).empty()) return ShownAt{};
+  if (file.is_block_device() && !lock_holders(file, kShownBase).empty()) return ShownAt{};
   return std::nullopt;
 }
 

@@ -26,8 +26,8 @@ constexpr unsigned kMostFailures = 16;
 constexpr unsigned kMostFailuresWithoutSuccess = 3;
 
 bool is_zero(Bytes bytes) {
-  static constexpr std::array<std::byte, kPage> zeroes{};
-  return std::memcmp(bytes.data(), zeroes.data(), bytes.size()) == 0;
+  static constexpr std::array<std::byte, kPage> kZeroes{};
+  return std::memcmp(bytes.data(), kZeroes.data(), bytes.size()) == 0;
 }
 
 // Growing a file beyond RLIMIT_FSIZE is a signal that ends the program.

@@ -10,15 +10,15 @@ namespace peelfs::luks {
 namespace {
 
 // Larger keys than any cipher has would only make libcryptsetup allocate 4000 times as much.
-constexpr std::uint32_t greatest_luks1_key = 512;
+constexpr std::uint32_t kGreatestLuks1Key = 512;
 
 void check_luks1_key(const HeaderCopy& copy) {
   if (copy.version != 1) return;
   const Phdr header = Phdr::decode(copy.bytes);
-  if (header.key_bytes >= 1 && header.key_bytes <= greatest_luks1_key) return;
+  if (header.key_bytes >= 1 && header.key_bytes <= kGreatestLuks1Key) return;
   throw Error(Fault::damaged, "LUKS1 header: key-bytes is out of range")
       .found(std::to_string(header.key_bytes))
-      .expected("1 to " + std::to_string(greatest_luks1_key));
+      .expected("1 to " + std::to_string(kGreatestLuks1Key));
 }
 
 /// libcryptsetup has one code for what is wrong and for what it does not know.

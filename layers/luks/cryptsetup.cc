@@ -15,7 +15,7 @@ namespace peelfs::luks {
 namespace {
 
 // More than any message of its own; a hostile header must not make it grow.
-constexpr std::size_t longest_complaint = 1000;
+constexpr std::size_t kLongestComplaint = 1000;
 
 void initialise() {
   // With locking on, libcryptsetup may repair a header in place, and wants /run/cryptsetup.
@@ -28,22 +28,22 @@ void initialise() {
 
 /// Why the copy of a header cannot be opened: crypt_init() says ENOTBLK of all that goes wrong.
 Error cannot_look(const std::string& path, int code) {
-  constexpr const char* what = "this host does not let libcryptsetup look at a copy of the header";
+  constexpr const char* kWhat = "this host does not let libcryptsetup look at a copy of the header";
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const int cause = fd < 0 ? errno : -code;
   if (fd >= 0) ::close(fd);
   if (cause == EMFILE || cause == ENFILE) {
-    return Error::system(cause, what)
+    return Error::system(cause, kWhat)
         .advice("raise the limit of open files (ulimit -n); this says nothing about the header");
   }
-  return Error(Fault::denied, what)
+  return Error(Fault::denied, kWhat)
       .found(std::generic_category().message(cause))
       .advice("see that /proc is mounted; this says nothing about the header");
 }
 
 std::string trimmed(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '.')) text.remove_suffix(1);
-  return std::string(text.substr(0, longest_complaint));
+  return std::string(text.substr(0, kLongestComplaint));
 }
 
 }  // namespace
@@ -51,8 +51,8 @@ std::string trimmed(std::string_view text) {
 TimedMutex cryptsetup_mutex;
 
 CryptsetupLock::CryptsetupLock(const Cancel* cancel) {
-  constexpr std::chrono::milliseconds pause{50};
-  while (!cryptsetup_mutex.try_lock_for(pause)) check_cancel(cancel);
+  constexpr std::chrono::milliseconds kPause{50};
+  while (!cryptsetup_mutex.try_lock_for(kPause)) check_cancel(cancel);
   static bool is_done = false;
   if (is_done) return;
   try {
@@ -98,7 +98,7 @@ void CryptContext::keep(int level, const char* text, void* context) {
     self.keep_detail(text);
     return;
   }
-  if (level != CRYPT_LOG_ERROR || self.said_.size() > longest_complaint) return;
+  if (level != CRYPT_LOG_ERROR || self.said_.size() > kLongestComplaint) return;
   if (!self.said_.empty()) self.said_ += ' ';
   self.said_ += trimmed(text);
 }
@@ -112,8 +112,8 @@ void CryptContext::keep_detail(std::string_view line) {
   } else if (begins("Repairing ") || begins("Trying to ") || begins("LUKS2 header read failed")) {
     listening_ = false;
   } else if (listening_) {
-    constexpr std::string_view prefix = "ERROR: ";
-    detail_ = trimmed(line.substr(begins(prefix) ? prefix.size() : 0));
+    constexpr std::string_view kPrefix = "ERROR: ";
+    detail_ = trimmed(line.substr(begins(kPrefix) ? kPrefix.size() : 0));
   }
 }
 

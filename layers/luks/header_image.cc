@@ -18,16 +18,16 @@ namespace {
 /// @return bytes of a LUKS2 copy at `offset`, or why there is none (then `trouble` is not empty)
 Buffer read_copy(const BlockDevice& device, std::uint64_t offset, bool primary,
                  std::string& trouble) {
-  const std::string_view magic = primary ? primary_magic : secondary_magic;
-  const Buffer head = read_up_to(device, offset, BinaryHeader::size);
+  const std::string_view magic = primary ? kPrimaryMagic : kSecondaryMagic;
+  const Buffer head = read_up_to(device, offset, BinaryHeader::kSize);
   const std::optional<std::uint16_t> version = header_version(head, magic);
   if (!version) {
     trouble = "there is no magic number at " + hex(offset);
     return {};
   }
-  if (head.size() < BinaryHeader::size) {
+  if (head.size() < BinaryHeader::kSize) {
     trouble = "it is cut off (found " + std::to_string(head.size()) + " bytes, expected " +
-              std::to_string(BinaryHeader::size) + ")";
+              std::to_string(BinaryHeader::kSize) + ")";
     return {};
   }
   const BinaryHeader header = BinaryHeader::decode(head);
@@ -57,10 +57,10 @@ Buffer read_copy(const BlockDevice& device, std::uint64_t offset, bool primary,
 std::uint64_t find_secondary(const BlockDevice& device, std::string& trouble) {
   trouble = "there is none at 0x4000 to 0x400000";
   bool seen = false;
-  for (const std::uint64_t offset : header_sizes) {
+  for (const std::uint64_t offset : kHeaderSizes) {
     if (offset >= device.size()) break;
     const Buffer magic = read_up_to(device, offset, 8);
-    if (header_version(magic, secondary_magic) != 2) continue;
+    if (header_version(magic, kSecondaryMagic) != 2) continue;
     std::string why;
     if (!read_copy(device, offset, false, why).empty()) return offset;
     if (!seen) trouble = "at " + hex(offset) + " " + why;
@@ -156,13 +156,13 @@ std::uint64_t find_secondary_header(const BlockDevice& device) {
 }
 
 HeaderCopies find_headers(const BlockDevice& device) {
-  const Buffer head = read_up_to(device, 0, BinaryHeader::size);
-  const std::optional<std::uint16_t> version = header_version(head, primary_magic);
+  const Buffer head = read_up_to(device, 0, BinaryHeader::kSize);
+  const std::optional<std::uint16_t> version = header_version(head, kPrimaryMagic);
   if (version == 1) {
     const Phdr phdr = Phdr::decode(head);
     HeaderCopies copies;
     copies.usable.push_back(
-        {1, Buffer(head.begin(), head.begin() + Phdr::size), "", phdr.uuid, "", 0});
+        {1, Buffer(head.begin(), head.begin() + Phdr::kSize), "", phdr.uuid, "", 0});
     return copies;
   }
   // A wrong version with a secondary header behind it is a damaged LUKS2 header, not a new format.
@@ -182,14 +182,14 @@ HeaderImage make_header_image(const HeaderCopy& copy) {
     std::uint64_t end = std::uint64_t{phdr.payload_offset} * 512;
     for (const Phdr::KeySlot& slot : phdr.slots) {
       end = std::max(end, std::uint64_t{slot.key_material_offset} * 512 +
-                              round_up(std::uint64_t{Phdr::stripes} * phdr.key_bytes, 4096));
+                              round_up(std::uint64_t{Phdr::kStripes} * phdr.key_bytes, 4096));
     }
     HeaderImage image(std::max<std::uint64_t>(round_up(end, 4096), 1U << 20U));
     image.write(0, copy.bytes);
     return image;
   }
   const std::uint64_t hdr_size = copy.bytes.size();
-  HeaderImage image(2 * hdr_size + greatest_keyslots_area);
+  HeaderImage image(2 * hdr_size + kGreatestKeyslotsArea);
   Buffer bytes = copy.bytes;
   turn_into_copy(bytes, true);
   image.write(0, bytes);

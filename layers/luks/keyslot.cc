@@ -18,13 +18,13 @@ namespace {
 
 // A volume key of two 256-bit halves and an integrity key has 128 bytes; the AF splitter makes each
 // byte into 4000.
-constexpr std::size_t greatest_key = 512;
+constexpr std::size_t kGreatestKey = 512;
 // cryptsetup never asks for more than 4; Argon2 starts a thread for each.
-constexpr std::uint32_t greatest_threads = 64;
+constexpr std::uint32_t kGreatestThreads = 64;
 
 // How many slots may cost as much as the limit allows: enough for 32 that cost what cryptsetup
 // chooses, while a hostile header stays in the range of minutes.
-constexpr std::uint64_t slots_at_the_limit = 4;
+constexpr std::uint64_t kSlotsAtTheLimit = 4;
 
 std::string kibibytes(std::uint64_t number) {
   return std::to_string(number) + " KiB";
@@ -37,9 +37,9 @@ std::string kdf_refusal(const crypt_pbkdf_type& kdf) {
   if (type != CRYPT_KDF_ARGON2I && type != CRYPT_KDF_ARGON2ID) {
     return "its key derivation " + type + " is not known";
   }
-  if (kdf.parallel_threads > greatest_threads) {
+  if (kdf.parallel_threads > kGreatestThreads) {
     return "it demands " + std::to_string(kdf.parallel_threads) + " threads, at most " +
-           std::to_string(greatest_threads) + " are expected";
+           std::to_string(kGreatestThreads) + " are expected";
   }
   return "";
 }
@@ -71,9 +71,9 @@ std::string cost_refusal(const crypt_pbkdf_type& kdf, std::uint64_t before, cons
            kibibytes(memory) + ", " + std::to_string(work) + " block iterations, the limit is " +
            end;
   }
-  if (work > slots_at_the_limit * limit - std::min(before, slots_at_the_limit * limit)) {
+  if (work > kSlotsAtTheLimit * limit - std::min(before, kSlotsAtTheLimit * limit)) {
     return "with the keyslots before it, it demands " + std::to_string(before + work) +
-           " iterations, the limit is " + std::to_string(slots_at_the_limit) + " times " + end;
+           " iterations, the limit is " + std::to_string(kSlotsAtTheLimit) + " times " + end;
   }
   return "";
 }
@@ -85,7 +85,7 @@ struct OwnCipher {
   std::string_view begins;
   std::array<std::size_t, 3> key_bytes;
 };
-constexpr std::array by_libcryptsetup{
+constexpr std::array kByLibcryptsetup{
     OwnCipher{"aes-xts-", {32, 64}},
     OwnCipher{"aes-cbc-", {16, 24, 32}},
 };
@@ -94,14 +94,14 @@ constexpr std::array by_libcryptsetup{
 std::string cipher_refusal(const char* cipher, std::size_t key_bytes) {
   if (cipher == nullptr) return "its encryption is not named";
   const std::string name = cipher;
-  if (key_bytes == 0 || key_bytes > greatest_key) {
+  if (key_bytes == 0 || key_bytes > kGreatestKey) {
     return "its key of " + std::to_string(key_bytes) + " bytes is out of range (at most " +
-           std::to_string(greatest_key) + ")";
+           std::to_string(kGreatestKey) + ")";
   }
   const auto* mode =
-      std::find_if(by_libcryptsetup.begin(), by_libcryptsetup.end(),
+      std::find_if(kByLibcryptsetup.begin(), kByLibcryptsetup.end(),
                    [&](const OwnCipher& own) { return name.starts_with(own.begins); });
-  if (mode == by_libcryptsetup.end()) {
+  if (mode == kByLibcryptsetup.end()) {
     return "cipher " + name +
            " of the keyslot cannot be decrypted yet; it comes in a later release";
   }
@@ -126,7 +126,7 @@ std::string copy_area(CryptContext& context, int slot, std::size_t key_bytes,
     return "its area is not named";
   }
   // libcryptsetup proved that the area lies in the header; a header cut off is our business.
-  length = std::min<std::uint64_t>(length, round_up(key_bytes * Phdr::stripes, 4096));
+  length = std::min<std::uint64_t>(length, round_up(key_bytes * Phdr::kStripes, 4096));
   if (offset > header.size() || length > header.size() - offset) {
     return "its area is cut off (found a device of " + std::to_string(header.size()) +
            " bytes, expected at least " + figure(offset) + " + " + figure(length) + ")";
@@ -159,9 +159,9 @@ Keyslot survey_slot(CryptContext& context, int number, const std::string& type,
     slot.refusal = "its cipher " + printable(cipher) + " is not divided into name and mode";
   }
   const int stored = crypt_keyslot_get_key_size(context.get(), number);
-  if (slot.refusal.empty() && (stored <= 0 || static_cast<std::size_t>(stored) > greatest_key)) {
+  if (slot.refusal.empty() && (stored <= 0 || static_cast<std::size_t>(stored) > kGreatestKey)) {
     slot.refusal = "its volume key of " + std::to_string(stored) + " bytes is out of range (1 to " +
-                   std::to_string(greatest_key) + ")";
+                   std::to_string(kGreatestKey) + ")";
   }
   if (slot.refusal.empty()) {
     slot.refusal = crypt_keyslot_get_pbkdf(context.get(), number, &slot.kdf) == 0
@@ -234,7 +234,7 @@ std::string refusals(const std::vector<Keyslot>& slots) {
 /// One key on one slot. @return the volume key; nothing when it does not fit
 std::optional<Secret> try_key(CryptContext& context, int slot, const Secret& key,
                               std::string& trouble) {
-  Secret buffer(greatest_key);
+  Secret buffer(kGreatestKey);
   std::size_t size = buffer.size();
   const std::string_view passphrase = as_text(key.bytes());
   const int code =
@@ -286,7 +286,7 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
     if (!slot.refusal.empty()) continue;
     slot.refusal = cost_refusal(slot.kdf, before, limits);
     slot.over_limit = !slot.refusal.empty();
-    if (slot.refusal.empty()) before += work_of(slot.kdf);  // at most slots_at_the_limit limits
+    if (slot.refusal.empty()) before += work_of(slot.kdf);  // at most kSlotsAtTheLimit limits
   }
   if (slots.empty()) {
     throw Error(Fault::locked, "no keyslot of this LUKS header is in use: its key cannot be had")
@@ -305,12 +305,12 @@ std::vector<Keyslot> survey_keyslots(CryptContext& context, const Segment& segme
 
 Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots, const LuksKeys& keys,
                 const Attempts& attempts) {
-  constexpr const char* advice =
+  constexpr const char* kAdvice =
       "try --key NAME=file:PATH, --key-file PATH, or peelfs unlock MOUNTPOINT NAME";
   const std::string not_tried = refusals(slots);
   const std::string suffix = not_tried.empty() ? "" : " (" + not_tried + ")";
   const std::size_t count = keys.passphrases.size() + keys.volume_keys.size();
-  if (count == 0) throw Error(Fault::locked, "no key given" + suffix).advice(advice);
+  if (count == 0) throw Error(Fault::locked, "no key given" + suffix).advice(kAdvice);
   const char* const uuid = crypt_get_uuid(context.get());
   std::string trouble;
   for (const std::shared_ptr<const Secret>& key : keys.passphrases) {
@@ -328,7 +328,7 @@ Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots, const 
                                ? "the key given does not open it"
                                : "none of the " + std::to_string(count) + " keys given opens it";
   throw Error(Fault::locked, text + (trouble.empty() ? "" : "; " + trouble) + suffix)
-      .advice(advice);
+      .advice(kAdvice);
 }
 
 }  // namespace peelfs::luks

@@ -68,7 +68,7 @@ bool is_header_without_data(const luks::Segment& segment, const BlockDevice& dev
 
 /// Another file than a header says nothing about the device that it is given for.
 void check_is_header(const BlockDevice& header) {
-  if (luks::header_version(read_up_to(header, 0, luks::Phdr::size), luks::primary_magic)) return;
+  if (luks::header_version(read_up_to(header, 0, luks::Phdr::kSize), luks::kPrimaryMagic)) return;
   if (luks::find_secondary_header(header) != 0) return;
   throw Error(Fault::missing, "the file given with --header holds no LUKS header")
       .found(header.describe())
@@ -108,8 +108,8 @@ std::optional<Claim> luks_probe(const ProbeInput& input) {
   // A RAID member that shows its array's first bytes: the array has the volume, not its legs.
   if (input.identity.type == "linux_raid_member") return std::nullopt;
 
-  const Buffer head = read_up_to(input.device, 0, luks::Phdr::size);
-  if (const auto version = luks::header_version(head, luks::primary_magic)) {
+  const Buffer head = read_up_to(input.device, 0, luks::Phdr::kSize);
+  if (const auto version = luks::header_version(head, luks::kPrimaryMagic)) {
     return claim_of(*version, head);
   }
   // Secondary headers survive when a disk is put to another use. Only where nothing else has been
@@ -119,7 +119,7 @@ std::optional<Claim> luks_probe(const ProbeInput& input) {
       (!identity.type.empty() && identity.type != "crypto_LUKS") || !identity.pttype.empty();
   if (other_use) return std::nullopt;
   const std::uint64_t place = luks::find_secondary_header(input.device);
-  if (place != 0) return claim_of(2, read_up_to(input.device, place, luks::Phdr::size));
+  if (place != 0) return claim_of(2, read_up_to(input.device, place, luks::Phdr::kSize));
   if (identity.type != "crypto_LUKS") return std::nullopt;
   // libblkid trusts a second header without a look at its checksum. Opening it tells what is wrong.
   Claim claim;

@@ -14,18 +14,18 @@
 
 namespace peelfs::luks {
 
-inline constexpr std::string_view primary_magic{"LUKS\xba\xbe", 6};
-inline constexpr std::string_view secondary_magic{"SKUL\xba\xbe", 6};
+inline constexpr std::string_view kPrimaryMagic{"LUKS\xba\xbe", 6};
+inline constexpr std::string_view kSecondaryMagic{"SKUL\xba\xbe", 6};
 
 /// The version field (offset 6) behind either magic; nullopt without a magic or when cut off.
 std::optional<std::uint16_t> header_version(Bytes head, std::string_view magic);
 
 /// LUKS1 `phdr`, 592 bytes.
 struct Phdr {
-  static constexpr std::size_t size = 592;
-  static constexpr std::size_t key_slots = 8;
-  static constexpr std::uint32_t slot_enabled = 0x00AC71F3;
-  static constexpr std::uint32_t stripes = 4000;
+  static constexpr std::size_t kSize = 592;
+  static constexpr std::size_t kKeySlots = 8;
+  static constexpr std::uint32_t kSlotEnabled = 0x00AC71F3;
+  static constexpr std::uint32_t kStripes = 4000;
 
   struct KeySlot {                      // 48 bytes each, the first at 208
     std::uint32_t active;               //  0
@@ -44,7 +44,7 @@ struct Phdr {
   Buffer mk_digest_salt;                   // 132, 32 bytes
   std::uint32_t mk_digest_iterations = 0;  // 164
   std::string uuid;                        // 168, char[40]
-  std::array<KeySlot, key_slots> slots{};  // 208
+  std::array<KeySlot, kKeySlots> slots{};  // 208
 
   /// @throws Error(Fault::damaged) when the bytes end before the header does
   static Phdr decode(Bytes head);
@@ -52,9 +52,9 @@ struct Phdr {
 
 /// LUKS2 binary header, 4096 bytes, followed by the JSON area up to `hdr_size`.
 struct BinaryHeader {
-  static constexpr std::size_t size = 4096;
-  static constexpr std::size_t csum_offset = 448;
-  static constexpr std::size_t csum_size = 64;
+  static constexpr std::size_t kSize = 4096;
+  static constexpr std::size_t kCsumOffset = 448;
+  static constexpr std::size_t kCsumSize = 64;
 
   std::uint64_t hdr_size = 0;    //   8, with the JSON area
   std::uint64_t seqid = 0;       //  16, the greater is the newer
@@ -71,10 +71,10 @@ struct BinaryHeader {
 };
 
 /// The sizes that a LUKS2 header may have, which are also where its secondary copy may lie.
-inline constexpr std::array<std::uint64_t, 9> header_sizes{
+inline constexpr std::array<std::uint64_t, 9> kHeaderSizes{
     0x4000, 0x8000, 0x10000, 0x20000, 0x40000, 0x80000, 0x100000, 0x200000, 0x400000};
 /// The greatest keyslots area, in bytes, that LUKS2 allows behind both copies.
-inline constexpr std::uint64_t greatest_keyslots_area = 128ULL << 20;
+inline constexpr std::uint64_t kGreatestKeyslotsArea = 128ULL << 20;
 
 bool is_header_size(std::uint64_t size) noexcept;
 

@@ -176,8 +176,8 @@ Segment segment_of(const Phdr& header) {
     // All slots have their area, in use or not.
     segment.header_end = std::max(
         segment.header_end, std::uint64_t{slot.key_material_offset} * 512 +
-                                round_up(std::uint64_t{Phdr::stripes} * header.key_bytes, 512));
-    if (slot.active == Phdr::slot_enabled) segment.slots[static_cast<int>(i)] = "luks1";
+                                round_up(std::uint64_t{Phdr::kStripes} * header.key_bytes, 512));
+    if (slot.active == Phdr::kSlotEnabled) segment.slots[static_cast<int>(i)] = "luks1";
   }
   return segment;
 }
@@ -188,10 +188,10 @@ Segment segment_of(std::string_view json, std::uint64_t hdr_size) {
 
   Segment result;
   const std::uint64_t keyslots_size = number_of(member(root, "config"), "keyslots_size");
-  if (keyslots_size > greatest_keyslots_area) {
+  if (keyslots_size > kGreatestKeyslotsArea) {
     throw damaged("keyslots_size is out of range")
         .found(figure(keyslots_size))
-        .expected("at most " + std::to_string(greatest_keyslots_area));
+        .expected("at most " + std::to_string(kGreatestKeyslotsArea));
   }
   result.header_end = 2 * hdr_size + keyslots_size;
 

@@ -141,17 +141,17 @@ void describe_carrier(const Candidate& candidate, const GroupMember& member,
 }
 
 void report_missing(const Assembly& assembly, Troubles& troubles) {
-  constexpr std::size_t most = 16;
+  constexpr std::size_t kMost = 16;
   std::size_t missing = 0;
   std::string names;
   for (std::size_t i = 0; i < assembly.carriers.size(); ++i) {
     if (assembly.carriers[i].device) continue;
-    if (++missing <= most) {
+    if (++missing <= kMost) {
       names += (names.empty() ? "" : ", ") + name_member(assembly.group.members[i]);
     }
   }
   if (missing == 0) return;
-  if (missing > most) names += " and " + std::to_string(missing - most) + " more";
+  if (missing > kMost) names += " and " + std::to_string(missing - kMost) + " more";
   troubles.add(Trouble::degraded, std::to_string(missing) + " of " +
                                       std::to_string(assembly.carriers.size()) +
                                       " physical volumes of volume group " + assembly.group.name +

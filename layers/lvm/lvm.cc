@@ -247,10 +247,10 @@ Opened lvm_open(const OpenInput& input) {
 }
 
 std::string_view lvm_recognise(const BlockDevice& file) {
-  constexpr std::size_t sector = 512;
-  const Buffer bytes = read_up_to(file, 0, 4 * sector);
+  constexpr std::size_t kSector = 512;
+  const Buffer bytes = read_up_to(file, 0, 4 * kSector);
   const ByteReader reader(bytes, "LVM label");
-  for (std::size_t at = 0; at < bytes.size(); at += sector) {
+  for (std::size_t at = 0; at < bytes.size(); at += kSector) {
     if (reader.has(at + lvm::LabelHeader::kId, lvm::LabelHeader::kIdText) &&
         reader.has(at + lvm::LabelHeader::kType, lvm::LabelHeader::kTypeText)) {
       return "LVM2_member";

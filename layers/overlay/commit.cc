@@ -22,7 +22,7 @@ namespace peelfs::overlay {
 
 namespace {
 
-constexpr std::uint64_t chunk = 1U << 20U;
+constexpr std::uint64_t kChunk = 1U << 20U;
 
 /// One source, its overlay, and what is to be brought over. Both are open with their locks.
 struct Job {
@@ -52,7 +52,7 @@ void each_run(const OpenedOverlay& overlay, const Act& act) {
     std::uint64_t length = run.length;
     switch (run.status) {
       case qcow2::OverlayStatus::data:
-        length = std::min(length, chunk);
+        length = std::min(length, kChunk);
         act(at, length, Part::data);
         break;
       case qcow2::OverlayStatus::zero:
@@ -118,9 +118,9 @@ void make_zero(const BlockDevice& target, std::uint64_t offset, std::uint64_t le
   } catch (const Error& error) {
     if (error.error_number() != EOPNOTSUPP) throw;
   }
-  const Buffer zeroes(std::min(length, chunk));
+  const Buffer zeroes(std::min(length, kChunk));
   for (std::uint64_t done = 0; done < length;) {
-    const std::uint64_t part = std::min(length - done, chunk);
+    const std::uint64_t part = std::min(length - done, kChunk);
     write(target, offset + done, Bytes(zeroes).first(part));
     done += part;
   }
@@ -177,7 +177,7 @@ void verify(const Job& job, const CommitRequest& request) {
     for (std::uint64_t done = 0; done < length;) {
       const std::uint64_t at = offset + done;
       const Run run = block_status(*written.disk, at, length - done);
-      const std::uint64_t part = run.data || data ? std::min(length - done, chunk) : run.length;
+      const std::uint64_t part = run.data || data ? std::min(length - done, kChunk) : run.length;
       if (run.data || data) {
         wanted.assign(part, std::byte{0});
         if (data) read(*job.overlay.disk, at, wanted);

@@ -118,19 +118,19 @@ void refuse_resized(const CommitRequest& request, const Source& source,
 
 void refuse_snapshots(const CommitRequest& request, const Source& source,
                       const OpenedOverlay& overlay) {
-  constexpr std::size_t most_named = 5;
+  constexpr std::size_t kMostNamed = 5;
   if (request.drop_snapshots) return;
   const std::vector<qcow2::SnapshotInfo> all = qcow2::list_snapshots(*overlay.image);
   if (all.empty()) return;
   std::string names;
-  for (std::size_t i = 0; i < std::min(all.size(), most_named); ++i) {
+  for (std::size_t i = 0; i < std::min(all.size(), kMostNamed); ++i) {
     const qcow2::SnapshotInfo& one = all[i];
     names += (i == 0 ? "'" : ", '") + printable(one.name.empty() ? one.id : one.name) + "'";
     if (one.vm_state_size != 0) {
       names += " with " + bytes_text(one.vm_state_size) + " of a running machine's state";
     }
   }
-  if (all.size() > most_named) names += " and " + std::to_string(all.size() - most_named) + " more";
+  if (all.size() > kMostNamed) names += " and " + std::to_string(all.size() - kMostNamed) + " more";
   throw Error(Fault::denied, "overlay " + overlay.path +
                                  " holds internal snapshots (checkpoints), which would be lost")
       .found(names)

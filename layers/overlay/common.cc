@@ -38,12 +38,12 @@ bool is_ext(const std::string& type) {
 
 /// The UUID of an external journal that an ext filesystem has; empty: none.
 std::string journal_of(const BlockDevice& device) {
-  constexpr std::uint64_t super_offset = 1024;
-  constexpr std::uint32_t has_journal = 4;
-  const Buffer bytes = read_up_to(device, super_offset, 1024);
+  constexpr std::uint64_t kSuperOffset = 1024;
+  constexpr std::uint32_t kHasJournal = 4;
+  const Buffer bytes = read_up_to(device, kSuperOffset, 1024);
   const ByteReader super(bytes, "ext superblock");
   // s_feature_compat, s_journal_inum, s_journal_uuid
-  if ((super.le32(0x5c) & has_journal) == 0 || super.le32(0xe0) != 0) return "";
+  if ((super.le32(0x5c) & kHasJournal) == 0 || super.le32(0xe0) != 0) return "";
   return uuid_text(super.bytes(0xd0, 16));
 }
 

@@ -13,10 +13,10 @@ namespace peelfs::overlay {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
-constexpr std::uint64_t chunk = 1U << 20U;
+constexpr std::uint64_t kSector = 512;
+constexpr std::uint64_t kChunk = 1U << 20U;
 /// Damaged tables do not say how far the damage goes: it is looked again this far on.
-constexpr std::uint64_t unreadable_step = 64U << 10U;
+constexpr std::uint64_t kUnreadableStep = 64U << 10U;
 
 bool is_same(const Storage& a, const Storage& b) {
   if (&a == &b) return true;
@@ -55,14 +55,14 @@ class Comparer {
       const Verdict verdict = look(before_, at, after_, at, length);
       if (verdict.same) return verdict.length;
       // Sectors are compared as a whole, wherever places change.
-      const std::uint64_t begin = round_down(at, sector);
-      const std::uint64_t end = std::min(round_up(at + verdict.length, sector), at + length);
-      const std::uint64_t part = std::min(end - begin, chunk);
+      const std::uint64_t begin = round_down(at, kSector);
+      const std::uint64_t end = std::min(round_up(at + verdict.length, kSector), at + length);
+      const std::uint64_t part = std::min(end - begin, kChunk);
       read_and_compare(begin, part);
       return begin + part - at;
     } catch (const Error& error) {
       const std::uint64_t part =
-          std::min(length, round_down(at, unreadable_step) + unreadable_step - at);
+          std::min(length, round_down(at, kUnreadableStep) + kUnreadableStep - at);
       if (result_.reason.empty()) result_.reason = error.what();
       result_.unreadable += part;
       return part;
@@ -126,8 +126,8 @@ class Comparer {
   }
 
   void compare(std::uint64_t offset, Bytes old_bytes, Bytes new_bytes) {
-    for (std::size_t at = 0; at < old_bytes.size(); at += sector) {
-      const std::size_t length = std::min<std::size_t>(sector, old_bytes.size() - at);
+    for (std::size_t at = 0; at < old_bytes.size(); at += kSector) {
+      const std::size_t length = std::min<std::size_t>(kSector, old_bytes.size() - at);
       const Bytes was = old_bytes.subspan(at, length);
       const Bytes is = new_bytes.subspan(at, length);
       if (std::memcmp(was.data(), is.data(), length) != 0) {
@@ -154,7 +154,7 @@ class Comparer {
     for (std::uint64_t at = from; at < longer.size();) {
       const Run run = block_status(longer, at, longer.size() - at);
       // Up to the next sector first, where the shorter one ends within one.
-      const std::uint64_t most = at % sector == 0 ? chunk : sector - at % sector;
+      const std::uint64_t most = at % kSector == 0 ? kChunk : kSector - at % kSector;
       const std::uint64_t part = run.data ? std::min(run.length, most) : run.length;
       if (run.data) {
         old_ = read_bytes(longer, at, part);

@@ -15,13 +15,13 @@ namespace peelfs::overlay {
 
 namespace {
 
-constexpr std::uint64_t end_length = 1U << 20U;
-constexpr std::uint64_t spread_length = 64U << 10U;
-constexpr std::uint64_t spread_count = 64;
+constexpr std::uint64_t kEndLength = 1U << 20U;
+constexpr std::uint64_t kSpreadLength = 64U << 10U;
+constexpr std::uint64_t kSpreadCount = 64;
 /// What an overlay may ask for: more than take_samples() and table_places() ever give.
-constexpr std::size_t most_samples = 256;
-constexpr std::uint64_t most_sampled = 8U << 20U;
-constexpr int version = 1;
+constexpr std::size_t kMostSamples = 256;
+constexpr std::uint64_t kMostSampled = 8U << 20U;
+constexpr int kVersion = 1;
 
 std::string sha256_of(Bytes bytes) {
   require_gcrypt();
@@ -34,13 +34,13 @@ std::vector<Sample> take_samples(const BlockDevice& disk) {
   std::vector<Sample> samples;
   const std::uint64_t size = disk.size();
   if (size == 0) return samples;
-  samples.push_back(take_sample(disk, 0, std::min(size, end_length)));
-  if (size <= end_length) return samples;
-  samples.push_back(take_sample(disk, std::max(end_length, size - end_length),
-                                std::min(end_length, size - end_length)));
-  const std::uint64_t step = round_down(size / (spread_count + 1), 4096);
-  for (std::uint64_t i = 1; i <= spread_count && step >= spread_length; ++i) {
-    samples.push_back(take_sample(disk, i * step, spread_length));
+  samples.push_back(take_sample(disk, 0, std::min(size, kEndLength)));
+  if (size <= kEndLength) return samples;
+  samples.push_back(take_sample(disk, std::max(kEndLength, size - kEndLength),
+                                std::min(kEndLength, size - kEndLength)));
+  const std::uint64_t step = round_down(size / (kSpreadCount + 1), 4096);
+  for (std::uint64_t i = 1; i <= kSpreadCount && step >= kSpreadLength; ++i) {
+    samples.push_back(take_sample(disk, i * step, kSpreadLength));
   }
   return samples;
 }
@@ -81,13 +81,13 @@ std::vector<Sample> decode_samples(const nlohmann::json& json) {
     samples.push_back({sample.at(0).get<std::uint64_t>(), sample.at(1).get<std::uint64_t>(),
                        sample.at(2).get<std::string>()});
     const std::uint64_t length = samples.back().length;
-    bytes += std::min(length, most_sampled + 1);
-    if (samples.size() > most_samples || bytes > most_sampled) {
+    bytes += std::min(length, kMostSampled + 1);
+    if (samples.size() > kMostSamples || bytes > kMostSampled) {
       throw Error(Fault::damaged, "the overlay names too many bytes of its source to be compared")
           .found(std::to_string(samples.size()) + " places, the last of " + std::to_string(length) +
                  " bytes")
-          .expected("at most " + std::to_string(most_samples) + " places and " +
-                    std::to_string(most_sampled) + " bytes in all");
+          .expected("at most " + std::to_string(kMostSamples) + " places and " +
+                    std::to_string(kMostSampled) + " bytes in all");
     }
   }
   return samples;
@@ -197,7 +197,7 @@ Fingerprint take_fingerprint(const Source& source, const Base& base) {
 
 Buffer encode(const Fingerprint& fingerprint) {
   nlohmann::ordered_json json;
-  json["version"] = version;
+  json["version"] = kVersion;
   json["path"] = fingerprint.path;
   json["format"] = fingerprint.format;
   json["size"] = fingerprint.size;
@@ -217,10 +217,10 @@ Buffer encode(const Fingerprint& fingerprint) {
 Fingerprint decode_fingerprint(Bytes text) {
   try {
     const auto json = nlohmann::json::parse(as_text(text));
-    if (json.at("version").get<int>() != version) {
+    if (json.at("version").get<int>() != kVersion) {
       throw Error(Fault::unsupported, "the overlay was made by a newer peelfs")
           .found("version " + std::to_string(json.at("version").get<int>()))
-          .expected(std::to_string(version));
+          .expected(std::to_string(kVersion));
     }
     Fingerprint result;
     result.path = json.at("path").get<std::string>();

@@ -14,7 +14,7 @@
 namespace peelfs::overlay {
 
 /// Type of the header extension that holds it: "PLFp".
-inline constexpr std::uint32_t fingerprint_extension = 0x504c4670;
+inline constexpr std::uint32_t kFingerprintExtension = 0x504c4670;
 
 struct Sample {
   std::uint64_t offset = 0;  ///< bytes, in the covered disk

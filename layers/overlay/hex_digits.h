@@ -9,11 +9,11 @@ namespace peelfs::overlay {
 
 /// Two lower-case hexadecimal digits a byte.
 inline std::string hex_digits(std::span<const unsigned char> bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
+  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
   for (const unsigned char byte : bytes) {
-    text += digits[byte >> 4U];
-    text += digits[byte & 15U];
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 15U];
   }
   return text;
 }

@@ -13,7 +13,7 @@ namespace peelfs::overlay {
 namespace {
 
 std::string escaped(const std::string& name) {
-  constexpr std::string_view digits = "0123456789ABCDEF";
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string result;
   for (const char character : name) {
     const auto byte = static_cast<unsigned char>(character);
@@ -25,8 +25,8 @@ std::string escaped(const std::string& name) {
       result += character;
     } else {
       result += '%';
-      result += digits[byte >> 4U];
-      result += digits[byte & 15U];
+      result += kDigits[byte >> 4U];
+      result += kDigits[byte & 15U];
     }
   }
   return result;

@@ -22,7 +22,7 @@ namespace peelfs::overlay {
 
 namespace {
 
-constexpr std::string_view committing_word = "committing";
+constexpr std::string_view kCommittingWord = "committing";
 
 /// The overlay's disk of an exact size, with the sector that tables count in.
 class ExactDisk : public BlockDevice {
@@ -61,7 +61,7 @@ std::shared_ptr<const HostFile> open_for_looking(const std::string& path, const 
 }
 
 std::optional<Fingerprint> stored_fingerprint(const BlockDevice& image) {
-  const auto text = qcow2::read_extension(image, fingerprint_extension);
+  const auto text = qcow2::read_extension(image, kFingerprintExtension);
   if (!text) return std::nullopt;
   return decode_fingerprint(*text);
 }
@@ -167,7 +167,7 @@ void learn_parts(OpenedOverlay& overlay, const Fingerprint& stored, const Finger
   Fingerprint more = stored;
   more.parts = current.parts;
   try {
-    qcow2::write_extension(*overlay.image, {fingerprint_extension, encode(more)});
+    qcow2::write_extension(*overlay.image, {kFingerprintExtension, encode(more)});
   } catch (const Error& error) {
     if (error.fault() == Fault::io) throw;
     const std::string why =
@@ -262,7 +262,7 @@ void create_overlay(const std::string& path, const Source& source, const Base& b
     image.size = base.disk->size();
     image.backing_file = absolute_path(source.path);
     image.backing_format = base.format;
-    image.extensions.push_back({fingerprint_extension, encode(take_fingerprint(source, base))});
+    image.extensions.push_back({kFingerprintExtension, encode(take_fingerprint(source, base))});
     qcow2::create_image(*bytes, image);
     bytes->flush();
     rename_to_new(draft, path);
@@ -332,7 +332,7 @@ OpenedOverlay open_overlay(const std::string& path, const Source& source, Base b
                                    accept_grown);
     }
     if (accepted && mode == Mode::write) {
-      qcow2::write_extension(*result.image, {fingerprint_extension, encode(current)});
+      qcow2::write_extension(*result.image, {kFingerprintExtension, encode(current)});
     }
     const bool learns = !stored.parts && !result.base.parts.empty();
     if (learns && !accepted && mode == Mode::write) learn_parts(result, stored, current);
@@ -359,14 +359,14 @@ void remember(const OpenedOverlay& overlay, const std::vector<ByteRange>& places
     }
   }
   if (stored->tables.size() != known) {
-    qcow2::write_extension(*overlay.image, {fingerprint_extension, encode(*stored)});
+    qcow2::write_extension(*overlay.image, {kFingerprintExtension, encode(*stored)});
   }
 }
 
 void mark_committing(const OpenedOverlay& overlay) {
   if (is_committing(*overlay.image)) return;
-  const Bytes word = as_bytes(committing_word);
-  qcow2::write_extension(*overlay.image, {state_extension, {word.begin(), word.end()}});
+  const Bytes word = as_bytes(kCommittingWord);
+  qcow2::write_extension(*overlay.image, {kStateExtension, {word.begin(), word.end()}});
 }
 
 std::vector<std::string> commit_words(const Source& source, const Base& base) {
@@ -396,8 +396,8 @@ bool is_overlay(const std::string& path) {
 }
 
 bool is_committing(const BlockDevice& image) {
-  const auto state = qcow2::read_extension(image, state_extension);
-  return state && as_text(*state) == committing_word;
+  const auto state = qcow2::read_extension(image, kStateExtension);
+  return state && as_text(*state) == kCommittingWord;
 }
 
 }  // namespace peelfs::overlay

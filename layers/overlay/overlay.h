@@ -16,7 +16,7 @@
 namespace peelfs::overlay {
 
 /// Type of the header extension that holds the state: "PLFs".
-inline constexpr std::uint32_t state_extension = 0x504c4673;
+inline constexpr std::uint32_t kStateExtension = 0x504c4673;
 
 /// The file of a source's overlay: DIR/NAME.qcow2, NAME with what no file name should hold as %XX.
 std::string overlay_path(const std::string& directory, const Source& source);

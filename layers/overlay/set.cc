@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int version = 1;
+constexpr int kVersion = 1;
 
 std::string new_id() {
   std::array<unsigned char, 8> bytes{};
@@ -34,7 +34,7 @@ std::string new_id() {
 
 Buffer encode(const Membership& membership) {
   nlohmann::ordered_json json;
-  json["version"] = version;
+  json["version"] = kVersion;
   json["id"] = membership.id;
   json["others"] = nlohmann::ordered_json::array();
   for (const Membership::Other& other : membership.others) {
@@ -47,7 +47,7 @@ Buffer encode(const Membership& membership) {
 }
 
 void store(const BlockDevice& image, const Membership& membership) {
-  qcow2::write_extension(image, {set_extension, encode(membership)});
+  qcow2::write_extension(image, {kSetExtension, encode(membership)});
 }
 
 std::string name_of(const std::string& path) {
@@ -146,14 +146,14 @@ void keep_only(const BlockDevice& image, const std::set<std::string>& kept) {
 }  // namespace
 
 Membership membership_of(const BlockDevice& image) {
-  const auto stored = qcow2::read_extension(image, set_extension);
+  const auto stored = qcow2::read_extension(image, kSetExtension);
   if (!stored) return {};
   try {
     const auto json = nlohmann::json::parse(as_text(*stored));
-    if (json.at("version").get<int>() != version) {
+    if (json.at("version").get<int>() != kVersion) {
       throw Error(Fault::unsupported, "the overlay was made by a newer peelfs")
           .found("a set of version " + std::to_string(json.at("version").get<int>()))
-          .expected(std::to_string(version));
+          .expected(std::to_string(kVersion));
     }
     Membership result;
     result.id = json.at("id").get<std::string>();

@@ -13,7 +13,7 @@
 namespace peelfs::overlay {
 
 /// Type of the header extension that holds it: "PLFm".
-inline constexpr std::uint32_t set_extension = 0x504c466d;
+inline constexpr std::uint32_t kSetExtension = 0x504c466d;
 
 /// What an overlay knows of those it was written together with.
 struct Membership {

@@ -9,19 +9,19 @@ namespace peelfs::overlay {
 
 namespace {
 
-constexpr std::size_t most_pieces = 128;
-constexpr std::uint64_t most_bytes = 4U << 20U;
-constexpr std::size_t most_places = 4096;
-constexpr unsigned most_layers = 64;
+constexpr std::size_t kMostPieces = 128;
+constexpr std::uint64_t kMostBytes = 4U << 20U;
+constexpr std::size_t kMostPlaces = 4096;
+constexpr unsigned kMostLayers = 64;
 
-constexpr std::uint64_t kib = 1U << 10U;
+constexpr std::uint64_t kKib = 1U << 10U;
 /// Boot sectors, partition tables, labels of LVM and MD, LUKS headers, the super blocks of ext, XFS
 /// and others with what stands behind them.
-constexpr std::uint64_t head = 16 * kib;
+constexpr std::uint64_t kHead = 16 * kKib;
 /// btrfs has it here.
-constexpr ByteRange second_block{64 * kib, 4 * kib};
+constexpr ByteRange kSecondBlock{64 * kKib, 4 * kKib};
 /// The backup of a GPT; MD with its super block at the end.
-constexpr std::uint64_t tail = 16 * kib;
+constexpr std::uint64_t kTail = 16 * kKib;
 
 class Walk {
  public:
@@ -32,7 +32,7 @@ class Walk {
       places_.push_back(range);
       return;
     }
-    while (range.length != 0 && layers < most_layers && places_.size() < most_places) {
+    while (range.length != 0 && layers < kMostLayers && places_.size() < kMostPlaces) {
       Extent extent = device.map(range.offset, range.length);
       if (extent.kind == ExtentKind::computed) {
         extent = device.computed_from(range.offset, extent.length);
@@ -54,8 +54,8 @@ class Walk {
 void add_places(const BlockDevice& device, Walk& walk) {
   const std::uint64_t size = device.size();
   const std::array<ByteRange, 3> ranges{
-      ByteRange{0, std::min(size, head)}, second_block,
-      ByteRange{size - std::min(size, tail), std::min(size, tail)}};
+      ByteRange{0, std::min(size, kHead)}, kSecondBlock,
+      ByteRange{size - std::min(size, kTail), std::min(size, kTail)}};
   for (const ByteRange& range : ranges) {
     if (range.offset >= size || range.length > size - range.offset) continue;
     try {
@@ -79,7 +79,7 @@ std::vector<ByteRange> table_places(const Tree& tree, const BlockDevice& disk) {
   std::vector<ByteRange> places;
   Walk walk(disk, places);
   std::vector<std::uint64_t> level = tree.roots;
-  for (unsigned layers = 0; !level.empty() && layers < most_layers; ++layers) {
+  for (unsigned layers = 0; !level.empty() && layers < kMostLayers; ++layers) {
     std::vector<std::uint64_t> next;
     for (const std::uint64_t id : level) {
       const Node& node = tree.at(id);
@@ -102,8 +102,8 @@ std::vector<ByteRange> not_yet_sampled(const std::vector<ByteRange>& places,
   std::vector<ByteRange> fresh;
   for (const ByteRange& place : places) {
     if (holds(known.samples, place) || holds(tables, place)) continue;
-    if (tables.size() >= most_pieces) break;
-    if (bytes > most_bytes || place.length > most_bytes - bytes) break;
+    if (tables.size() >= kMostPieces) break;
+    if (bytes > kMostBytes || place.length > kMostBytes - bytes) break;
     tables.push_back({place.offset, place.length, ""});
     bytes += place.length;
     fresh.push_back(place);

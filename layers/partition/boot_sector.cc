@@ -50,15 +50,15 @@ bool has_fat_parameters(const ByteReader& sector) {
 }  // namespace
 
 bool is_filesystem_boot_sector(Bytes bytes, const Identity& identity) {
-  static constexpr std::array<std::string_view, 6> types = {"vfat", "ntfs", "exfat",
-                                                            "hpfs", "ReFS", "BitLocker"};
-  if (std::find(types.begin(), types.end(), identity.type) != types.end()) return true;
+  static constexpr std::array<std::string_view, 6> kTypes = {"vfat", "ntfs", "exfat",
+                                                             "hpfs", "ReFS", "BitLocker"};
+  if (std::find(kTypes.begin(), kTypes.end(), identity.type) != kTypes.end()) return true;
 
   const ByteReader sector(bytes, "boot sector");
   // The OEM name of filesystems whose boot sector has no BPB of FAT.
-  static constexpr std::array<std::string_view, 4> oem_names = {
+  static constexpr std::array<std::string_view, 4> kOemNames = {
       "NTFS    ", "EXFAT   ", "-FVE-FS-", {"ReFS\0", 5}};
-  if (std::any_of(oem_names.begin(), oem_names.end(),
+  if (std::any_of(kOemNames.begin(), kOemNames.end(),
                   [&](std::string_view name) { return sector.has(3, name); })) {
     return true;
   }

@@ -25,9 +25,9 @@ struct MbrState {
 bool is_aix(const BlockDevice& device, Bytes sector, const MbrSector& mbr) {
   if (!ByteReader(sector, "MBR").has(0, "\xC9\xC2\xD4\xC1")) return false;
   for (const MbrEntry& entry : mbr.entries) {
-    static constexpr std::array<std::uint8_t, 4> linux_types = {0x82, 0x83, 0x8E, 0xFD};
+    static constexpr std::array<std::uint8_t, 4> kLinuxTypes = {0x82, 0x83, 0x8E, 0xFD};
     if (entry.extended() ||
-        std::find(linux_types.begin(), linux_types.end(), entry.os_type) != linux_types.end()) {
+        std::find(kLinuxTypes.begin(), kLinuxTypes.end(), entry.os_type) != kLinuxTypes.end()) {
       return false;
     }
   }
@@ -168,8 +168,8 @@ Opened mbr_open(const OpenInput& input) {
 }
 
 std::string_view mbr_recognise(const BlockDevice& file) {
-  constexpr std::uint64_t sector = 512;
-  const Buffer bytes = read_up_to(file, 0, sector);
+  constexpr std::uint64_t kSector = 512;
+  const Buffer bytes = read_up_to(file, 0, kSector);
   const ByteReader reader(bytes, "boot sector");
   if (!reader.has(510, "\x55\xaa")) return {};
   bool has_entry = false;
@@ -180,7 +180,7 @@ std::string_view mbr_recognise(const BlockDevice& file) {
     const std::uint64_t count = reader.le32(at + 12);
     if (status != 0x00 && status != 0x80) return {};
     if (type == 0) continue;
-    if (start == 0 || count == 0 || (start + count) * sector > file.size()) return {};
+    if (start == 0 || count == 0 || (start + count) * kSector > file.size()) return {};
     has_entry = true;
   }
   return has_entry ? "dos" : std::string_view();

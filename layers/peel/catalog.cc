@@ -13,8 +13,8 @@ namespace peelfs {
 namespace {
 
 /// Names in the root of a mount that are no devices.
-const std::set<std::string, std::less<>> reserved{".peelfs",     "by-uuid",      "by-label",
-                                                  "by-partuuid", "by-partlabel", "by-path"};
+const std::set<std::string, std::less<>> kReserved{".peelfs",     "by-uuid",      "by-label",
+                                                   "by-partuuid", "by-partlabel", "by-path"};
 
 /// The nodes of a tree, parents before children.
 std::vector<const Node*> in_order(const Tree& tree) {
@@ -36,7 +36,7 @@ std::vector<const Node*> in_order(const Tree& tree) {
 class Qualifier {
  public:
   explicit Qualifier(const Tree& tree) : tree_(tree) {}
-  static constexpr int levels = 4;
+  static constexpr int kLevels = 4;
 
   /// @return empty: there is none. Never one that would hide the name in a listing.
   std::string prefix(const Node& node, int level) const { return unhidden(qualified(node, level)); }
@@ -109,7 +109,7 @@ void Catalog::give(const Node& node, std::string name) {
 }
 
 bool Catalog::is_taken(const std::string& name) const {
-  return reserved.contains(name) || given_names_.contains(name);
+  return kReserved.contains(name) || given_names_.contains(name);
 }
 
 void Catalog::number(const Node& node, const std::string& name) {
@@ -155,7 +155,7 @@ void Catalog::assign_names() {
       continue;
     }
     std::vector<std::string> chosen;
-    for (int level = 0; level < Qualifier::levels; ++level) {
+    for (int level = 0; level < Qualifier::kLevels; ++level) {
       std::set<std::string> distinct;
       chosen.clear();
       for (const Node* node : nodes) {

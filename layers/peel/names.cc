@@ -9,11 +9,11 @@ namespace peelfs {
 
 namespace {
 
-constexpr std::size_t longest = 255;  // NAME_MAX of every filesystem that matters
+constexpr std::size_t kLongest = 255;  // NAME_MAX of every filesystem that matters
 
 void append_hex(std::string& result, unsigned char byte) {
-  static constexpr std::string_view digits = "0123456789abcdef";
-  result += {'\\', 'x', digits[byte >> 4U], digits[byte & 15U]};
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  result += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]};
 }
 
 }  // namespace
@@ -30,8 +30,8 @@ std::string safe_file_name(std::string_view text) {
   // Backslashes are escapes by now; printable() adds those of control characters and invalid UTF-8.
   std::string name = printable(escaped);
   if (name.empty() || name == "." || name == "..") name = "_" + name;
-  if (name.size() > longest) {
-    std::size_t cut = longest - 1;
+  if (name.size() > kLongest) {
+    std::size_t cut = kLongest - 1;
     while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xc0) == 0x80) --cut;
     name.resize(cut);
     name += '~';
@@ -52,7 +52,7 @@ std::string udev_escape(std::string_view text) {
       append_hex(result, byte);
     }
   }
-  if (result.size() > longest) result.resize(longest);
+  if (result.size() > kLongest) result.resize(kLongest);
   return result;
 }
 

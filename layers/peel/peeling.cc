@@ -178,12 +178,12 @@ std::string Peeling::wrong_kind_text(const std::string& name, const KeyRing::Use
 }
 
 std::string Peeling::names_text(const Catalog& catalog) {
-  constexpr std::size_t most = 12;
+  constexpr std::size_t kMost = 12;
   std::string text;
   std::size_t named = 0;
   for (const Catalog::Entry& entry : catalog.devices()) {
-    if (named++ == most) {
-      return text + " and " + std::to_string(catalog.devices().size() - most) + " more";
+    if (named++ == kMost) {
+      return text + " and " + std::to_string(catalog.devices().size() - kMost) + " more";
     }
     text += (text.empty() ? "" : ", ") + entry.name;
   }

@@ -10,11 +10,11 @@ namespace {
 using Ids = std::set<std::uint64_t>;
 
 /// Layers that translate no bytes: their devices are plain ranges of the device below.
-constexpr std::array<std::string_view, 3> plain_layers{"gpt", "mbr", "ext"};
+constexpr std::array<std::string_view, 3> kPlainLayers{"gpt", "mbr", "ext"};
 
 bool translates(const Node& node) {
   return !node.layer.empty() && !node.children.empty() &&
-         std::find(plain_layers.begin(), plain_layers.end(), node.layer) == plain_layers.end();
+         std::find(kPlainLayers.begin(), kPlainLayers.end(), node.layer) == kPlainLayers.end();
 }
 
 /// Where a device lies that is one piece of another.

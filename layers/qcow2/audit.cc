@@ -15,11 +15,11 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// 256 MiB of counters: 8 TiB of clusters of 64 KiB.
-constexpr std::uint64_t most_clusters = 1ULL << 27U;
+constexpr std::uint64_t kMostClusters = 1ULL << 27U;
 /// Entries of L2 tables in all: a second or so a snapshot of a large disk. It bounds what a hostile
 /// image can make us do.
-constexpr std::uint64_t most_entries = 1ULL << 30U;
-constexpr std::size_t most_leaks = 1U << 20U;
+constexpr std::uint64_t kMostEntries = 1ULL << 30U;
+constexpr std::size_t kMostLeaks = 1U << 20U;
 
 class Audit {
  public:
@@ -88,10 +88,10 @@ void add_metadata(const BlockDevice& file, const Header& header, Audit& audit) {
 
 std::vector<Leak> audit_counts(const BlockDevice& file, const Header& header, std::uint64_t end,
                                Refcounts& counts) {
-  if (end >> header.cluster_bits() > most_clusters) {
+  if (end >> header.cluster_bits() > kMostClusters) {
     throw Error(Fault::unsupported, "the image has too many clusters to check before writing")
         .found(std::to_string(end >> header.cluster_bits()))
-        .expected("at most " + std::to_string(most_clusters))
+        .expected("at most " + std::to_string(kMostClusters))
         .advice("larger clusters make fewer: qemu-img convert -O qcow2 -o cluster_size=...")
         .with_errno(EROFS);
   }
@@ -103,9 +103,9 @@ std::vector<Leak> audit_counts(const BlockDevice& file, const Header& header, st
     audit.add_own(l1.offset, std::uint64_t{l1.entries} * 8);
     for_each_reference(file, header, l1, end, [&](const Reference& reference) {
       if (reference.kind == Reference::Kind::l2_table) entries += table_entries;
-      if (entries > most_entries) {
+      if (entries > kMostEntries) {
         throw Error(Fault::unsupported, "the image has too many entries to check before writing")
-            .found("more than " + std::to_string(most_entries) + ", with those of its snapshots")
+            .found("more than " + std::to_string(kMostEntries) + ", with those of its snapshots")
             .advice("qemu-img convert makes an image without snapshots")
             .with_errno(EROFS);
       }
@@ -122,7 +122,7 @@ std::vector<Leak> audit_counts(const BlockDevice& file, const Header& header, st
     }
     add_table(snapshot.l1);
   }
-  if (header.disk.version >= 3 && (header.disk.autoclear_features & autoclear_bitmaps) != 0) {
+  if (header.disk.version >= 3 && (header.disk.autoclear_features & kAutoclearBitmaps) != 0) {
     for (const BitmapBytes& bytes : bitmap_bytes(file, header, end)) {
       audit.add_own(bytes.offset, bytes.length);
     }
@@ -136,7 +136,7 @@ std::vector<Leak> audit_counts(const BlockDevice& file, const Header& header, st
           .found("count " + std::to_string(count))
           .expected(std::to_string(audit.found(cluster)) + " references");
     }
-    if (count > audit.found(cluster) && leaks.size() < most_leaks) {
+    if (count > audit.found(cluster) && leaks.size() < kMostLeaks) {
       leaks.push_back({offset, count - audit.found(cluster)});
     }
   }

@@ -11,14 +11,14 @@ namespace peelfs::qcow2 {
 namespace {
 
 // The extension: nb_bitmaps (0), bitmap_directory_size (8), bitmap_directory_offset (16).
-constexpr std::size_t extension_size = 24;
+constexpr std::size_t kExtensionSize = 24;
 // A directory entry: bitmap_table_offset (0), bitmap_table_size (8), name_size (18),
 // extra_data_size (20), then extra data and name, padded to 8 bytes.
-constexpr std::size_t entry_size = 24;
+constexpr std::size_t kEntrySize = 24;
 // qemu's limits.
-constexpr std::uint32_t most_bitmaps = 65535;
-constexpr std::uint64_t most_directory_bytes = std::uint64_t{most_bitmaps} * 1024;
-constexpr std::uint64_t most_table_entries = 0x8000000;
+constexpr std::uint32_t kMostBitmaps = 65535;
+constexpr std::uint64_t kMostDirectoryBytes = std::uint64_t{kMostBitmaps} * 1024;
+constexpr std::uint64_t kMostTableEntries = 0x8000000;
 
 Error damaged(const std::string& what, std::uint64_t found) {
   return Error(Fault::damaged, "qcow2 bitmaps: " + what)
@@ -39,7 +39,7 @@ void add_table(const BlockDevice& file, const Header& header, std::uint64_t end,
   const Buffer bytes = read_bytes(file, table.offset, table.length);
   const ByteReader reader(bytes, "bitmap table");
   for (std::size_t at = 0; at < bytes.size(); at += 8) {
-    const std::uint64_t cluster = reader.be64(at) & L2Entry::offset_mask;
+    const std::uint64_t cluster = reader.be64(at) & L2Entry::kOffsetMask;
     if (cluster == 0) continue;
     check(cluster, header.cluster_size(), header, end);
     all.push_back({cluster, header.cluster_size()});
@@ -51,14 +51,14 @@ void add_table(const BlockDevice& file, const Header& header, std::uint64_t end,
 std::vector<BitmapBytes> bitmap_bytes(const BlockDevice& file, const Header& header,
                                       std::uint64_t end) {
   std::vector<BitmapBytes> all;
-  const auto extension = read_extension(file, extension_bitmaps);
+  const auto extension = read_extension(file, kExtensionBitmaps);
   if (!extension) return all;
-  if (extension->size() < extension_size) throw damaged("a short extension", extension->size());
+  if (extension->size() < kExtensionSize) throw damaged("a short extension", extension->size());
   const ByteReader head(*extension, "bitmaps extension");
   const std::uint32_t count = head.be32(0);
   const std::uint64_t size = head.be64(8);
   const std::uint64_t offset = head.be64(16);
-  if (count > most_bitmaps || size > most_directory_bytes) {
+  if (count > kMostBitmaps || size > kMostDirectoryBytes) {
     throw damaged("a directory that is too large", size);
   }
   check(offset, size, header, end);
@@ -68,17 +68,17 @@ std::vector<BitmapBytes> bitmap_bytes(const BlockDevice& file, const Header& hea
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     const BitmapBytes table{reader.be64(at), std::uint64_t{reader.be32(at + 8)} * 8};
-    if (table.length / 8 > most_table_entries) throw damaged("a table too large", table.length);
+    if (table.length / 8 > kMostTableEntries) throw damaged("a table too large", table.length);
     check(table.offset, table.length, header, end);
     all.push_back(table);
     add_table(file, header, end, table, all);
-    at += round_up(entry_size + reader.be16(at + 18) + std::uint64_t{reader.be32(at + 20)}, 8);
+    at += round_up(kEntrySize + reader.be16(at + 18) + std::uint64_t{reader.be32(at + 20)}, 8);
   }
   return all;
 }
 
 void forget_bitmaps(const BlockDevice& file) {
-  remove_extension(file, extension_bitmaps);
+  remove_extension(file, kExtensionBitmaps);
 }
 
 }  // namespace peelfs::qcow2

@@ -9,7 +9,7 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// What an entry costs besides its bytes, so that many small ones are bounded too.
-constexpr std::size_t entry_overhead = 192;
+constexpr std::size_t kEntryOverhead = 192;
 
 struct Recent {
   BlockCache::Key key;
@@ -47,7 +47,7 @@ BlockCache::Block BlockCache::find(const Key& key) {
 }
 
 void BlockCache::insert(const Key& key, Block block) {
-  const std::size_t cost = block->size() + entry_overhead;
+  const std::size_t cost = block->size() + kEntryOverhead;
   if (cost > shard_capacity_) return;
   std::list<Entry> fresh;
   fresh.push_front({key, cost, std::move(block)});

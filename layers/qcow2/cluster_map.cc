@@ -16,11 +16,11 @@ namespace {
 
 /// Bytes of a table that are read and cached at once: 2048 entries, which at 64 KiB clusters map
 /// 128 MiB of disk. Small enough that random reads over a huge disk do not read whole 2 MiB tables.
-constexpr std::uint64_t slice_size = ClusterMap::l1_block_size;
+constexpr std::uint64_t kSliceSize = ClusterMap::kL1BlockSize;
 
 /// Table blocks that one answer looks at. It bounds the time that map() of a huge empty disk takes;
 /// at 64 KiB clusters an answer still covers up to 14 TiB of a hole.
-constexpr unsigned max_blocks = 16;
+constexpr unsigned kMaxBlocks = 16;
 
 bool all_zero(Bytes bytes) {
   for (const std::byte byte : bytes) {
@@ -82,7 +82,7 @@ const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& curso
   if (place.block && place.offset == offset) return *place.block;
   ++cursor.blocks;
   cursor.fetched = table;
-  const std::size_t length = table == Table::l1 ? slice_size : l2_slice_size_;
+  const std::size_t length = table == Table::l1 ? kSliceSize : l2_slice_size_;
   if (settings_.writer != nullptr) {
     const auto kind = table == Table::l1 ? Tables::Kind::l1 : Tables::Kind::l2;
     place = {settings_.writer->tables().load(kind, offset, length), offset};
@@ -134,7 +134,7 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
     return settings_.short_l1_is_unallocated ? unit : unit.with(Defect::l1_too_short);
   }
 
-  const std::uint64_t l1_block = round_down(l1_index * 8, slice_size);
+  const std::uint64_t l1_block = round_down(l1_index * 8, kSliceSize);
   const Buffer& l1 = block(Table::l1, settings_.l1.offset + l1_block, cursor);
   const std::size_t l1_at = l1_index * 8 - l1_block;
   if (l1_at + 8 > l1.size()) {
@@ -241,13 +241,13 @@ ClusterMap::Unit ClusterMap::subcluster_unit(std::uint64_t within, bool placed, 
   if ((bitmap.allocated() & bitmap.zeroes()) != 0) return unit.with(Defect::subcluster_conflict);
   if (bitmap.allocated() != 0 && !placed) return unit.with(Defect::subcluster_without_cluster);
 
-  const std::uint64_t size = header_.cluster_size() / subclusters_per_cluster;
+  const std::uint64_t size = header_.cluster_size() / kSubclustersPerCluster;
   const auto state = [&bitmap](std::uint64_t index) {
     return std::pair((bitmap.allocated() >> index) & 1U, (bitmap.zeroes() >> index) & 1U);
   };
   const std::uint64_t first = within / size;
   std::uint64_t end = first + 1;
-  while (end < subclusters_per_cluster && state(end) == state(first)) ++end;
+  while (end < kSubclustersPerCluster && state(end) == state(first)) ++end;
   unit.length = end * size - within;
   const auto [allocated, zero] = state(first);
   if (zero != 0) return unit.as(ClusterKind::zero);
@@ -295,7 +295,7 @@ std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t len
 std::uint64_t ClusterMap::missing(std::uint64_t offset, std::uint64_t length) const {
   Cursor cursor;
   std::uint64_t covered = 0;
-  while (covered < length && cursor.blocks < max_blocks) {
+  while (covered < length && cursor.blocks < kMaxBlocks) {
     const std::uint64_t unit = missing_unit(offset + covered, cursor);
     if (unit == 0) break;
     covered += std::min(unit, length - covered);
@@ -314,7 +314,7 @@ std::uint64_t ClusterMap::missing_unit(std::uint64_t offset, Cursor& cursor) con
     if (fault != Fault::damaged && fault != Fault::missing && error.error_number() != EIO) return 0;
     // What one block describes: it is read as a whole or not at all.
     const std::uint64_t described = cursor.fetched == Table::l1
-                                        ? (slice_size / 8) << header_.l2_reach_bits()
+                                        ? (kSliceSize / 8) << header_.l2_reach_bits()
                                         : (l2_slice_size_ >> header_.l2_entry_bits())
                                               << header_.cluster_bits();
     return described - offset % described;
@@ -330,10 +330,10 @@ GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint
   run.copied = run.kind == ClusterKind::standard && first.entry.copied();
   if (run.kind == ClusterKind::compressed) {
     run.compressed_length = first.compressed_length;
-    run.descriptor = first.entry.raw & (L2Entry::compressed_bit - 1);
+    run.descriptor = first.entry.raw & (L2Entry::kCompressedBit - 1);
     return run;
   }
-  while (run.length < length && cursor.blocks < max_blocks) {
+  while (run.length < length && cursor.blocks < kMaxBlocks) {
     const std::optional<Unit> next = peek_unit(offset + run.length, length - run.length, cursor);
     if (!next || next->defect != Defect::none || next->kind != run.kind) break;
     if (run.kind == ClusterKind::standard &&

@@ -53,9 +53,9 @@ class ClusterMap {
   };
 
   /// The blocks in which tables are loaded, in bytes.
-  static constexpr std::size_t l1_block_size = 16384;
+  static constexpr std::size_t kL1BlockSize = 16384;
   static std::size_t l2_block_size(const Header& header) noexcept {
-    return std::min<std::size_t>(l1_block_size, header.cluster_size());
+    return std::min<std::size_t>(kL1BlockSize, header.cluster_size());
   }
 
   /// @param header outlives the map, as does `file`; checked with check_l1() for settings.l1

@@ -97,7 +97,7 @@ void unzstd(Bytes packed, MutableBytes out) {
 }  // namespace
 
 void decompress(std::uint8_t type, Bytes packed, MutableBytes out) {
-  if (type == compression_zstd) {
+  if (type == kCompressionZstd) {
     unzstd(packed, out);
     return;
   }

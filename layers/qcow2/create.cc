@@ -10,7 +10,7 @@ namespace peelfs::qcow2 {
 
 namespace {
 
-constexpr std::uint32_t refcount_order = 4;
+constexpr std::uint32_t kRefcountOrder = 4;
 
 /// Where things lie in a new image: header, refcount table, one refcount block, L1 table.
 struct Layout {
@@ -28,7 +28,7 @@ Layout layout_of(std::uint64_t size, std::uint32_t cluster_bits) {
   layout.l1_entries = div_round_up(size, reach);
   layout.l1_clusters =
       div_round_up(std::max<std::uint64_t>(layout.l1_entries, 1) * 8, layout.cluster);
-  if (layout.l1_entries * 8 > max_l1_bytes) {
+  if (layout.l1_entries * 8 > kMaxL1Bytes) {
     throw Error(Fault::unsupported, "a disk of this size does not fit into a qcow2 image")
         .found(std::to_string(size) + " bytes in clusters of " + std::to_string(layout.cluster))
         .expected("an L1 table of at most 32 MiB")
@@ -36,7 +36,7 @@ Layout layout_of(std::uint64_t size, std::uint32_t cluster_bits) {
   }
   // The table is made large enough for every cluster of the disk, with its tables and counts, so
   // that it need not move later.
-  const std::uint64_t counts_per_block = layout.cluster * 8 >> refcount_order;
+  const std::uint64_t counts_per_block = layout.cluster * 8 >> kRefcountOrder;
   const std::uint64_t data = div_round_up(size, layout.cluster);
   const std::uint64_t all = data + data / 64 + 2 * layout.l1_entries + layout.l1_clusters + 64;
   const std::uint64_t blocks = div_round_up(all, counts_per_block);
@@ -68,7 +68,7 @@ void create_image(const BlockDevice& file, const NewImage& image) {
   const std::uint64_t l1 = counts + layout.cluster;
 
   Buffer header(112);
-  std::copy(magic.begin(), magic.end(), reinterpret_cast<char*>(header.data()));
+  std::copy(kMagic.begin(), kMagic.end(), reinterpret_cast<char*>(header.data()));
   put_be(header, 4, std::uint32_t{3});
   put_be(header, 20, image.cluster_bits);
   put_be(header, 24, size);
@@ -76,15 +76,15 @@ void create_image(const BlockDevice& file, const NewImage& image) {
   put_be(header, 40, l1);
   put_be(header, 48, layout.cluster);
   put_be(header, 56, static_cast<std::uint32_t>(layout.table_clusters));
-  put_be(header, 96, refcount_order);
+  put_be(header, 96, kRefcountOrder);
   put_be(header, 100, std::uint32_t{112});
   if (!image.backing_format.empty()) {
-    add_extension(header, extension_backing_format, as_bytes(image.backing_format));
+    add_extension(header, kExtensionBackingFormat, as_bytes(image.backing_format));
   }
   for (const HeaderExtension& extension : image.extensions) {
     add_extension(header, extension.type, extension.data);
   }
-  add_extension(header, extension_end, {});
+  add_extension(header, kExtensionEnd, {});
   if (!image.backing_file.empty()) {
     // At the end of the cluster, so that extensions have room to grow.
     const std::size_t at = round_down(layout.cluster - image.backing_file.size(), 8);

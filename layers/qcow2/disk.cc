@@ -17,14 +17,14 @@ namespace {
 
 /// How many runs one computed extent may be made of: it bounds the time of map() for a caller that
 /// asks for a whole disk.
-constexpr unsigned max_computed_runs = 256;
+constexpr unsigned kMaxComputedRuns = 256;
 
 /// Compressed clusters lie one behind the other as a rule: what is read ahead for those that the
 /// same request wants.
-constexpr std::uint64_t max_batch = 1U << 20U;
-constexpr std::uint64_t max_batch_gap = 4096;
+constexpr std::uint64_t kMaxBatch = 1U << 20U;
+constexpr std::uint64_t kMaxBatchGap = 4096;
 /// Bytes that one thread unpacks of them at least: some 100 microseconds.
-constexpr std::size_t least_unpacked = 64U << 10U;
+constexpr std::size_t kLeastUnpacked = 64U << 10U;
 
 }  // namespace
 
@@ -57,7 +57,7 @@ Extent Disk::map(std::uint64_t offset, std::uint64_t length) const {
     }
   }
   std::uint64_t covered = run.length;
-  for (unsigned runs = 1; covered < length && runs < max_computed_runs; ++runs) {
+  for (unsigned runs = 1; covered < length && runs < kMaxComputedRuns; ++runs) {
     const auto next = map_.peek(offset + covered, length - covered);
     if (!next || !is_computed(*next)) break;
     covered += next->length;
@@ -102,14 +102,14 @@ void Disk::decrypt(const Placed& part) const {
     return;
   }
   const std::uint64_t from = image_->iv_from_host() ? part.run.host : part.offset;
-  const std::uint64_t sector = from / crypt_sector + image_->iv_offset;
-  const MutableBytes whole = out.first(round_down(out.size(), crypt_sector));
+  const std::uint64_t sector = from / kCryptSector + image_->iv_offset;
+  const MutableBytes whole = out.first(round_down(out.size(), kCryptSector));
   if (!whole.empty()) read_decrypted(*image_->data, part.run.host, whole, *image_->cipher, sector);
   // A disk whose size is no multiple of a sector: its last sector is stored whole.
   const MutableBytes rest = out.subspan(whole.size());
   if (rest.empty()) return;
-  Buffer last = read_bytes(*image_->data, part.run.host + whole.size(), crypt_sector);
-  image_->cipher->decrypt(last, sector + whole.size() / crypt_sector);
+  Buffer last = read_bytes(*image_->data, part.run.host + whole.size(), kCryptSector);
+  image_->cipher->decrypt(last, sector + whole.size() / kCryptSector);
   std::memcpy(rest.data(), last.data(), rest.size());
 }
 
@@ -129,13 +129,13 @@ void Disk::unpack(std::vector<Placed> parts) const {
     for (next = first + 1; next < parts.size(); ++next) {
       const GuestRun& run = parts[next].run;
       const std::uint64_t run_end = run.host + run.compressed_length;
-      if (run.host < begin || run.host > end + max_batch_gap || run_end - begin > max_batch) break;
+      if (run.host < begin || run.host > end + kMaxBatchGap || run_end - begin > kMaxBatch) break;
       end = std::max(end, run_end);
     }
     const Buffer packed = read_bytes(*image_->file, begin, end - begin);
     const std::span<const Placed> batch = std::span(parts).subspan(first, next - first);
     const std::size_t together =
-        std::max<std::size_t>(1, least_unpacked >> image_->header.cluster_bits());
+        std::max<std::size_t>(1, kLeastUnpacked >> image_->header.cluster_bits());
     const auto some = [&](std::size_t turn) {
       const std::span<const Placed> rest = batch.subspan(turn * together);
       for (const Placed& part : rest.first(std::min(together, rest.size()))) {
@@ -178,7 +178,7 @@ std::uint64_t Disk::allocated_bytes() const {
   // Tables, snapshots and files of a chain that hide one another make the sum too large, and
   // whether there are holes is unknown: copying tools look for them only when a file seems to have
   // some.
-  return sum < size() || size() <= crypt_sector ? std::min(sum, size()) : size() - crypt_sector;
+  return sum < size() || size() <= kCryptSector ? std::min(sum, size()) : size() - kCryptSector;
 }
 
 DevicePtr make_disk(std::shared_ptr<const Image> image, std::uint64_t size, const TableLocation& l1,

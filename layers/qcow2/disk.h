@@ -12,7 +12,7 @@
 namespace peelfs::qcow2 {
 
 /// The sector of both sorts of encryption that an image can have.
-inline constexpr std::uint32_t crypt_sector = 512;
+inline constexpr std::uint32_t kCryptSector = 512;
 
 class Disk : public BlockDevice, public PartlyMissing {
  public:
@@ -25,9 +25,9 @@ class Disk : public BlockDevice, public PartlyMissing {
     return map_.missing(offset, length);
   }
   void compute(std::uint64_t offset, MutableBytes out) const override;
-  std::uint32_t granule() const noexcept override { return image_->cipher ? crypt_sector : 1; }
+  std::uint32_t granule() const noexcept override { return image_->cipher ? kCryptSector : 1; }
   std::uint32_t compute_unit() const noexcept override {
-    return image_->cipher ? crypt_sector : 1U << image_->header.cluster_bits();
+    return image_->cipher ? kCryptSector : 1U << image_->header.cluster_bits();
   }
   std::uint64_t allocated_bytes() const override;
   std::string describe() const override { return description_; }

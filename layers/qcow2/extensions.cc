@@ -17,14 +17,14 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// The type of an extension that was removed. No program reads its bytes.
-constexpr std::uint32_t extension_void = 0x70656c00;
-constexpr std::size_t head_size = 8;
+constexpr std::uint32_t kExtensionVoid = 0x70656c00;
+constexpr std::size_t kHeadSize = 8;
 
 struct Place {
   std::uint32_t type = 0;
   std::size_t at = 0;  ///< of its type field, bytes
   std::size_t length = 0;
-  std::size_t end() const noexcept { return round_up(at + head_size + length, 8); }
+  std::size_t end() const noexcept { return round_up(at + kHeadSize + length, 8); }
   std::size_t size() const noexcept { return end() - at; }
 };
 
@@ -38,7 +38,7 @@ struct Area {
   std::size_t name_at = 0, name_size = 0;  ///< of the backing file; 0: there is none
 
   Bytes data_of(const Place& place) const {
-    return Bytes(cluster).subspan(place.at + head_size, place.length);
+    return Bytes(cluster).subspan(place.at + kHeadSize, place.length);
   }
   /// The one that counts: a power cut may leave two of a type.
   const Place* last_of(std::uint32_t type) const&& = delete;  // it points into this
@@ -59,8 +59,8 @@ Area read_area(const BlockDevice& file) {
       area.name_at != 0 ? std::min(area.name_at, area.cluster.size()) : area.cluster.size();
   const ByteReader reader(area.cluster, "qcow2 header extensions");
   std::size_t at = header.disk.header_length;
-  while (at + head_size <= area.limit) {
-    area.ended = reader.be32(at) == extension_end;
+  while (at + kHeadSize <= area.limit) {
+    area.ended = reader.be32(at) == kExtensionEnd;
     if (area.ended) break;
     area.extensions.push_back({reader.be32(at), at, reader.be32(at + 4)});
     at = area.extensions.back().end();
@@ -69,7 +69,7 @@ Area read_area(const BlockDevice& file) {
   return area;
 }
 
-using Head = std::array<std::byte, head_size>;
+using Head = std::array<std::byte, kHeadSize>;
 
 Head head_of(std::uint32_t type, std::size_t length) {
   Head head{};
@@ -79,7 +79,7 @@ Head head_of(std::uint32_t type, std::size_t length) {
 }
 /// The head of a removed extension that takes up `size` bytes, the head included.
 Head void_of(std::size_t size) {
-  return head_of(extension_void, size - head_size);
+  return head_of(kExtensionVoid, size - kHeadSize);
 }
 
 void write_durably(const BlockDevice& file, std::size_t at, Bytes bytes) {
@@ -94,7 +94,7 @@ void put(const BlockDevice& file, std::size_t at, std::uint32_t type, Bytes data
   Buffer behind(round_up(data.size(), 8));
   std::copy(data.begin(), data.end(), behind.begin());
   behind.insert(behind.end(), next.begin(), next.end());
-  if (!behind.empty()) write_durably(file, at + head_size, behind);
+  if (!behind.empty()) write_durably(file, at + kHeadSize, behind);
   write_durably(file, at, head_of(type, data.size()));
 }
 
@@ -102,7 +102,7 @@ void put(const BlockDevice& file, std::size_t at, std::uint32_t type, Bytes data
 void take_others(const BlockDevice& file, std::uint32_t type, std::size_t kept) {
   for (const Place& place : read_area(file).extensions) {
     if (place.type != type || place.at == kept) continue;
-    write_durably(file, place.at, head_of(extension_void, place.length));
+    write_durably(file, place.at, head_of(kExtensionVoid, place.length));
   }
 }
 
@@ -115,10 +115,10 @@ struct Room {
 
 /// The smallest empty extension that is large enough; the list's end if there is none.
 Room find_room(const Area& area, std::size_t needed) {
-  const std::size_t end = area.end_marker + head_size;
+  const std::size_t end = area.end_marker + kHeadSize;
   Room best{area.end_marker, area.limit > end ? area.limit - end : 0};
   for (const Place& place : area.extensions) {
-    if (place.type != extension_void || place.size() < needed) continue;
+    if (place.type != kExtensionVoid || place.size() < needed) continue;
     if (best.last || place.size() < best.size) best = {place.at, place.size(), false};
   }
   return best;
@@ -127,7 +127,7 @@ Room find_room(const Area& area, std::size_t needed) {
 /// Swaps an empty extension and the one behind it, or makes one of two empty ones. @return false:
 /// the one behind is too large
 bool move_back(const BlockDevice& file, const Area& area, const Place& empty, const Place& next) {
-  if (next.type == extension_void) {
+  if (next.type == kExtensionVoid) {
     write_durably(file, empty.at, void_of(empty.size() + next.size()));
     return true;
   }
@@ -154,9 +154,9 @@ bool move_name(const BlockDevice& file, const Area& area) {
 bool tidy(const BlockDevice& file, const Area& area) {
   for (std::size_t i = 0; i < area.extensions.size(); ++i) {
     const Place& place = area.extensions[i];
-    if (place.type != extension_void) continue;
+    if (place.type != kExtensionVoid) continue;
     if (i + 1 == area.extensions.size()) {
-      write_durably(file, place.at, head_of(extension_end, 0));
+      write_durably(file, place.at, head_of(kExtensionEnd, 0));
       return true;
     }
     if (move_back(file, area, place, area.extensions[i + 1])) return true;
@@ -187,7 +187,7 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension) 
     take_others(file, extension.type, old->at);
     area = read_area(file);
   }
-  const std::size_t needed = round_up(head_size + extension.data.size(), 8);
+  const std::size_t needed = round_up(kHeadSize + extension.data.size(), 8);
   Room room = find_room(area, needed);
   while (room.size < needed) {
     if (!tidy(file, area)) throw no_room(needed, room.size);
@@ -195,7 +195,7 @@ void write_extension(const BlockDevice& file, const HeaderExtension& extension) 
     room = find_room(area, needed);
   }
   const Head next =
-      room.last ? head_of(extension_end, 0) : void_of(std::max(room.size - needed, head_size));
+      room.last ? head_of(kExtensionEnd, 0) : void_of(std::max(room.size - needed, kHeadSize));
   const bool exact = !room.last && room.size == needed;
   put(file, room.at, extension.type, extension.data, exact ? Bytes() : Bytes(next));
   // Old ones are removed at once: when qemu writes the header it reverses the order of extensions

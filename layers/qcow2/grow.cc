@@ -84,7 +84,7 @@ class Growing {
     const std::uint64_t features = header_.disk.autoclear_features;
     if (header_.disk.version < 3 || features == 0) return {};
     std::vector<BitmapBytes> bitmaps;
-    if ((features & autoclear_bitmaps) != 0) bitmaps = bitmap_bytes(*file_, header_, end_);
+    if ((features & kAutoclearBitmaps) != 0) bitmaps = bitmap_bytes(*file_, header_, end_);
     const std::array<std::byte, 8> none{};
     write(*file_, 88, none);
     file_->flush();
@@ -127,7 +127,7 @@ class Growing {
 std::optional<Error> cannot_grow(const BlockDevice& file, std::uint64_t size) {
   const Header header = read_header(file);
   if (size <= header.size()) return std::nullopt;
-  if ((header.disk.incompatible_features & (incompatible_dirty | incompatible_corrupt)) != 0) {
+  if ((header.disk.incompatible_features & (kIncompatibleDirty | kIncompatibleCorrupt)) != 0) {
     return cannot("an image that is marked dirty or corrupt")
         .advice("repair it first, on a copy: qemu-img check -r all");
   }
@@ -136,7 +136,7 @@ std::optional<Error> cannot_grow(const BlockDevice& file, std::uint64_t size) {
         .advice("qemu can: qemu-img resize IMAGE " + std::to_string(size));
   }
   if (size > std::numeric_limits<std::uint64_t>::max() / 2 ||
-      l1_entries_needed(header, size) > max_l1_bytes / 8) {
+      l1_entries_needed(header, size) > kMaxL1Bytes / 8) {
     return cannot("clusters of " + std::to_string(header.cluster_size()) + " bytes")
         .expected("larger ones for a disk of " + std::to_string(size) + " bytes")
         .advice("qemu-img convert -O qcow2 -o cluster_size=2M makes an image that can");

@@ -11,8 +11,8 @@ namespace peelfs::qcow2 {
 
 namespace {
 
-constexpr std::uint64_t max_refcount_table_bytes = 8ULL << 20U;
-constexpr std::uint32_t max_backing_name = 1023;
+constexpr std::uint64_t kMaxRefcountTableBytes = 8ULL << 20U;
+constexpr std::uint32_t kMaxBackingName = 1023;
 
 std::string bytes_at(std::uint64_t length, std::uint64_t offset) {
   return figure(length) + " bytes at offset " + hex_figure(offset);
@@ -30,13 +30,13 @@ void check_basics(const DiskHeader& disk) {
         .advice(disk.version == 1 ? "convert the image: qemu-img convert -f qcow -O qcow2 OLD NEW"
                                   : "a newer release of peelfs or qemu may know it");
   }
-  if (disk.cluster_bits < min_cluster_bits || disk.cluster_bits > max_cluster_bits) {
+  if (disk.cluster_bits < kMinClusterBits || disk.cluster_bits > kMaxClusterBits) {
     throw damaged("cluster_bits is out of range")
         .found(std::to_string(disk.cluster_bits))
         .expected("9 to 21, clusters of 512 bytes to 2 MiB");
   }
   const std::uint64_t cluster_size = 1ULL << disk.cluster_bits;
-  if (disk.version >= 3 && (disk.header_length < DiskHeader::version3_length ||
+  if (disk.version >= 3 && (disk.header_length < DiskHeader::kVersion3Length ||
                             disk.header_length > cluster_size || disk.header_length % 8 != 0)) {
     throw damaged("header_length is wrong")
         .found(count_figure(disk.header_length, cluster_size))
@@ -60,11 +60,9 @@ struct Extensions {
 };
 
 void read_feature_names(const ByteReader& data, Extensions& extensions) {
-  for (std::size_t at = 0; data.size() - at >= feature_name_entry_size;
-       at += feature_name_entry_size) {
+  for (std::size_t at = 0; data.size() - at >= kFeatureNameEntrySize; at += kFeatureNameEntrySize) {
     if (data.u8(at) == 0) {
-      extensions.incompatible_names[data.u8(at + 1)] =
-          data.text(at + 2, feature_name_entry_size - 2);
+      extensions.incompatible_names[data.u8(at + 1)] = data.text(at + 2, kFeatureNameEntrySize - 2);
     }
   }
 }
@@ -73,19 +71,19 @@ void read_feature_names(const ByteReader& data, Extensions& extensions) {
 bool read_extension(std::uint32_t type, Bytes bytes, Extensions& extensions) {
   const ByteReader data(bytes, "qcow2 header extension " + hex(type));
   switch (type) {
-    case extension_backing_format:
+    case kExtensionBackingFormat:
       if (extensions.backing_format) return false;
       extensions.backing_format = data.text(0, data.size());
       return true;
-    case extension_data_file:
+    case kExtensionDataFile:
       if (extensions.data_file) return false;
       extensions.data_file = data.text(0, data.size());
       return true;
-    case extension_full_disk_encryption:
+    case kExtensionFullDiskEncryption:
       if (extensions.crypt) return false;
       extensions.crypt = {data.be64(0), data.be64(8)};
       return true;
-    case extension_feature_names:
+    case kExtensionFeatureNames:
       read_feature_names(data, extensions);
       return true;
     default:
@@ -106,7 +104,7 @@ Extensions read_extensions(const DiskHeader& disk, Bytes cluster) {
   while (at + 8 <= end) {
     const std::uint32_t type = reader.be32(at);
     const std::uint32_t length = reader.be32(at + 4);
-    if (type == extension_end) break;
+    if (type == kExtensionEnd) break;
     at += 8;
     if (length > end - at) {
       extensions.problem = damaged("extension " + hex(type) + " leaves the extension area")
@@ -115,7 +113,7 @@ Extensions read_extensions(const DiskHeader& disk, Bytes cluster) {
       break;
     }
     // The two-number extension is the only one that has a size of its own.
-    const bool fits = type != extension_full_disk_encryption || length >= 16;
+    const bool fits = type != kExtensionFullDiskEncryption || length >= 16;
     if (!fits || !read_extension(type, reader.bytes(at, length), extensions)) {
       extensions.problem =
           damaged("extension " + hex(type) + (fits ? " appears twice" : " is too short"))
@@ -129,7 +127,7 @@ Extensions read_extensions(const DiskHeader& disk, Bytes cluster) {
 }
 
 void refuse_unknown_features(const DiskHeader& disk, const Extensions& extensions) {
-  std::uint64_t unknown = disk.incompatible_features & ~incompatible_known;
+  std::uint64_t unknown = disk.incompatible_features & ~kIncompatibleKnown;
   if (unknown == 0) return;
   std::string list;
   while (unknown != 0) {
@@ -143,20 +141,20 @@ void refuse_unknown_features(const DiskHeader& disk, const Extensions& extension
   }
   throw Error(Fault::unsupported, "qcow2 image with features that peelfs does not know: " + list)
       .found("incompatible_features " + hex(disk.incompatible_features))
-      .expected("no bits beyond " + hex(incompatible_known))
+      .expected("no bits beyond " + hex(kIncompatibleKnown))
       .advice(
           "a newer release of peelfs or qemu may know them; reading without would be guesswork");
 }
 
 void check_compression(const DiskHeader& disk) {
-  const bool bit = (disk.incompatible_features & incompatible_compression_type) != 0;
-  if (bit != (disk.compression_type != compression_deflate)) {
+  const bool bit = (disk.incompatible_features & kIncompatibleCompressionType) != 0;
+  if (bit != (disk.compression_type != kCompressionDeflate)) {
     throw damaged("compression_type contradicts the compression type feature bit")
         .found("compression_type " + std::to_string(disk.compression_type) + " with the bit " +
                (bit ? "set" : "clear"))
         .expected(bit ? "a compression_type that is not 0" : "compression_type 0");
   }
-  if (disk.compression_type > compression_zstd) {
+  if (disk.compression_type > kCompressionZstd) {
     throw Error(Fault::unsupported,
                 "qcow2 compression type " + std::to_string(disk.compression_type))
         .expected("0 (zlib) or 1 (zstd)");
@@ -167,13 +165,13 @@ void check_features(const DiskHeader& disk, const Extensions& extensions) {
   refuse_unknown_features(disk, extensions);
   if (extensions.problem) throw Error(*extensions.problem);
   check_compression(disk);
-  const bool extended = (disk.incompatible_features & incompatible_extended_l2) != 0;
+  const bool extended = (disk.incompatible_features & kIncompatibleExtendedL2) != 0;
   if (extended && disk.cluster_bits < 14) {
     throw damaged("extended L2 entries with clusters that are too small")
         .found("cluster_bits " + std::to_string(disk.cluster_bits))
         .expected("14 or more");
   }
-  if (disk.crypt_method > crypt_luks) {
+  if (disk.crypt_method > kCryptLuks) {
     throw Error(Fault::unsupported, "qcow2 crypt_method " + std::to_string(disk.crypt_method))
         .expected("0 (none), 1 (AES) or 2 (LUKS)");
   }
@@ -182,7 +180,7 @@ void check_features(const DiskHeader& disk, const Extensions& extensions) {
 std::string read_backing_name(const DiskHeader& disk, Bytes cluster) {
   if (disk.backing_file_offset == 0 || disk.backing_file_size == 0) return "";
   if (disk.backing_file_offset < disk.header_length || disk.backing_file_offset > cluster.size() ||
-      disk.backing_file_size > max_backing_name ||
+      disk.backing_file_size > kMaxBackingName ||
       disk.backing_file_size > cluster.size() - disk.backing_file_offset) {
     throw damaged("the backing file name lies outside of the first cluster")
         .found(bytes_at(disk.backing_file_size, disk.backing_file_offset))
@@ -194,10 +192,10 @@ std::string read_backing_name(const DiskHeader& disk, Bytes cluster) {
 }
 
 void check_crypt(const Header& header, std::uint64_t file_size) {
-  if (header.disk.crypt_method != crypt_luks) return;
+  if (header.disk.crypt_method != kCryptLuks) return;
   if (!header.crypt) {
     throw damaged("LUKS encryption without the full disk encryption header extension")
-        .expected("extension " + hex(extension_full_disk_encryption));
+        .expected("extension " + hex(kExtensionFullDiskEncryption));
   }
   const Header::CryptHeader& crypt = *header.crypt;
   if (crypt.offset % header.cluster_size() != 0 || crypt.offset < header.cluster_size() ||
@@ -215,7 +213,7 @@ void note_refcount_table(Header& header, std::uint64_t file_size) {
   const std::uint64_t length = std::uint64_t{header.disk.refcount_table_clusters}
                                << header.cluster_bits();
   if (begin % header.cluster_size() == 0 && begin >= header.cluster_size() && length != 0 &&
-      length <= std::max(max_refcount_table_bytes, header.cluster_size()) && begin < file_size) {
+      length <= std::max(kMaxRefcountTableBytes, header.cluster_size()) && begin < file_size) {
     header.metadata.push_back({"the refcount table", begin, begin + length});
     return;
   }
@@ -224,12 +222,12 @@ void note_refcount_table(Header& header, std::uint64_t file_size) {
 }
 
 void note_flags(Header& header) {
-  if ((header.disk.incompatible_features & incompatible_corrupt) != 0) {
+  if ((header.disk.incompatible_features & kIncompatibleCorrupt) != 0) {
     header.notes.emplace_back(
         "the image is marked corrupt: somebody found contradictions in its tables; "
         "qemu-img check shows them");
   }
-  if ((header.disk.incompatible_features & incompatible_dirty) != 0) {
+  if ((header.disk.incompatible_features & kIncompatibleDirty) != 0) {
     header.notes.emplace_back(
         "the image is marked dirty: it was not closed cleanly, or is in use; its reference counts "
         "may be wrong, which reading does not need");
@@ -246,10 +244,10 @@ std::optional<Error> check_l1(const Header& header, const TableLocation& l1,
                               std::uint64_t file_size, const std::string& whose) {
   if (l1.entries == 0) return std::nullopt;
   const std::string table = "the " + whose + " L1 table";
-  if (std::uint64_t{l1.entries} * 8 > max_l1_bytes) {
+  if (std::uint64_t{l1.entries} * 8 > kMaxL1Bytes) {
     return Error(Fault::damaged, table + " is too large")
-        .found(count_figure(l1.entries, max_l1_bytes / 8) + " entries")
-        .expected("at most " + std::to_string(max_l1_bytes / 8) + " (32 MiB), as in qemu");
+        .found(count_figure(l1.entries, kMaxL1Bytes / 8) + " entries")
+        .expected("at most " + std::to_string(kMaxL1Bytes / 8) + " (32 MiB), as in qemu");
   }
   if (l1.offset % header.cluster_size() != 0 || l1.offset < header.cluster_size() ||
       l1.offset >= file_size) {
@@ -266,7 +264,7 @@ Header read_header(const BlockDevice& file) {
   Header header;
   {
     const Buffer start = read_up_to(file, 0, 112);
-    if (!ByteReader(start, "qcow2 header").has(0, magic)) throw damaged("no magic number");
+    if (!ByteReader(start, "qcow2 header").has(0, kMagic)) throw damaged("no magic number");
     header.disk = decode_header(start);
   }
   const DiskHeader& disk = header.disk;
@@ -294,7 +292,7 @@ Header read_header(const BlockDevice& file) {
   if (disk.l1_size != 0) {
     header.metadata.push_back({"the active L1 table", header.l1().offset, header.l1().end()});
   }
-  if (disk.crypt_method == crypt_luks) {
+  if (disk.crypt_method == kCryptLuks) {
     header.metadata.push_back(
         {"the LUKS header", header.crypt->offset, header.crypt->offset + header.crypt->length});
   }

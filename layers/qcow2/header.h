@@ -45,10 +45,10 @@ struct Header {
   std::uint32_t cluster_bits() const noexcept { return disk.cluster_bits; }
   std::uint64_t cluster_size() const noexcept { return 1ULL << disk.cluster_bits; }
   bool has_data_file() const noexcept {
-    return (disk.incompatible_features & incompatible_data_file) != 0;
+    return (disk.incompatible_features & kIncompatibleDataFile) != 0;
   }
   bool extended_l2() const noexcept {
-    return (disk.incompatible_features & incompatible_extended_l2) != 0;
+    return (disk.incompatible_features & kIncompatibleExtendedL2) != 0;
   }
   /// log2 of the bytes in an L2 entry.
   std::uint32_t l2_entry_bits() const noexcept { return extended_l2() ? 4 : 3; }
@@ -58,9 +58,9 @@ struct Header {
 };
 
 /// qemu's limits, which we share: they bound what an image can make us read.
-inline constexpr std::uint32_t min_cluster_bits = 9;
-inline constexpr std::uint32_t max_cluster_bits = 21;
-inline constexpr std::uint64_t max_l1_bytes = 32ULL << 20U;
+inline constexpr std::uint32_t kMinClusterBits = 9;
+inline constexpr std::uint32_t kMaxClusterBits = 21;
+inline constexpr std::uint64_t kMaxL1Bytes = 32ULL << 20U;
 
 /// Reads and checks the header with its extensions. Memory: one cluster, so at most 2 MiB.
 /// @throws Error: damaged, naming the field, or unsupported: another version, an unknown

@@ -39,7 +39,7 @@ struct Image {
   std::vector<Part> parts;  ///< of this image and of those that it is based on
 
   /// LUKS counts initialization vectors in sectors of the host, old AES in sectors of the guest.
-  bool iv_from_host() const noexcept { return header.disk.crypt_method == crypt_luks; }
+  bool iv_from_host() const noexcept { return header.disk.crypt_method == kCryptLuks; }
 };
 
 /// The active disk; writable when the image is.

@@ -17,7 +17,7 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// The size of a file that is not there: larger than any offset that tables can hold.
-constexpr std::uint64_t unknown_size = 1ULL << 62U;
+constexpr std::uint64_t kUnknownSize = 1ULL << 62U;
 
 /// The images of a backing chain that were met so far.
 struct Chain {
@@ -108,7 +108,7 @@ DevicePtr stand_in(Image& image, const std::string& what, const Error& error) {
   // A read throws the same text as the listing shows, so that the two are known to be one trouble.
   const std::string why = what + " cannot be used: " + error.what();
   image.troubles.add(error.fault() == Fault::denied ? Trouble::denied : Trouble::degraded, why);
-  return make_unreadable(unknown_size, Error(error.fault(), why).with_errno(EIO), "");
+  return make_unreadable(kUnknownSize, Error(error.fault(), why).with_errno(EIO), "");
 }
 
 void open_data_file(Image& image, const Candidate& candidate) {
@@ -116,7 +116,7 @@ void open_data_file(Image& image, const Candidate& candidate) {
   try {
     if (image.header.data_file.empty()) {
       throw Error(Fault::missing, "the image needs an external data file but names none")
-          .expected("header extension " + hex(extension_data_file));
+          .expected("header extension " + hex(kExtensionDataFile));
     }
     const References& references = allowed(candidate.references);
     const std::string path = referenced_path(image.header.data_file);
@@ -145,7 +145,7 @@ std::shared_ptr<Image> open_link(const Candidate& candidate, const Surroundings&
   image->cache_owner = BlockCache::new_owner();
   image->data = image->file;
   if (image->header.has_data_file()) open_data_file(*image, candidate);
-  if (image->header.disk.crypt_method != crypt_none) {
+  if (image->header.disk.crypt_method != kCryptNone) {
     unlock(*image, candidate.key_names, surroundings);
   }
   if (image->header.backing_file.empty()) return image;

@@ -11,7 +11,7 @@ DevicePtr open_overlay(DevicePtr file, DevicePtr backing, const std::string& nam
   image->name = name;
   image->file = std::move(file);
   image->header = read_header(*image->file);
-  if (image->header.has_data_file() || image->header.disk.crypt_method != crypt_none) {
+  if (image->header.has_data_file() || image->header.disk.crypt_method != kCryptNone) {
     throw Error(Fault::unsupported, name + " is no overlay that peelfs has made")
         .found(image->header.has_data_file() ? "an external data file" : "encryption")
         .expected("a plain qcow2 image");

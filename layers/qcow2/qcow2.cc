@@ -16,7 +16,7 @@ namespace peelfs {
 namespace {
 
 /// What the largest L1 table of the largest clusters describes.
-constexpr std::uint64_t max_disk_size = 1ULL << 61U;
+constexpr std::uint64_t kMaxDiskSize = 1ULL << 61U;
 
 using qcow2::Image;
 using qcow2::Snapshot;
@@ -45,7 +45,7 @@ std::pair<DevicePtr, std::optional<Trouble>> open_snapshot(
   const std::string whose = "snapshot '" + printable(name) + "'";
   const std::string description = whose + " of qcow2 " + image->name;
   // A file of an absurd size would only break what looks at it.
-  const bool absurd = snapshot.size > max_disk_size;
+  const bool absurd = snapshot.size > kMaxDiskSize;
   const std::uint64_t shown_size = absurd ? header.size() : snapshot.size;
   const auto unreadable = [&](Error why) {
     Trouble trouble = trouble_from(why);
@@ -114,7 +114,7 @@ void add_snapshots(const std::shared_ptr<const Image>& image, const Inner& disk,
 std::optional<Claim> qcow2_probe(const ProbeInput& input) {
   const Buffer start = read_up_to(input.device, 0, 8);
   const ByteReader reader(start, "qcow2 header");
-  if (start.size() < 8 || !reader.has(0, qcow2::magic)) return std::nullopt;
+  if (start.size() < 8 || !reader.has(0, qcow2::kMagic)) return std::nullopt;
   Claim claim;
   // blkid does not know either; version 1 is a format of its own to qemu, with the same magic.
   claim.format = reader.be32(4) == 1 ? "qcow" : "qcow2";

@@ -10,7 +10,7 @@
 
 namespace peelfs::qcow2 {
 
-inline constexpr std::string_view magic{"QFI\xfb", 4};
+inline constexpr std::string_view kMagic{"QFI\xfb", 4};
 
 /// The file header; offsets in bytes from the start of the image.
 struct DiskHeader {
@@ -35,67 +35,67 @@ struct DiskHeader {
   // An additional field: there when header_length is greater than its offset, else 0.
   std::uint8_t compression_type = 0;  // 104
 
-  static constexpr std::size_t version2_length = 72;
-  static constexpr std::size_t version3_length = 104;
+  static constexpr std::size_t kVersion2Length = 72;
+  static constexpr std::size_t kVersion3Length = 104;
 };
 
 /// @param bytes the image from its start; what has no room in them is an Error
 DiskHeader decode_header(Bytes bytes);
 
 /// incompatible_features
-inline constexpr std::uint64_t incompatible_dirty = 1U << 0U;
-inline constexpr std::uint64_t incompatible_corrupt = 1U << 1U;
-inline constexpr std::uint64_t incompatible_data_file = 1U << 2U;
-inline constexpr std::uint64_t incompatible_compression_type = 1U << 3U;
-inline constexpr std::uint64_t incompatible_extended_l2 = 1U << 4U;
-inline constexpr std::uint64_t incompatible_known = 0x1f;
+inline constexpr std::uint64_t kIncompatibleDirty = 1U << 0U;
+inline constexpr std::uint64_t kIncompatibleCorrupt = 1U << 1U;
+inline constexpr std::uint64_t kIncompatibleDataFile = 1U << 2U;
+inline constexpr std::uint64_t kIncompatibleCompressionType = 1U << 3U;
+inline constexpr std::uint64_t kIncompatibleExtendedL2 = 1U << 4U;
+inline constexpr std::uint64_t kIncompatibleKnown = 0x1f;
 
 /// autoclear_features: a program that writes and does not keep one true clears it.
-inline constexpr std::uint64_t autoclear_bitmaps = 1U << 0U;
-inline constexpr std::uint64_t autoclear_raw_data = 1U << 1U;
+inline constexpr std::uint64_t kAutoclearBitmaps = 1U << 0U;
+inline constexpr std::uint64_t kAutoclearRawData = 1U << 1U;
 
 /// Header extension types
-inline constexpr std::uint32_t extension_end = 0;
-inline constexpr std::uint32_t extension_backing_format = 0xe2792aca;
-inline constexpr std::uint32_t extension_feature_names = 0x6803f857;
-inline constexpr std::uint32_t extension_full_disk_encryption = 0x0537be77;
-inline constexpr std::uint32_t extension_bitmaps = 0x23852875;
-inline constexpr std::uint32_t extension_data_file = 0x44415441;
+inline constexpr std::uint32_t kExtensionEnd = 0;
+inline constexpr std::uint32_t kExtensionBackingFormat = 0xe2792aca;
+inline constexpr std::uint32_t kExtensionFeatureNames = 0x6803f857;
+inline constexpr std::uint32_t kExtensionFullDiskEncryption = 0x0537be77;
+inline constexpr std::uint32_t kExtensionBitmaps = 0x23852875;
+inline constexpr std::uint32_t kExtensionDataFile = 0x44415441;
 
 /// An entry of the feature name table: type (0), bit (1), name (2 to 47).
-inline constexpr std::size_t feature_name_entry_size = 48;
+inline constexpr std::size_t kFeatureNameEntrySize = 48;
 
 /// crypt_method
-inline constexpr std::uint32_t crypt_none = 0;
-inline constexpr std::uint32_t crypt_aes = 1;
-inline constexpr std::uint32_t crypt_luks = 2;
+inline constexpr std::uint32_t kCryptNone = 0;
+inline constexpr std::uint32_t kCryptAes = 1;
+inline constexpr std::uint32_t kCryptLuks = 2;
 
 /// compression_type
-inline constexpr std::uint8_t compression_deflate = 0;
-inline constexpr std::uint8_t compression_zstd = 1;
+inline constexpr std::uint8_t kCompressionDeflate = 0;
+inline constexpr std::uint8_t kCompressionZstd = 1;
 
 /// An entry of an L1 table: bits 9-55 the offset of an L2 table, bit 63 "refcount is exactly one".
 struct L1Entry {
   std::uint64_t raw = 0;
-  static constexpr std::uint64_t offset_mask = 0x00ff'ffff'ffff'fe00;
-  static constexpr std::uint64_t reserved_mask = 0x7f00'0000'0000'01ff;
-  constexpr std::uint64_t l2_offset() const noexcept { return raw & offset_mask; }
-  constexpr std::uint64_t reserved() const noexcept { return raw & reserved_mask; }
+  static constexpr std::uint64_t kOffsetMask = 0x00ff'ffff'ffff'fe00;
+  static constexpr std::uint64_t kReservedMask = 0x7f00'0000'0000'01ff;
+  constexpr std::uint64_t l2_offset() const noexcept { return raw & kOffsetMask; }
+  constexpr std::uint64_t reserved() const noexcept { return raw & kReservedMask; }
 };
 
 /// The first (or only) 64 bits of an entry of an L2 table.
 struct L2Entry {
   std::uint64_t raw = 0;
-  static constexpr std::uint64_t copied_bit = 1ULL << 63U;
-  static constexpr std::uint64_t compressed_bit = 1ULL << 62U;
-  static constexpr std::uint64_t zero_bit = 1;
-  static constexpr std::uint64_t offset_mask = 0x00ff'ffff'ffff'fe00;
-  static constexpr std::uint64_t reserved_mask = 0x3f00'0000'0000'01fe;
-  constexpr bool compressed() const noexcept { return (raw & compressed_bit) != 0; }
-  constexpr bool copied() const noexcept { return (raw & copied_bit) != 0; }
-  constexpr bool zero() const noexcept { return (raw & zero_bit) != 0; }
-  constexpr std::uint64_t host_offset() const noexcept { return raw & offset_mask; }
-  constexpr std::uint64_t reserved() const noexcept { return raw & reserved_mask; }
+  static constexpr std::uint64_t kCopiedBit = 1ULL << 63U;
+  static constexpr std::uint64_t kCompressedBit = 1ULL << 62U;
+  static constexpr std::uint64_t kZeroBit = 1;
+  static constexpr std::uint64_t kOffsetMask = 0x00ff'ffff'ffff'fe00;
+  static constexpr std::uint64_t kReservedMask = 0x3f00'0000'0000'01fe;
+  constexpr bool compressed() const noexcept { return (raw & kCompressedBit) != 0; }
+  constexpr bool copied() const noexcept { return (raw & kCopiedBit) != 0; }
+  constexpr bool zero() const noexcept { return (raw & kZeroBit) != 0; }
+  constexpr std::uint64_t host_offset() const noexcept { return raw & kOffsetMask; }
+  constexpr std::uint64_t reserved() const noexcept { return raw & kReservedMask; }
 };
 
 /// The last 64 bits of an extended L2 entry.
@@ -104,7 +104,7 @@ struct SubclusterBitmap {
   constexpr std::uint32_t allocated() const noexcept { return static_cast<std::uint32_t>(raw); }
   constexpr std::uint32_t zeroes() const noexcept { return static_cast<std::uint32_t>(raw >> 32U); }
 };
-inline constexpr std::uint32_t subclusters_per_cluster = 32;
+inline constexpr std::uint32_t kSubclustersPerCluster = 32;
 
 /// The compressed cluster descriptor.
 struct CompressedDescriptor {
@@ -130,10 +130,10 @@ struct DiskSnapshot {
   std::uint32_t vm_state_size = 0;     // 32, bytes; of old images
   std::uint32_t extra_data_size = 0;   // 36
   // Extra data: the size of the VM state is at 40, that of the disk at 48.
-  static constexpr std::size_t fixed_size = 40;
-  static constexpr std::size_t vm_state_at = 40;
-  static constexpr std::size_t disk_size_at = 48;
-  static constexpr std::size_t disk_size_end = 56;
+  static constexpr std::size_t kFixedSize = 40;
+  static constexpr std::size_t kVmStateAt = 40;
+  static constexpr std::size_t kDiskSizeAt = 48;
+  static constexpr std::size_t kDiskSizeEnd = 56;
 };
 DiskSnapshot decode_snapshot(Bytes bytes);
 

@@ -12,10 +12,10 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// Offsets in tables have 56 bits.
-constexpr std::uint64_t greatest_offset = 1ULL << 55U;
+constexpr std::uint64_t kGreatestOffset = 1ULL << 55U;
 /// What clean blocks may take of memory.
-constexpr std::uint64_t most_table_bytes = 8U << 20U;
-constexpr std::size_t kept_bytes = std::size_t{16} << 20U;
+constexpr std::uint64_t kMostTableBytes = 8U << 20U;
+constexpr std::size_t kKeptBytes = std::size_t{16} << 20U;
 
 std::uint64_t count_at(Bytes block, std::uint32_t order, std::uint64_t index) {
   const ByteReader reader(block, "refcount block");
@@ -60,7 +60,7 @@ void put_count(MutableBytes block, std::uint32_t order, std::uint64_t index, std
 }
 
 /// Of free clusters that are remembered: a few MiB.
-constexpr std::size_t most_runs = 65536;
+constexpr std::size_t kMostRuns = 65536;
 
 Buffer table_bytes(const std::vector<std::uint64_t>& table, std::uint64_t first,
                    std::uint64_t count) {
@@ -86,7 +86,7 @@ Refcounts::Refcounts(const BlockDevice& file, const Header& header, std::atomic<
       block_bits_(header.cluster_bits() + 3 - header.disk.refcount_order),
       end_(end),
       growable_(growable),
-      clusters_limit_(std::min(file.size(), greatest_offset) >> header.cluster_bits()),
+      clusters_limit_(std::min(file.size(), kGreatestOffset) >> header.cluster_bits()),
       table_offset_(header.disk.refcount_table_offset),
       table_clusters_(header.disk.refcount_table_clusters) {
   const Buffer bytes =
@@ -108,7 +108,7 @@ std::uint64_t Refcounts::greatest() const noexcept {
 }
 
 void Refcounts::trim() {
-  const std::size_t most = std::max<std::size_t>(4, kept_bytes >> cluster_bits_);
+  const std::size_t most = std::max<std::size_t>(4, kKeptBytes >> cluster_bits_);
   for (auto at = blocks_.begin(); blocks_.size() > most && at != blocks_.end();) {
     at = dirty_.contains(at->first) ? std::next(at) : blocks_.erase(at);
   }
@@ -169,7 +169,7 @@ void Refcounts::decrement(std::uint64_t cluster) {
   set(cluster, count - 1);
   if (count != 1 || cluster >= scanned_) return;
   freed_.add(cluster);
-  if (freed_.runs() > most_runs) scanned_ = freed_.drop_highest();
+  if (freed_.runs() > kMostRuns) scanned_ = freed_.drop_highest();
 }
 
 void Refcounts::decrement_range(std::uint64_t offset, std::uint64_t length) {
@@ -210,7 +210,7 @@ void Refcounts::grow_table() {
   const std::uint64_t first = std::uint64_t{table_.size()} << block_bits_;
   const std::uint64_t per_cluster = (1ULL << cluster_bits_) / 8;
   // qemu's limit and ours: neither would open an image with a larger table again.
-  const std::uint64_t most = std::max<std::uint64_t>(most_table_bytes >> cluster_bits_, 1);
+  const std::uint64_t most = std::max<std::uint64_t>(kMostTableBytes >> cluster_bits_, 1);
   if (table_clusters_ >= most) {
     throw Error(Fault::io, "the image has no room for another cluster")
         .found("a refcount table of " + std::to_string(table_clusters_) + " clusters")

@@ -55,7 +55,7 @@ void for_each_reference(const BlockDevice& file, const Header& header, const Tab
     const L1Entry entry{reader.be64(at)};
     if (entry.l2_offset() == 0) continue;
     const Reference reference{Reference::Kind::l2_table, entry.l2_offset(), header.cluster_size(),
-                              (entry.raw & L2Entry::copied_bit) != 0, l1.offset + at};
+                              (entry.raw & L2Entry::kCopiedBit) != 0, l1.offset + at};
     check(reference, header, end);
     if (auto before = seen.at(entry.l2_offset() >> header.cluster_bits()); before) {
       throw Error(Fault::damaged, "two entries of an L1 table name one L2 table")

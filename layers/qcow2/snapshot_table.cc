@@ -12,15 +12,15 @@ namespace {
 /// Reads one entry. @param offset in the table, moved behind it
 Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t& offset) {
   const std::uint64_t begin = checked_add(header.disk.snapshots_offset, offset, "snapshot table");
-  const Buffer fixed = read_up_to(file, begin, DiskSnapshot::disk_size_end);
+  const Buffer fixed = read_up_to(file, begin, DiskSnapshot::kDiskSizeEnd);
   const DiskSnapshot disk = decode_snapshot(fixed);
-  const std::uint64_t id_at = DiskSnapshot::fixed_size + std::uint64_t{disk.extra_data_size};
+  const std::uint64_t id_at = DiskSnapshot::kFixedSize + std::uint64_t{disk.extra_data_size};
   const std::uint64_t end = id_at + disk.id_size + disk.name_size;
-  if (offset + end > max_snapshot_table) {
+  if (offset + end > kMaxSnapshotTable) {
     throw Error(Fault::damaged, "the snapshot table is too large")
-        .found("an entry that ends at byte " + count_figure(offset + end, max_snapshot_table) +
+        .found("an entry that ends at byte " + count_figure(offset + end, kMaxSnapshotTable) +
                " of it")
-        .expected("at most " + std::to_string(max_snapshot_table) + " bytes");
+        .expected("at most " + std::to_string(kMaxSnapshotTable) + " bytes");
   }
   const std::size_t text_size = std::size_t{disk.id_size} + disk.name_size;
   const Buffer text_bytes =
@@ -31,16 +31,16 @@ Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t
   snapshot.id = text.text(0, disk.id_size);
   snapshot.name = text.text(disk.id_size, disk.name_size);
   snapshot.l1 = {disk.l1_table_offset, disk.l1_size};
-  snapshot.has_size = id_at >= DiskSnapshot::disk_size_end;
+  snapshot.has_size = id_at >= DiskSnapshot::kDiskSizeEnd;
   snapshot.size =
       snapshot.has_size
-          ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::disk_size_at)
+          ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::kDiskSizeAt)
           : header.size();
   snapshot.date_seconds = disk.date_seconds;
   snapshot.date_nanoseconds = disk.date_nanoseconds;
   snapshot.vm_state_size =
-      id_at >= DiskSnapshot::disk_size_at
-          ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::vm_state_at)
+      id_at >= DiskSnapshot::kDiskSizeAt
+          ? ByteReader(fixed, "qcow2 snapshot table entry").be64(DiskSnapshot::kVmStateAt)
           : disk.vm_state_size;
   snapshot.entry_at = offset;
   snapshot.entry_length = round_up(end, 8);
@@ -50,10 +50,10 @@ Snapshot read_entry(const BlockDevice& file, const Header& header, std::uint64_t
 
 std::optional<Error> check_table(const BlockDevice& file, const Header& header) {
   const DiskHeader& disk = header.disk;
-  if (disk.nb_snapshots > max_snapshots) {
+  if (disk.nb_snapshots > kMaxSnapshots) {
     return Error(Fault::damaged, "too many snapshots")
-        .found(count_figure(disk.nb_snapshots, max_snapshots))
-        .expected("at most " + std::to_string(max_snapshots));
+        .found(count_figure(disk.nb_snapshots, kMaxSnapshots))
+        .expected("at most " + std::to_string(kMaxSnapshots));
   }
   if (disk.snapshots_offset % header.cluster_size() != 0 ||
       disk.snapshots_offset < header.cluster_size() || disk.snapshots_offset >= file.size()) {

@@ -35,8 +35,8 @@ struct SnapshotTable {
 };
 
 /// qemu's limits.
-inline constexpr std::uint32_t max_snapshots = 65536;
-inline constexpr std::uint64_t max_snapshot_table = 64ULL << 20U;
+inline constexpr std::uint32_t kMaxSnapshots = 65536;
+inline constexpr std::uint64_t kMaxSnapshotTable = 64ULL << 20U;
 
 /// Reads the table as far as it makes sense: what is wrong behind does not take away what is
 /// before.

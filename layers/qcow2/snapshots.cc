@@ -46,7 +46,7 @@ class TableEdits {
     if (claim_) return;
     const std::size_t at = reference.entry_at - begin;
     const std::uint64_t raw = ByteReader(piece.bytes, "table entry").be64(at);
-    put_be(piece.bytes, at, copied ? raw | L2Entry::copied_bit : raw & ~L2Entry::copied_bit);
+    put_be(piece.bytes, at, copied ? raw | L2Entry::kCopiedBit : raw & ~L2Entry::kCopiedBit);
   }
   void finish() const {
     for (const Piece& piece : pieces_) put(piece);
@@ -69,8 +69,8 @@ class TableEdits {
 
 Buffer new_entry(const std::string& id, const std::string& name, const TableLocation& l1,
                  std::uint64_t disk_size) {
-  constexpr std::size_t extra = 24;
-  Buffer entry(DiskSnapshot::fixed_size + extra);
+  constexpr std::size_t kExtra = 24;
+  Buffer entry(DiskSnapshot::kFixedSize + kExtra);
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   put_be(entry, 0, l1.offset);
@@ -79,8 +79,8 @@ Buffer new_entry(const std::string& id, const std::string& name, const TableLoca
   put_be(entry, 14, static_cast<std::uint16_t>(name.size()));
   put_be(entry, 16, static_cast<std::uint32_t>(now.tv_sec));
   put_be(entry, 20, static_cast<std::uint32_t>(now.tv_nsec));
-  put_be(entry, 36, std::uint32_t{extra});
-  put_be(entry, DiskSnapshot::disk_size_at, disk_size);
+  put_be(entry, 36, std::uint32_t{kExtra});
+  put_be(entry, DiskSnapshot::kDiskSizeAt, disk_size);
   put_be(entry, 56, ~std::uint64_t{0});  // icount: not known
   for (const std::string& text : {id, name}) {
     const Bytes bytes = as_bytes(text);
@@ -101,7 +101,7 @@ class SnapshotChange::Editor {
         counts_(*file_, header_, end_, file->growable() != nullptr),
         table_(read_snapshots(*file_, header_)) {
     if (header_.disk.version < 3 || header_.has_data_file() ||
-        (header_.disk.incompatible_features & (incompatible_dirty | incompatible_corrupt)) != 0) {
+        (header_.disk.incompatible_features & (kIncompatibleDirty | kIncompatibleCorrupt)) != 0) {
       throw Error(Fault::unsupported, "snapshots of this image cannot be changed")
           .found("version " + std::to_string(header_.disk.version) + ", incompatible features " +
                  hex(header_.disk.incompatible_features))
@@ -164,7 +164,7 @@ std::size_t SnapshotChange::Editor::index_of(const std::string& name) const {
 void SnapshotChange::Editor::set_dirty(bool dirty) {
   file_->flush();  // what came before, first
   std::uint64_t& features = header_.disk.incompatible_features;
-  features = dirty ? features | incompatible_dirty : features & ~incompatible_dirty;
+  features = dirty ? features | kIncompatibleDirty : features & ~kIncompatibleDirty;
   std::array<std::byte, 8> field{};
   put_be(field, 0, features);
   write(*file_, 72, field);
@@ -200,7 +200,7 @@ TableLocation SnapshotChange::Editor::copy_l1(const TableLocation& from) {
   if (from.entries == 0) return {header_.cluster_size(), 0};
   Buffer table = read_bytes(*file_, from.offset, std::size_t{from.entries} * 8);
   for (std::size_t at = 0; at < table.size(); at += 8) {
-    put_be(table, at, ByteReader(table, "L1 table").be64(at) & ~L2Entry::copied_bit);
+    put_be(table, at, ByteReader(table, "L1 table").be64(at) & ~L2Entry::kCopiedBit);
   }
   return {place(std::move(table)), from.entries};
 }

@@ -11,8 +11,8 @@ namespace peelfs::qcow2 {
 
 namespace {
 
-constexpr std::uint32_t sector_size = 512;
-constexpr std::size_t aes_key_size = 16;
+constexpr std::uint32_t kSectorSize = 512;
+constexpr std::size_t kAesKeySize = 16;
 
 /// AES-128-CBC, the password itself is the key, and nothing in the image tells whether it is the
 /// right one.
@@ -22,11 +22,11 @@ void unlock_aes(Image& image, const std::vector<std::shared_ptr<const Secret>>& 
         .advice("give it with --key or --key-file");
   }
   const Bytes password = keys.front()->bytes();
-  Secret key(aes_key_size);
+  Secret key(kAesKeySize);
   const MutableBytes bytes = key.writable();
   std::fill(bytes.begin(), bytes.end(), std::byte{0});
-  std::copy_n(password.begin(), std::min(password.size(), aes_key_size), bytes.begin());
-  image.cipher = SectorCipher::create("aes-cbc-plain64", key.bytes(), sector_size);
+  std::copy_n(password.begin(), std::min(password.size(), kAesKeySize), bytes.begin());
+  image.cipher = SectorCipher::create("aes-cbc-plain64", key.bytes(), kSectorSize);
   image.troubles.note(
       "old AES encryption cannot tell whether the password is right: a wrong one shows garbage");
 }
@@ -56,7 +56,7 @@ void unlock_luks_image(Image& image, std::vector<std::string> names,
   const LuksVolume volume =
       unlock_luks(*header, luks_keys(surroundings.input.keys, names), surroundings.input.limits,
                   {&surroundings.input.keys, surroundings.input.budget, surroundings.input.cancel});
-  image.cipher = SectorCipher::create(volume.cipher, volume.key.bytes(), sector_size);
+  image.cipher = SectorCipher::create(volume.cipher, volume.key.bytes(), kSectorSize);
   image.iv_offset = volume.iv_offset;
   image.troubles.note(volume.note);
 }
@@ -65,7 +65,7 @@ void unlock_luks_image(Image& image, std::vector<std::string> names,
 
 void unlock(Image& image, const std::vector<std::string>& key_names,
             const Surroundings& surroundings) {
-  if (image.header.disk.crypt_method == crypt_luks) {
+  if (image.header.disk.crypt_method == kCryptLuks) {
     unlock_luks_image(image, key_names, surroundings);
   } else {
     const auto keys = surroundings.input.keys.candidates(key_names);

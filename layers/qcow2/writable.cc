@@ -13,12 +13,12 @@ namespace peelfs::qcow2 {
 namespace {
 
 void check_flags(const DiskHeader& disk) {
-  if ((disk.incompatible_features & incompatible_dirty) != 0) {
+  if ((disk.incompatible_features & kIncompatibleDirty) != 0) {
     throw Error(Fault::denied, "the image is marked dirty: its reference counts may be wrong")
         .advice("repair it first: qemu-img check -r all (on a copy, if it is the only one)")
         .with_errno(EROFS);
   }
-  if ((disk.incompatible_features & incompatible_corrupt) != 0) {
+  if ((disk.incompatible_features & kIncompatibleCorrupt) != 0) {
     throw Error(Fault::denied, "the image is marked corrupt")
         .advice("look at what qemu-img check finds, and repair it first: qemu-img check -r all")
         .with_errno(EROFS);
@@ -60,7 +60,7 @@ void check_files(const Image& image) {
 
 /// Autoclear features that stay true when peelfs writes.
 std::uint64_t kept_features(const Header& header) {
-  return header.disk.autoclear_features & (header.has_data_file() ? autoclear_raw_data : 0);
+  return header.disk.autoclear_features & (header.has_data_file() ? kAutoclearRawData : 0);
 }
 
 /// What has to be done before the first write.
@@ -112,7 +112,7 @@ void make_writable(Image& image, Leaks handling, const Origin* origin) {
   begin->features = kept_features(image.header);
   begin->clears_features =
       image.header.disk.version >= 3 && begin->features != image.header.disk.autoclear_features;
-  if (begin->clears_features && (image.header.disk.autoclear_features & autoclear_bitmaps) != 0) {
+  if (begin->clears_features && (image.header.disk.autoclear_features & kAutoclearBitmaps) != 0) {
     begin->bitmaps = bitmap_bytes(*file, image.header, end);
   }
   auto writer = std::make_shared<Writer>(*file, *data, image.header, end, growable != nullptr,

@@ -13,8 +13,8 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// Entries that one publication changes: it bounds what is held in memory and locked at once.
-constexpr std::uint64_t most_entries = 8192;
-constexpr unsigned max_runs = 256;
+constexpr std::uint64_t kMostEntries = 8192;
+constexpr unsigned kMaxRuns = 256;
 
 class WritableDisk final : public Disk {
  public:
@@ -72,14 +72,14 @@ class WritableDisk final : public Disk {
   std::uint64_t unit_of(const EntryAt& at) const noexcept {
     // A cluster that is copied is copied whole.
     const bool copy = at.entry.compressed() || (placed(at) && !at.entry.copied());
-    return header_.extended_l2() && !copy ? header_.cluster_size() / subclusters_per_cluster
+    return header_.extended_l2() && !copy ? header_.cluster_size() / kSubclustersPerCluster
                                           : header_.cluster_size();
   }
 
   /// Whether the subcluster at `offset` is in the entry's own cluster already.
   bool stored(const EntryAt& at, std::uint64_t offset) const noexcept {
     const std::uint64_t within = offset & (header_.cluster_size() - 1);
-    const std::uint64_t index = within / (header_.cluster_size() / subclusters_per_cluster);
+    const std::uint64_t index = within / (header_.cluster_size() / kSubclustersPerCluster);
     return header_.extended_l2() && owned(at) && ((at.bitmap.allocated() >> index) & 1U) != 0;
   }
 
@@ -109,7 +109,7 @@ Extent WritableDisk::map_write(std::uint64_t offset, std::uint64_t length, Write
   const GuestRun run = clusters().run_at(offset, length);
   if (in_place(run)) return Extent::in_device(*image().data, run.host, run.length);
   std::uint64_t covered = run.length;
-  for (unsigned runs = 1; covered < length && runs < max_runs; ++runs) {
+  for (unsigned runs = 1; covered < length && runs < kMaxRuns; ++runs) {
     const auto next = clusters().peek(offset + covered, length - covered);
     if (!next || in_place(*next)) break;
     covered += next->length;
@@ -133,7 +133,7 @@ void WritableDisk::store(std::uint64_t offset, Bytes data) const {
 void WritableDisk::store_data(std::uint64_t host, std::uint64_t offset, MutableBytes data) const {
   if (image().cipher) {
     const std::uint64_t from = image().iv_from_host() ? host : offset;
-    image().cipher->encrypt(data, from / crypt_sector + image().iv_offset);
+    image().cipher->encrypt(data, from / kCryptSector + image().iv_offset);
   }
   write(*image().data, host, data);
 }
@@ -146,7 +146,7 @@ std::uint64_t WritableDisk::overwrite(std::uint64_t offset, Bytes data) const {
       std::min<std::uint64_t>(data.size(), header_.cluster_size() - within);
   if (image().cipher) {
     // A disk whose size is no multiple of a sector: its last sector is stored whole.
-    Buffer sectors(round_up(length, crypt_sector));
+    Buffer sectors(round_up(length, kCryptSector));
     std::memcpy(sectors.data(), data.data(), length);
     store_data(host + within, offset, sectors);
   } else {
@@ -169,7 +169,7 @@ std::uint64_t WritableDisk::fill_new(std::uint64_t offset, Bytes data) const {
   Group group;
   group.first = cluster_of(offset);
   const std::uint64_t last = cluster_of(offset + data.size() - 1);
-  for (std::uint64_t cluster = group.first; cluster <= last && group.old.size() < most_entries;
+  for (std::uint64_t cluster = group.first; cluster <= last && group.old.size() < kMostEntries;
        ++cluster) {
     const EntryAt at = entry(cluster);
     if (owned(at)) break;
@@ -217,8 +217,8 @@ SubclusterBitmap WritableDisk::covered(const EntryAt& old, std::uint64_t from,
                                        std::uint64_t to) const noexcept {
   const std::uint64_t size = unit_of(old);  // a whole cluster where one is copied
   const std::uint64_t units = header_.cluster_size() / size;
-  const std::uint64_t first = from / size * (subclusters_per_cluster / units);
-  const std::uint64_t last = div_round_up(to, size) * (subclusters_per_cluster / units);
+  const std::uint64_t first = from / size * (kSubclustersPerCluster / units);
+  const std::uint64_t last = div_round_up(to, size) * (kSubclustersPerCluster / units);
   const std::uint64_t ones = ((1ULL << last) - 1) & ~((1ULL << first) - 1);
   const std::uint64_t allocated = (owned(old) ? old.bitmap.allocated() : 0U) | ones;
   const std::uint64_t zeroes = old.bitmap.zeroes() & ~ones;
@@ -244,8 +244,8 @@ void WritableDisk::write_group(const Group& group, std::uint64_t offset, Bytes d
   std::uint64_t to =
       stored(group.old.back(), end - 1) ? end : round_up(end, unit_of(group.old.back()));
   // Encryption works in whole sectors, also behind the end of a disk that ends within one.
-  if (image().cipher != nullptr) to = round_up(to, crypt_sector);
-  if (header_.has_data_file()) to = std::max(end, std::min(to, round_up(size(), crypt_sector)));
+  if (image().cipher != nullptr) to = round_up(to, kCryptSector);
+  if (header_.has_data_file()) to = std::max(end, std::min(to, round_up(size(), kCryptSector)));
   const bool keep_hole = group.fresh && image().cipher == nullptr;
   const std::uint64_t store_from = keep_hole && reads_zero(from, offset - from) ? offset : from;
   const std::uint64_t store_to = keep_hole && reads_zero(end, to - end) ? end : to;
@@ -267,7 +267,7 @@ void WritableDisk::write_group(const Group& group, std::uint64_t offset, Bytes d
     const std::uint64_t start = start_of(group.first + i);
     Writer::Entry fresh;
     fresh.guest_cluster = group.first + i;
-    fresh.entry.raw = (group.host + (start - begin)) | L2Entry::copied_bit;
+    fresh.entry.raw = (group.host + (start - begin)) | L2Entry::kCopiedBit;
     if (header_.extended_l2()) {
       fresh.bitmap = covered(old, std::max(from, start) - start,
                              std::min(end, start + header_.cluster_size()) - start);
@@ -309,7 +309,7 @@ ClusterMap::EntryAt WritableDisk::zero_entry(std::uint64_t cluster, const EntryA
   EntryAt fresh;
   const bool keep = kind == WriteKind::zeroes && owned(old) && header_.disk.version >= 3;
   if (!keep && !has_backing(start_of(cluster))) return fresh;
-  if (keep) fresh.entry.raw = old.entry.host_offset() | L2Entry::copied_bit;
+  if (keep) fresh.entry.raw = old.entry.host_offset() | L2Entry::kCopiedBit;
   if (header_.disk.version < 3) {
     throw Error(Fault::unsupported, "an image of version 2 cannot hide a backing file's cluster")
         .advice("write zeroes, or: qemu-img amend -o compat=1.1 (a newer version of the format)")
@@ -318,7 +318,7 @@ ClusterMap::EntryAt WritableDisk::zero_entry(std::uint64_t cluster, const EntryA
   if (header_.extended_l2()) {
     fresh.bitmap.raw = 0xffff'ffffULL << 32U;
   } else {
-    fresh.entry.raw |= L2Entry::zero_bit;
+    fresh.entry.raw |= L2Entry::kZeroBit;
   }
   return fresh;
 }
@@ -332,7 +332,7 @@ std::uint64_t WritableDisk::zero_clusters(std::uint64_t offset, std::uint64_t le
                                  ? length
                                  : round_down(run.length, header_.cluster_size());
   if (nothing && skip != 0 && !has_backing(offset + skip - 1)) return skip;
-  if (header_.has_data_file() && (header_.disk.autoclear_features & autoclear_raw_data) != 0) {
+  if (header_.has_data_file() && (header_.disk.autoclear_features & kAutoclearRawData) != 0) {
     // The data file alone is what the guest sees: it must be zero itself.
     const std::uint64_t part = std::min(length, header_.cluster_size());
     zero_bytes(offset, part);
@@ -341,7 +341,7 @@ std::uint64_t WritableDisk::zero_clusters(std::uint64_t offset, std::uint64_t le
   std::vector<Writer::Entry> entries;
   std::vector<Writer::Freed> freed;
   const std::uint64_t first = cluster_of(offset);
-  const std::uint64_t count = std::min(div_round_up(length, header_.cluster_size()), most_entries);
+  const std::uint64_t count = std::min(div_round_up(length, header_.cluster_size()), kMostEntries);
   for (std::uint64_t cluster = first; cluster < first + count; ++cluster) {
     const EntryAt old = entry(cluster);
     const EntryAt fresh = zero_entry(cluster, old, kind);

@@ -17,14 +17,14 @@ namespace peelfs::qcow2 {
 namespace {
 
 /// How much of tables and counts may be unwritten. Reaching it costs a few flushes of the host.
-constexpr std::size_t most_unwritten = std::size_t{16} << 20U;
+constexpr std::size_t kMostUnwritten = std::size_t{16} << 20U;
 /// How many bytes may be given up before a flush makes them usable again: bounds the growth of an
 /// image that is rewritten and discarded without a flush.
-constexpr std::uint64_t most_given_up = 64U << 20U;
-constexpr std::size_t most_given_up_ranges = 16384;
+constexpr std::uint64_t kMostGivenUp = 64U << 20U;
+constexpr std::size_t kMostGivenUpRanges = 16384;
 /// How long a flush waits for requests that may know of clusters that it wants to free. It only
 /// delays their reuse when it gives up.
-constexpr std::chrono::milliseconds patience{20};
+constexpr std::chrono::milliseconds kPatience{20};
 
 }  // namespace
 
@@ -93,17 +93,17 @@ void Writer::give_space(std::uint64_t offset, std::uint64_t length) {
 /// The L2 table for an entry of the active L1 table: made, or made our own where a snapshot shares
 /// it.
 std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
-  const std::uint64_t block_at = round_down(l1_index * 8, ClusterMap::l1_block_size);
+  const std::uint64_t block_at = round_down(l1_index * 8, ClusterMap::kL1BlockSize);
   const std::uint64_t l1_block = header_.l1().offset + block_at;
   const std::size_t at = l1_index * 8 - block_at;
-  const Tables::Block l1 = tables_.load(Tables::Kind::l1, l1_block, ClusterMap::l1_block_size);
+  const Tables::Block l1 = tables_.load(Tables::Kind::l1, l1_block, ClusterMap::kL1BlockSize);
   const L1Entry entry{ByteReader(*l1, "L1 table").be64(at)};
   const std::uint64_t before = entry.l2_offset();
-  if (before != 0 && (entry.raw & L2Entry::copied_bit) != 0) {
+  if (before != 0 && (entry.raw & L2Entry::kCopiedBit) != 0) {
     give_space(before, header_.cluster_size());
     return before;
   }
-  give_space(l1_block, std::min<std::uint64_t>(ClusterMap::l1_block_size,
+  give_space(l1_block, std::min<std::uint64_t>(ClusterMap::kL1BlockSize,
                                                header_.l1().entries * 8 - block_at));
 
   Buffer table(header_.cluster_size());
@@ -117,7 +117,7 @@ std::uint64_t Writer::own_l2(std::uint64_t l1_index) {
   const std::uint64_t offset = refcounts_.allocate_table();
   has_space_.insert(offset);
   tables_.begin_l2(offset, table, l2_block_);
-  const Tables::Change change{at, offset | L2Entry::copied_bit};
+  const Tables::Change change{at, offset | L2Entry::kCopiedBit};
   tables_.change(Tables::Kind::l1, l1_block, l1, {&change, 1});
   if (before != 0) {
     given_up_.push_back({{before, header_.cluster_size(), false}, Epochs::process().now()});
@@ -170,7 +170,7 @@ void Writer::release(std::vector<Given> given, bool wait_for_requests) {
   if (waiting_.empty()) return;
   Epochs& epochs = Epochs::process();
   const std::uint64_t last = waiting_.back().epoch;
-  if (wait_for_requests) epochs.wait(last, patience);
+  if (wait_for_requests) epochs.wait(last, kPatience);
   while (!waiting_.empty() && epochs.passed(waiting_.front().epoch)) {
     // Taken off the list first: if a step below fails, no cluster may be counted down twice.
     Freed range = take_waiting();
@@ -261,14 +261,14 @@ void Writer::flush() {
 bool Writer::too_much_unwritten() {
   const MutexLock lock(mutex_);
   return tables_.unwritten_bytes() + (refcounts_.unwritten_blocks() << header_.cluster_bits()) >=
-             most_unwritten ||
-         given_up_.size() << header_.cluster_bits() >= most_given_up ||
-         given_up_.size() >= most_given_up_ranges;
+             kMostUnwritten ||
+         given_up_.size() << header_.cluster_bits() >= kMostGivenUp ||
+         given_up_.size() >= kMostGivenUpRanges;
 }
 
 bool Writer::too_much_given_up() {
   const MutexLock lock(mutex_);
-  return given_up_.size() >= most_given_up_ranges;
+  return given_up_.size() >= kMostGivenUpRanges;
 }
 
 void Writer::limit_memory() {

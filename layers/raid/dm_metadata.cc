@@ -55,11 +55,11 @@ RaidSync judge_leg(const DmSuperblock& leg, const DmSuperblock& freshest) {
 }  // namespace
 
 Ranges read_mirror_log(const BlockDevice& log, std::uint64_t region_size, std::uint64_t length) {
-  constexpr std::uint64_t most_regions = 1U << 26U;
-  if (region_size == 0 || length / region_size > most_regions) {
+  constexpr std::uint64_t kMostRegions = 1U << 26U;
+  if (region_size == 0 || length / region_size > kMostRegions) {
     throw Error(Fault::damaged, "region size of the mirror log is not valid")
         .found(figure(region_size) + " bytes")
-        .expected("at least " + std::to_string(length / most_regions + 1));
+        .expected("at least " + std::to_string(length / kMostRegions + 1));
   }
   const std::uint64_t regions = div_round_up(length, region_size);
   const Buffer buffer = read_up_to(log, 0, MirrorLogDisk::kBits + div_round_up(regions, 8));

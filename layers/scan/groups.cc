@@ -132,7 +132,7 @@ std::vector<std::uint64_t> Scanner::State::homeless_of(
   // them belong to it.
   std::vector<GroupMember> all = instance.members;
   for (const std::uint64_t id : ids) all.push_back(graph.member_of_group(id));
-  if (time_span(all).seconds() > same_moment_seconds) return {};
+  if (time_span(all).seconds() > kSameMomentSeconds) return {};
   return ids;
 }
 
@@ -182,18 +182,18 @@ void Scanner::State::explain_absence(const Instance& instance,
   for (const GroupMember& member : instance.members) absent.erase(member.uuid);
   if (absent.empty()) return;
   std::string text;
-  constexpr std::size_t most = 3;  // of each
+  constexpr std::size_t kMost = 3;  // of each
   std::size_t named = 0;
   for (const auto& [uuid, ids] : absent) {
-    if (named++ == most) {
-      text += ", and members of " + std::to_string(absent.size() - most) + " more";
+    if (named++ == kMost) {
+      text += ", and members of " + std::to_string(absent.size() - kMost) + " more";
       break;
     }
     text += (text.empty() ? "" : "; ") + uuid + " is in ";
-    for (std::size_t i = 0; i < ids.size() && i < most; ++i) {
+    for (std::size_t i = 0; i < ids.size() && i < kMost; ++i) {
       text += (i == 0 ? "" : ", ") + place_text(ids[i]);
     }
-    if (ids.size() > most) text += " and " + std::to_string(ids.size() - most) + " more";
+    if (ids.size() > kMost) text += " and " + std::to_string(ids.size() - kMost) + " more";
   }
   const std::string own = place_text(instance.members.front().id);
   const std::string why =

@@ -55,7 +55,7 @@ std::vector<Members> split_by_moment(Members members, std::size_t depth) {
       if (run.empty()) return;
       // A chain of snapshots, each near the next, does not tell which of them belong together.
       const bool near =
-          time_of(run.back()).first - time_of(run.front()).first <= same_moment_seconds;
+          time_of(run.back()).first - time_of(run.front()).first <= kSameMomentSeconds;
       if (near) {
         result.push_back(run);
       } else {
@@ -64,7 +64,7 @@ std::vector<Members> split_by_moment(Members members, std::size_t depth) {
       run.clear();
     };
     for (const GroupMember& member : some) {
-      if (!run.empty() && time_of(member).first - time_of(run.back()).first > same_moment_seconds) {
+      if (!run.empty() && time_of(member).first - time_of(run.back()).first > kSameMomentSeconds) {
         end_run();
       }
       run.push_back(member);
@@ -199,7 +199,7 @@ bool may_be_of_one_moment(const std::vector<TakenAt>& a, const std::vector<Taken
     if (x.device == y.device) return true;
     if (!is_dated(x) || !is_dated(y) || x.moment.name != y.moment.name) return false;
     const auto [earlier, later] = std::minmax(x.moment.seconds, y.moment.seconds);
-    return later - earlier <= same_moment_seconds;
+    return later - earlier <= kSameMomentSeconds;
   });
 }
 

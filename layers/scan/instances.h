@@ -37,11 +37,11 @@ struct Instance {
 };
 
 /// Snapshots of several disks that one operation took may differ by this many seconds.
-inline constexpr std::uint32_t same_moment_seconds = 10;
+inline constexpr std::uint32_t kSameMomentSeconds = 10;
 
 /// Splits the members of one group into instances. Two members come into one only when
 /// - they are of the same moment: both of now, or in snapshots of one name of which the earliest
-///   and the latest are at most same_moment_seconds apart; and
+///   and the latest are at most kSameMomentSeconds apart; and
 /// - it is clear which copy belongs to which: no UUID comes twice at that moment, or the members
 ///   lie in one place (a folder, a disk) in which none comes twice, or they are the only ones left
 ///   when complete sets that lie in one place are taken away.

@@ -44,16 +44,16 @@ class HeadDevice final : public BlockDevice {
 
 void mend_checksum(Buffer& head, std::size_t at, std::string_view magic) {
   using luks::BinaryHeader;
-  if (at > head.size() || head.size() - at < BinaryHeader::size) return;
+  if (at > head.size() || head.size() - at < BinaryHeader::kSize) return;
   const MutableBytes rest = MutableBytes(head).subspan(at);
   if (luks::header_version(rest, magic) != 2) return;
   const BinaryHeader header = BinaryHeader::decode(rest);
   if (!luks::is_header_size(header.hdr_size) || header.hdr_size > rest.size()) return;
   const MutableBytes bytes = rest.first(header.hdr_size);
-  std::fill_n(bytes.begin() + BinaryHeader::csum_offset, BinaryHeader::csum_size, std::byte{0});
+  std::fill_n(bytes.begin() + BinaryHeader::kCsumOffset, BinaryHeader::kCsumSize, std::byte{0});
   Buffer digest(32);
   gcry_md_hash_buffer(GCRY_MD_SHA256, digest.data(), bytes.data(), bytes.size());
-  std::copy(digest.begin(), digest.end(), bytes.begin() + BinaryHeader::csum_offset);
+  std::copy(digest.begin(), digest.end(), bytes.begin() + BinaryHeader::kCsumOffset);
 }
 
 void read_some(const BlockDevice& device) {
@@ -71,9 +71,9 @@ void read_some(const BlockDevice& device) {
 
 void run(Buffer head) {
   require_gcrypt();
-  mend_checksum(head, 0, luks::primary_magic);
-  for (const std::uint64_t offset : luks::header_sizes)
-    mend_checksum(head, offset, luks::secondary_magic);
+  mend_checksum(head, 0, luks::kPrimaryMagic);
+  for (const std::uint64_t offset : luks::kHeaderSizes)
+    mend_checksum(head, offset, luks::kSecondaryMagic);
 
   KeyRing keys;
   keys.add_for_all(Secret(as_bytes("fuzz")));

@@ -191,7 +191,7 @@ TEST_F(Control, SilentClientsKeepNobodyWaiting) {
 
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(request_locked(mount_->path()).size(), 1U);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, control::silence_limit / 2);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, control::kSilenceLimit / 2);
   for (const int socket : silent) {
     EXPECT_LE(::recv(socket, &byte, 1, 0), 0) << "dropped after a while";
     ::close(socket);

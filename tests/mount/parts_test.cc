@@ -80,8 +80,7 @@ TEST(Options, WhatTheKernelKnowsIsPassedOnAndTheRestRefused) {
     EXPECT_THROW(fuse_options(options), Error) << wrong;
   }
   options.kernel_options = {"max_read=999999999"};
-  EXPECT_EQ(fuse_options(options).max_read, max_read_size)
-      << "never more than buffers are made for";
+  EXPECT_EQ(fuse_options(options).max_read, kMaxReadSize) << "never more than buffers are made for";
 }
 
 TEST(Options, AnEndlessFsnameIsCut) {

@@ -75,12 +75,12 @@ int write_device(const CatOptions& options, const Catalog::Entry& entry) {
       warn(entry.name + " cannot be read at byte " + std::to_string(reached) +
            ", so its output ends there: " + why->what());
       if (!options.quiet) warn("'peelfs export' goes on behind such places");
-      return exit_code::incomplete;
+      return exit_code::kIncomplete;
     }
     write_out(chunk);
     offset += chunk.size();
   }
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 constexpr const char* kBefore = R"(peelfs cat [--offset N] [--length N] SOURCE... NAME
@@ -141,7 +141,7 @@ int run(const CatOptions& options) {
     return code_for(*peeling, write_device(options, entry));
   } catch (const Error& error) {  // of the output; those of the device are told where they are met
     warn(error.what());
-    return exit_code::incomplete;
+    return exit_code::kIncomplete;
   }
 }
 

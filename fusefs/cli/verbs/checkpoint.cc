@@ -69,7 +69,7 @@ int list_checkpoints(const std::vector<HeldOverlay>& overlays) {
     }
   }
   finish_output();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 void warn_of_part(const CheckpointOptions& options, const std::vector<HeldOverlay>& overlays) {
@@ -106,7 +106,7 @@ int run(const CheckpointOptions& options) {
     throw;
   }
   for (const HeldOverlay& overlay : overlays) overlay.file->flush();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 }  // namespace

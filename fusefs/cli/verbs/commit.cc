@@ -101,7 +101,7 @@ int run(const CommitOptions& options) {
     Interruptible::obey(error);
   }
   finish_output();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 }  // namespace

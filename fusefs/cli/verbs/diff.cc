@@ -111,7 +111,7 @@ int dump_device(const DiffOptions& options, const Peeling& before, const Peeling
   const Catalog::Entry was = find_device(before, *old_catalog, is.name);
   dump(*was.node->device, *is.node->device, options.dump);
   finish_output();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 /// Ctrl-C ends it with the progress bar taken away.
@@ -214,7 +214,7 @@ int run(const DiffOptions& options) {
   }
   put(text);
   finish_output();
-  return code_for(*after, incomplete ? exit_code::incomplete : exit_code::ok);
+  return code_for(*after, incomplete ? exit_code::kIncomplete : exit_code::kOk);
 }
 
 }  // namespace

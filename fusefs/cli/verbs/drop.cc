@@ -76,7 +76,7 @@ int run(const DropOptions& options) {
   }
   remove_if_empty(options.overlay.directory);
   finish_output();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 }  // namespace

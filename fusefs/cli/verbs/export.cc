@@ -110,7 +110,7 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
     warn(error.what());
     warn(how_far(options, map, device.size()));
     keeper.now(0);
-    return exit_code::incomplete;
+    return exit_code::kIncomplete;
   }
   progress.clear();
   if (!result.bad.empty()) report_bad(result, options);
@@ -118,11 +118,11 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
     warn(how_far(options, map, device.size()));
     keeper.now(result.position);
     if (Interruptible::signal() != 0) Interruptible::obey();
-    return exit_code::incomplete;
+    return exit_code::kIncomplete;
   }
   keeper.now(result.position);
   output.finish(device.size());
-  return result.bad.empty() ? exit_code::ok : exit_code::incomplete;
+  return result.bad.empty() ? exit_code::kOk : exit_code::kIncomplete;
 }
 
 constexpr const char* kBefore = R"(peelfs export [options] SOURCE... NAME FILE
@@ -209,7 +209,7 @@ int run(const ExportOptions& options) {
     return code_for(*peeling, copy(options, entry, output, map));
   } catch (const Error& error) {
     warn(error.what());
-    return exit_code::incomplete;
+    return exit_code::kIncomplete;
   }
 }
 

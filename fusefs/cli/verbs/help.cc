@@ -22,7 +22,7 @@ void take(HelpOptions& options, std::vector<std::string> operands) {
 int run(const HelpOptions& options) {
   put(options.topic == nullptr ? program_help() : help_text(*options.topic));
   finish_output();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 }  // namespace

@@ -212,7 +212,7 @@ int run(const LsOptions& options) {
   const bool failed = !peeling->complete() ||
                       std::any_of(nodes.begin(), nodes.end(),
                                   [](const auto& item) { return is_failure(*item.second); });
-  return failed ? exit_code::incomplete : exit_code::ok;
+  return failed ? exit_code::kIncomplete : exit_code::kOk;
 }
 
 }  // namespace

@@ -230,7 +230,7 @@ int run(const MapOptions& options) {
   }
   if (pending) printer.print(*pending);
   printer.finish();
-  return code_for(*peeling, complete ? exit_code::ok : exit_code::incomplete);
+  return code_for(*peeling, complete ? exit_code::kOk : exit_code::kIncomplete);
 }
 
 }  // namespace

@@ -151,7 +151,7 @@ std::shared_ptr<Peeling> open_for_mount(const MountVerbOptions& options) {
   Opening opening = opening_of(options);
   opening.overlay = overlay_request(options);
   opening.writable = options.in_place;
-  opening.patience->code = mount_exit::failed;
+  opening.patience->code = mount_exit::kFailed;
   std::shared_ptr<Peeling> peeling;
   try {
     peeling = open_session(opening);
@@ -167,7 +167,7 @@ std::shared_ptr<Peeling> open_for_mount(const MountVerbOptions& options) {
 int run(const MountVerbOptions& options) {
   for (const std::string& source : options.from.sources) parse_source(source);  // complains early
   check_mountpoint(options);
-  if (options.fake) return mount_exit::ok;
+  if (options.fake) return mount_exit::kOk;
   MountOptions mount = options.mount;
   if (mount.fsname.empty()) mount.fsname = source_text(options.from.sources);
   mount.debug = mount.debug || options.verbose;

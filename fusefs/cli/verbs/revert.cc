@@ -70,7 +70,7 @@ int run(const RevertOptions& options) {
       throw;
     }
   }
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ void take(TryOptions& options, std::vector<std::string> operands) {
 }
 
 int run(const TryOptions& options) {
-  int code = try_exit::failed;
+  int code = try_exit::kFailed;
   try {
     code = run_trial(options);
   } catch (const Error& error) {

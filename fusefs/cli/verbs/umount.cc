@@ -44,8 +44,8 @@ int run(const UmountOptions& options) {
       ++failed;
     }
   }
-  if (failed == 0) return exit_code::ok;
-  return failed == options.mountpoints.size() ? exit_code::nothing : exit_code::incomplete;
+  if (failed == 0) return exit_code::kOk;
+  return failed == options.mountpoints.size() ? exit_code::kNothing : exit_code::kIncomplete;
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ int run(const UnlockOptions& options) {
     if (names.empty()) {
       if (!options.quiet) put("nothing is locked in " + shown(options.mountpoint) + "\n");
       finish_output();
-      return exit_code::ok;
+      return exit_code::kOk;
     }
   }
   const std::vector<NamedKey> keys = read_keys(options.keys.origins);
@@ -109,8 +109,8 @@ int run(const UnlockOptions& options) {
          "', which is not to be opened; these are: " + there);
     unused = true;
   }
-  if (opened == names.size()) return unused ? exit_code::incomplete : exit_code::ok;
-  return opened == 0 ? exit_code::nothing : exit_code::incomplete;
+  if (opened == names.size()) return unused ? exit_code::kIncomplete : exit_code::kOk;
+  return opened == 0 ? exit_code::kNothing : exit_code::kIncomplete;
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ void take(VerbOptions& /*options*/, std::vector<std::string> /*operands*/) {}
 int run(const VerbOptions& /*options*/) {
   put("peelfs " PEELFS_VERSION "\n");
   finish_output();
-  return exit_code::ok;
+  return exit_code::kOk;
 }
 
 }  // namespace

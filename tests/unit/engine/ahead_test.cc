@@ -109,7 +109,7 @@ TEST_F(ReadingAhead, WhoReadsThroughGetsEveryByteOnce) {
       const std::uint64_t requests = read_through(ahead, offset, length, size_);
       // Two until it is clear, one more if it does not begin at 0, and a short one at the end.
       EXPECT_GE(ahead.hits() + 4, length > mib ? 0 : requests) << length;
-      EXPECT_LE(device_->computed, size_ - offset + 64 * kib + Ahead::least_request) << length;
+      EXPECT_LE(device_->computed, size_ - offset + 64 * kib + Ahead::kLeastRequest) << length;
     }
   }
 }
@@ -413,8 +413,8 @@ TEST_F(ReadingAhead, EndsWithItsReader) {
     settle(0);
     EXPECT_EQ(device_.use_count(), 1);
     // Chunks that were being read, and none that were only queued.
-    EXPECT_LE(device_->computed, before + 2 * 8 * Ahead::chunk_size);
-    EXPECT_LE(device_->computed - before, std::thread::hardware_concurrency() * Ahead::chunk_size);
+    EXPECT_LE(device_->computed, before + 2 * 8 * Ahead::kChunkSize);
+    EXPECT_LE(device_->computed - before, std::thread::hardware_concurrency() * Ahead::kChunkSize);
   }
 }
 

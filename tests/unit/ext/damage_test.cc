@@ -54,7 +54,7 @@ TEST_F(Damage, SuperBlockThatIsNone) {
   put16(bytes(), 1024 + 0x38, 0xef54);
   EXPECT_FALSE(see().claimed());
   bytes() = good;
-  put32(bytes(), 1024 + 0x60, get32(bytes(), 1024 + 0x60) | ext::incompat_journal_dev);
+  put32(bytes(), 1024 + 0x60, get32(bytes(), 1024 + 0x60) | ext::kIncompatJournalDev);
   EXPECT_FALSE(see().claimed()) << "an external journal";
   bytes().resize(2000);
   EXPECT_FALSE(SeenImage(std::make_shared<MemoryDevice>(bytes())).claimed());
@@ -113,7 +113,7 @@ TEST_F(Damage, SuperBlockChecksum) {
 TEST_F(Damage, NotesOfTheSuperBlock) {
   make();
   const Buffer good = bytes();
-  put32(bytes(), 1024 + 0x60, get32(bytes(), 1024 + 0x60) | ext::incompat_recover);
+  put32(bytes(), 1024 + 0x60, get32(bytes(), 1024 + 0x60) | ext::kIncompatRecover);
   SeenImage seen = see();
   EXPECT_SAYS(seen.trouble(), "note: journal needs recovery", "e2fsck");
   EXPECT_EQ(seen.at("many.img").trouble->state, Trouble::note);
@@ -212,19 +212,19 @@ TEST_F(Damage, FilesThatTheFilesystemTransforms) {
   make();
   const std::size_t flags = inode_at("/many.img") + 0x20;
   const std::uint32_t before = get32(bytes(), flags);
-  put32(bytes(), flags, before | ext::flag_encrypted);
+  put32(bytes(), flags, before | ext::kFlagEncrypted);
   EXPECT_EQ(see().at("many.img").trouble->state, Trouble::unsupported);
   EXPECT_SAYS(see().at("many.img").trouble->reason, "fscrypt");
   EXPECT_SAYS(failure("many.img"), "unsupported: ", "encrypted");
-  put32(bytes(), flags, before | ext::flag_compressed);
+  put32(bytes(), flags, before | ext::kFlagCompressed);
   EXPECT_SAYS(see().at("many.img").trouble->reason, "e2compr");
-  put32(bytes(), flags, before | ext::flag_ea_inode);
+  put32(bytes(), flags, before | ext::kFlagEaInode);
   EXPECT_SAYS(see().at("many.img").trouble->reason, "extended attribute");
-  put32(bytes(), flags, before | ext::flag_inline_data);
+  put32(bytes(), flags, before | ext::kFlagInlineData);
   EXPECT_SAYS(see().at("many.img").trouble->reason, "inline data");
   put32(bytes(), flags, before);
 
-  put32(bytes(), inode_at("/dir") + 0x20, ext::flag_encrypted | ext::flag_extents);
+  put32(bytes(), inode_at("/dir") + 0x20, ext::kFlagEncrypted | ext::kFlagExtents);
   EXPECT_SAYS(see().trouble(), "note: /dir was not searched", "names in it are encrypted");
 }
 

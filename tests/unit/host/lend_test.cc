@@ -189,7 +189,7 @@ TEST_F(Lend, WindowsAreBoundedWhileARequestHangs) {
   const std::uint64_t count = FileMapping::max_windows() + 10;
   const std::string path = folder_ / "large";
   write_file(path, {});
-  ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(count * FileMapping::window_size)), 0);
+  ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(count * FileMapping::kWindowSize)), 0);
   const DevicePtr device = file_device(path);
   std::atomic<bool> hangs{true};
   std::thread other([&] {
@@ -199,7 +199,7 @@ TEST_F(Lend, WindowsAreBoundedWhileARequestHangs) {
   Buffer bytes(16 * kib);
   for (int round = 0; round < 8; ++round) {
     for (std::uint64_t i = 0; i < count; ++i) {
-      const std::uint64_t at = i * FileMapping::window_size;
+      const std::uint64_t at = i * FileMapping::kWindowSize;
       read(*device, at, bytes);  // into the page cache
       EXPECT_EQ(lend_all(*device, at, 16 * kib).bytes, bytes);
     }
@@ -227,12 +227,12 @@ TEST_F(Lend, WindowsAreBounded) {
   const std::string path = folder_ / "large";
   {
     write_file(path, {});
-    ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(count * FileMapping::window_size)), 0);
+    ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(count * FileMapping::kWindowSize)), 0);
     const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
     for (std::uint64_t i = 0; i < count; ++i) {
       const Buffer bytes = pattern(16 * kib, i);
       // Across the end of the window before, too.
-      const auto at = static_cast<off_t>(i * FileMapping::window_size + (i % 2 == 0 ? 0 : 1 << 20));
+      const auto at = static_cast<off_t>(i * FileMapping::kWindowSize + (i % 2 == 0 ? 0 : 1 << 20));
       ASSERT_EQ(::pwrite(file, bytes.data(), bytes.size(), at), 16 * kib);
     }
     ::close(file);
@@ -241,10 +241,10 @@ TEST_F(Lend, WindowsAreBounded) {
     const DevicePtr device = file_device(path);
     for (int round = 0; round < 3; ++round) {
       for (std::uint64_t i = 0; i < count; ++i) {
-        const std::uint64_t at = i * FileMapping::window_size + (i % 2 == 0 ? 0 : 1U << 20U);
+        const std::uint64_t at = i * FileMapping::kWindowSize + (i % 2 == 0 ? 0 : 1U << 20U);
         ASSERT_EQ(lend_all(*device, at, 16 * kib).bytes, pattern(16 * kib, i)) << i;
         if (i > 0) {
-          const std::uint64_t across = i * FileMapping::window_size - 8 * kib;
+          const std::uint64_t across = i * FileMapping::kWindowSize - 8 * kib;
           ASSERT_EQ(lend_all(*device, across, 16 * kib).bytes,
                     read_bytes(*device, across, 16 * kib));
         }

@@ -32,9 +32,9 @@ Buffer pbkdf2(int algorithm, Bytes passphrase, Bytes salt, unsigned long iterati
 /// LUKS1 specification, section 2.4: undoes the splitting of a key into stripes.
 Buffer af_merge(Bytes material, std::size_t size, int algorithm) {
   Buffer block(size);
-  for (std::size_t stripe = 0; stripe < luks::Phdr::stripes; ++stripe) {
+  for (std::size_t stripe = 0; stripe < luks::Phdr::kStripes; ++stripe) {
     for (std::size_t i = 0; i < size; ++i) block[i] ^= material[stripe * size + i];
-    if (stripe + 1 == luks::Phdr::stripes) break;
+    if (stripe + 1 == luks::Phdr::kStripes) break;
     const std::size_t digest_size = gcry_md_get_algo_dlen(algorithm);
     for (std::size_t at = 0, number = 0; at < size; at += digest_size, ++number) {
       Buffer piece(4);
@@ -51,14 +51,14 @@ Buffer af_merge(Bytes material, std::size_t size, int algorithm) {
 
 /// The volume key in slot 0 of a LUKS1 header; its digest is checked.
 Buffer luks1_volume_key(const BlockDevice& disk, std::string_view passphrase) {
-  const Buffer head = read_bytes(disk, 0, luks::Phdr::size);
+  const Buffer head = read_bytes(disk, 0, luks::Phdr::kSize);
   const luks::Phdr header = luks::Phdr::decode(head);
   const Bytes bytes = head;
   const int hash = gcry_md_map_name(header.hash_spec.c_str());
   const Buffer slot_key = pbkdf2(hash, as_bytes(passphrase), bytes.subspan(208 + 8, 32),
                                  header.slots[0].iterations, header.key_bytes);
   Buffer material = read_bytes(disk, std::uint64_t{header.slots[0].key_material_offset} * 512,
-                               round_up(std::size_t{header.key_bytes} * luks::Phdr::stripes, 512));
+                               round_up(std::size_t{header.key_bytes} * luks::Phdr::kStripes, 512));
   SectorCipher::create(header.cipher_name + "-" + header.cipher_mode, slot_key, 512)
       ->decrypt(material, 0);
   Buffer key = af_merge(material, header.key_bytes, hash);
@@ -68,7 +68,7 @@ Buffer luks1_volume_key(const BlockDevice& disk, std::string_view passphrase) {
 }
 
 DevicePtr luks1_plaintext(const DevicePtr& disk, std::string_view passphrase) {
-  const luks::Phdr header = luks::Phdr::decode(read_bytes(*disk, 0, luks::Phdr::size));
+  const luks::Phdr header = luks::Phdr::decode(read_bytes(*disk, 0, luks::Phdr::kSize));
   const std::uint64_t offset = std::uint64_t{header.payload_offset} * 512;
   return make_crypt_device(disk, offset, disk->size() - offset,
                            SectorCipher::create(header.cipher_name + "-" + header.cipher_mode,

@@ -141,7 +141,7 @@ TEST_F(Sets, WhoeverWasAlwaysAloneBelongsToNobody) {
   mount({one_}, {0});
   mount({two_}, {0});
   EXPECT_FALSE(
-      qcow2::read_extension(*make_storage_device(HostFile::open(overlay("one"))), set_extension));
+      qcow2::read_extension(*make_storage_device(HostFile::open(overlay("one"))), kSetExtension));
   EXPECT_EQ(refused({one_}), "");
   EXPECT_EQ(refused({two_}), "");
 }
@@ -150,7 +150,7 @@ TEST_F(Sets, OldOverlaysStayUsable) {
   mount({one_, two_}, {0, 1});
   for (const char* const name : {"one", "two"}) {
     const auto file = HostFile::open(overlay(name), HostFile::Access::read_write);
-    qcow2::remove_extension(*make_storage_device(file), set_extension);
+    qcow2::remove_extension(*make_storage_device(file), kSetExtension);
   }
   EXPECT_EQ(refused({one_}), "");
   mount({one_, two_}, {0});

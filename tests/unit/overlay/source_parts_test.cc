@@ -99,7 +99,7 @@ TEST_F(SourceParts, AnOlderOverlayLearnsOfThem) {
     const DevicePtr image = make_storage_device(file);
     Fingerprint old = required_fingerprint(*image, overlay("vm"));
     old.parts.reset();
-    qcow2::write_extension(*image, {fingerprint_extension, encode(old)});
+    qcow2::write_extension(*image, {kFingerprintExtension, encode(old)});
   }
   EXPECT_EQ(refusal({source_}), "");
   guest_writes("base.raw");

@@ -38,7 +38,7 @@ class Deflate : public testing::Test {
   /// @return whether it came out right; throws what decompress() does
   bool unpacks(Bytes packed) {
     Buffer out(cluster_.size(), std::byte{0xee});
-    qcow2::decompress(qcow2::compression_deflate, packed, out);
+    qcow2::decompress(qcow2::kCompressionDeflate, packed, out);
     return out == cluster_;
   }
   Buffer cluster_;

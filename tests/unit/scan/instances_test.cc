@@ -80,8 +80,8 @@ TEST(Instances, SnapshotsArePairedByNameAndDate) {
 
 TEST(Instances, OneNameAtAnotherTimeIsAnotherMoment) {
   EXPECT_EQ(split({shot(1, "a", "daily", noon), shot(2, "b", "daily", noon + 86400)}), "1|2|");
-  EXPECT_EQ(split({shot(1, "a", "s", noon), shot(2, "b", "s", noon + same_moment_seconds)}), "12|");
-  EXPECT_EQ(split({shot(1, "a", "s", noon), shot(2, "b", "s", noon + same_moment_seconds + 1)}),
+  EXPECT_EQ(split({shot(1, "a", "s", noon), shot(2, "b", "s", noon + kSameMomentSeconds)}), "12|");
+  EXPECT_EQ(split({shot(1, "a", "s", noon), shot(2, "b", "s", noon + kSameMomentSeconds + 1)}),
             "1|2|");
 }
 
