@@ -2,10 +2,10 @@
 
 #include <utility>
 
-#include "ext/directory.h"
-#include "ext/file_device.h"
+#include "ext/read/directory.h"
+#include "ext/read/file_device.h"
 #include "ext/library.h"
-#include "ext/owner.h"
+#include "ext/read/owner.h"
 #include "peelfs/error.h"
 
 namespace peelfs::ext {

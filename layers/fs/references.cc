@@ -1,5 +1,6 @@
 #include "fs/references.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "peelfs/error.h"
@@ -7,6 +8,9 @@
 namespace peelfs::fs {
 
 namespace {
+
+/// Of one image. A directory is as long as a disk likes.
+constexpr std::size_t kMostSiblings = 65'536;
 
 class FilesystemReferences : public References {
  public:
@@ -22,6 +26,23 @@ class FilesystemReferences : public References {
     result.device = reader->file(located.file, "file " + located.name);
     result.references = make_references(filesystem_, std::move(located.directory));
     return result;
+  }
+
+  std::vector<std::string> siblings(std::string_view begin) const override {
+    std::vector<std::string> found;
+    if (begin.empty() || begin.find('/') != std::string_view::npos) return found;
+    const auto reader = filesystem_->reader();
+    Filesystem::Allowance allowance;
+    const auto damage =
+        reader->list(reader->stat(directory_.back()), allowance, [&](const auto& entry) {
+          const bool may_be =
+              entry.type == Filesystem::Type::regular || entry.type == Filesystem::Type::unknown;
+          if (may_be && entry.name.starts_with(begin)) found.emplace_back(entry.name);
+          return found.size() < kMostSiblings;
+        });
+    if (damage) throw Error(*damage);
+    std::sort(found.begin(), found.end());
+    return found;
   }
 
  private:

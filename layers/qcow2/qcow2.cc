@@ -8,8 +8,8 @@
 #include "peelfs/devices.h"
 #include "peelfs/figure.h"
 #include "peelfs/io.h"
-#include "qcow2/open.h"
-#include "qcow2/snapshot_table.h"
+#include "qcow2/read/open.h"
+#include "qcow2/read/snapshot_table.h"
 
 namespace peelfs {
 

@@ -213,6 +213,7 @@ void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
                         budget.get(),
                         &memories[item.layer],
                         formats,
+                        {},
                         cancel.get()};
   const auto trouble = caught([&] { opened = item.layer->open(input); });
   if (trouble) join(item.node.trouble, *trouble);

@@ -1,5 +1,5 @@
 // What blocks are, against what debugfs and dumpe2fs say of them.
-#include "ext/owner.h"
+#include "ext/read/owner.h"
 
 #include <gtest/gtest.h>
 

@@ -68,6 +68,18 @@ TEST_F(FilesystemReferences, NamesOfTheHostBelowWhereItWasMounted) {
   EXPECT_EQ(failure("/srv/guestsimages/base/base.raw").first, Fault::missing);
 }
 
+TEST_F(FilesystemReferences, SiblingsAreFilesOfTheSameDirectory) {
+  filesystem_->file(1, "top.2", 9, 3 * MiB, 4096);
+  filesystem_->directory(1, "top.d", 10);
+  filesystem_->link_to(1, "top.l", 11, "/images/top.2");
+  EXPECT_EQ(references()->siblings("top."), (std::vector<std::string>{"top.2", "top.qcow2"}));
+  EXPECT_TRUE(references()->siblings("base/").empty());
+  EXPECT_TRUE(references()->siblings("").empty());
+  const auto torn =
+      fs::make_references(filesystem_, {TestFilesystem::id(0), TestFilesystem::id(8)});
+  EXPECT_THROW((void)torn->siblings("x"), Error);
+}
+
 TEST_F(FilesystemReferences, CaseIsTheFilesystemsAffair) {
   EXPECT_EQ(failure("BASE/Base.RAW").first, Fault::missing);
   filesystem_->fold_case();

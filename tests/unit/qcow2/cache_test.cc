@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "qcow2/block_cache.h"
+#include "qcow2/read/block_cache.h"
 #include "support/support.h"
 
 namespace peelfs::qcow2 {

@@ -1,6 +1,6 @@
 // Compressed clusters whose streams are not what one would expect. Packed by zlib itself; qemu
 // takes a cluster for whole once it is full (qcow2_zlib_decompress in its block/qcow2-threads.c).
-#include "qcow2/compression.h"
+#include "qcow2/read/compression.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>

@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "image_maker.h"
-#include "qcow2/block_cache.h"
+#include "qcow2/read/block_cache.h"
 #include "qcow2_support.h"
 
 namespace peelfs::test {

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "image_maker.h"
-#include "qcow2/open.h"
+#include "qcow2/read/open.h"
 #include "qcow2_support.h"
 
 namespace peelfs::test {

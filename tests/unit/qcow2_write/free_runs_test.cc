@@ -1,5 +1,5 @@
 // Runs of free clusters against a plain set of numbers.
-#include "qcow2/free_runs.h"
+#include "qcow2/write/free_runs.h"
 
 #include <gtest/gtest.h>
 
