@@ -126,7 +126,7 @@ class FreeSpace {
 
   const Volume& volume_;
   Library library_;
-  const ext2_filsys filesystem_;
+  ext2_filsys filesystem_;
   const std::uint64_t cluster_blocks_;
   const std::function<bool(const ByteRange&)>& visit_;
   std::optional<Error> damage_;
