@@ -130,7 +130,7 @@ Secret Container::unlock(const LuksKeys& keys, const Limits& limits, const Attem
                                    ? "the volume key given is not the one of this volume"
                                    : "none of the " + std::to_string(keys.volume_keys.size()) +
                                          " volume keys given is the one of this volume")
-        .advice("'cryptsetup luksDump --dump-volume-key' shows it where the volume is open");
+        .advice("'cryptsetup luksDump --dump-volume-key' shows it, given a passphrase");
   }
   const std::vector<Keyslot> slots =
       survey_keyslots(*context_, description_.segment, limits, header_, *image_);
