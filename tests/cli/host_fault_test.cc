@@ -47,7 +47,9 @@ class HostFault : public ::testing::Test {
     }
     const std::set<std::string> found = states(json);
     // What is not shown for the host's fault is a failure.
-    if (found.contains("denied")) EXPECT_NE(result.exit_code, 0);
+    if (found.contains("denied")) {
+      EXPECT_NE(result.exit_code, 0);
+    }
     return found;
   }
   const TemporaryDirectory folder_;

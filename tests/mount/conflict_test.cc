@@ -100,7 +100,9 @@ TEST_F(Conflict, OneAfterTheOtherIsNeverBusy) {
   for (unsigned i = 0; i < 300; ++i) {
     Fd fd(file(names[i % names.size()]), O_RDWR);
     ASSERT_EQ(fd.error(), 0) << i << mount_->log();
-    if (i % 3 == 0 && i % names.size() % 2 == 0) ASSERT_EQ(fd.write(4096, bytes), 0);
+    if (i % 3 == 0 && i % names.size() % 2 == 0) {
+      ASSERT_EQ(fd.write(4096, bytes), 0);
+    }
     ASSERT_EQ(fd.close(), 0);
   }
 }

@@ -36,7 +36,9 @@ class Fixture : public ::testing::TestWithParam<FixtureTree> {
 void check_state(const ExpectedDevice& expected, const Node& node) {
   const std::string state = node.trouble ? std::string(state_name(node.trouble->state)) : "";
   const std::string reason = node.trouble ? node.trouble->reason : "";
-  if (expected.state != "any") EXPECT_EQ(state, expected.state) << expected.name << ": " << reason;
+  if (expected.state != "any") {
+    EXPECT_EQ(state, expected.state) << expected.name << ": " << reason;
+  }
   if (!state.empty()) {
     EXPECT_GT(reason.size(), 20U) << expected.name << " has no reason worth reading";
   }

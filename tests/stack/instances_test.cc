@@ -154,7 +154,9 @@ class InstancesOfAGroup : public ::testing::Test {
     for (const Shown& one : shown) {
       EXPECT_EQ(moments(one).size(), 1U) << "a mixture of moments";
       if (one.digest != "unreadable") digests.push_back(one.digest);
-      if (one.digest == "unreadable") EXPECT_NE(one.state, "") << "incomplete without a word";
+      if (one.digest == "unreadable") {
+        EXPECT_NE(one.state, "") << "incomplete without a word";
+      }
     }
     std::sort(digests.begin(), digests.end());
     return digests;

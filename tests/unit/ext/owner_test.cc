@@ -93,7 +93,9 @@ TEST_P(Owner, Metadata) {
   EXPECT_EQ(name(std::stoull(field("Inode bitmap at "))), "inode bitmap");
   EXPECT_EQ(name(std::stoull(field("Inode table at "))), "inode table");
   const auto journal = blocks("<8>");
-  if (!journal.empty()) EXPECT_EQ(name(journal.back()), "journal");
+  if (!journal.empty()) {
+    EXPECT_EQ(name(journal.back()), "journal");
+  }
 }
 
 TEST_P(Owner, FreeSpaceHasNoName) {

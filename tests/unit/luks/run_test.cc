@@ -31,7 +31,7 @@ class Run : public testing::Test {
     member.stem = member.tail = "disk";
     const std::vector<Member> members{member};
     const Limits limits;
-    return luks_open({members, ring, limits, nullptr, 0, budget, nullptr, nullptr, cancel});
+    return luks_open({members, ring, limits, nullptr, 0, budget, nullptr, nullptr, {}, cancel});
   }
   TemporaryDirectory folder_;
   DevicePtr device_;
@@ -128,7 +128,9 @@ TEST_F(Run, WithoutDescriptorsTheHostIsToBlame) {
     }
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
     EXPECT_NE(state, "damaged") << text;
-    if (more == 0) EXPECT_EQ(state, "denied") << text;
+    if (more == 0) {
+      EXPECT_EQ(state, "denied") << text;
+    }
   }
 }
 

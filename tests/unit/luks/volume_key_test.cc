@@ -37,7 +37,8 @@ class VolumeKey : public testing::Test {
     member.device = file_device(path(name));
     member.stem = member.tail = "disk";
     const std::vector<Member> members{member};
-    return luks_open({members, ring, quick_limits(), nullptr, 0, budget, nullptr, nullptr, cancel});
+    return luks_open(
+        {members, ring, quick_limits(), nullptr, 0, budget, nullptr, nullptr, {}, cancel});
   }
   Opened open_by(const std::string& name, Bytes key) const {
     return open_with(name, {Secret(key), KeyKind::volume_key});

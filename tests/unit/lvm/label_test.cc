@@ -164,7 +164,9 @@ TEST(LvmLabel, HeaderOutsideOfTheSectorIsRefused) {
     write_label(*disk, 1, label);
     const std::string text = probe_failure(*disk);
     EXPECT_FALSE(text.empty());
-    if (offset > 512) EXPECT_TRUE(holds(text, std::to_string(offset)));
+    if (offset > 512) {
+      EXPECT_TRUE(holds(text, std::to_string(offset)));
+    }
   }
 }
 

@@ -55,7 +55,9 @@ std::string damaged_volume(const std::string& volume) {
   const Inner& bad = group.at("vgs-bad");
   if (!bad.trouble) return "no trouble";
   EXPECT_EQ(bad.trouble->state, Trouble::damaged);
-  if (bad.device->size() != 0) EXPECT_THROW(read_bytes(*bad.device, 0, 1), Error);
+  if (bad.device->size() != 0) {
+    EXPECT_THROW(read_bytes(*bad.device, 0, 1), Error);
+  }
   return bad.trouble->reason;
 }
 

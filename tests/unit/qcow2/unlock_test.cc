@@ -171,7 +171,7 @@ Opened open_in_run(const std::string& path, const KeyRing& ring, Budget* budget,
   const auto claim = qcow2_probe({*file, Identity()});
   const Limits limits;
   const Member member{file, &*claim, "os", "os", true, nullptr};
-  return qcow2_open({{&member, 1}, ring, limits, nullptr, 0, budget, nullptr, nullptr, cancel});
+  return qcow2_open({{&member, 1}, ring, limits, nullptr, 0, budget, nullptr, nullptr, {}, cancel});
 }
 
 std::string error_in_run(const std::string& path, const KeyRing& ring, Budget* budget,

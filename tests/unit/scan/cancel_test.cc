@@ -42,8 +42,8 @@ std::optional<Claim> probe_group(const ProbeInput& input) {
   if (first_word(input.device) != "GROUP") return std::nullopt;
   Claim claim;
   claim.format = "GROUP";
-  claim.group = "vg";
   claim.uuid = std::to_string(input.device.size());
+  claim.membership = Membership{"vg", "", claim.uuid};
   return claim;
 }
 

@@ -90,7 +90,9 @@ Opened open_lock(const OpenInput& input) {
     opened.devices.push_back(inner("crypt", member.tail + "_crypt", rest_of(member)));
     return opened;
   }
-  return {{}, Trouble{Trouble::locked, "no key fits"}};
+  Opened locked;
+  locked.trouble = Trouble{Trouble::locked, "no key fits"};
+  return locked;
 }
 
 Opened open_files(const OpenInput& input) {
