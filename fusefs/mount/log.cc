@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "host/output_file.h"
@@ -37,7 +38,7 @@ std::shared_ptr<spdlog::logger>& current_logger() {
 
 /// Writes to a descriptor: the file that was checked is the file that is written, also if its name
 /// leads to another one later.
-class DescriptorSink : public spdlog::sinks::base_sink<Mutex> {
+class DescriptorSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit DescriptorSink(UniqueFd file) : file_(std::move(file)) {}
 

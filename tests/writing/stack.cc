@@ -94,7 +94,7 @@ OpenDisk::OpenDisk(const Disk& disk, bool writing) : session_(std::make_unique<S
   } else {
     session_->keys->add_for_all(Secret(as_bytes(disk.passphrase)));
     session_->scanner = std::make_unique<Scanner>(standard_formats(), Limits{}, session_->keys,
-                                                  std::map<std::string, DevicePtr>{});
+                                                  std::vector<Directive>{});
     for (const Source& source : sources_of(disk, writing)) session_->scanner->add(source);
     session_->scanner->settle();
     device_ = find_device(*session_->scanner->tree(), disk.device);
