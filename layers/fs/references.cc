@@ -41,6 +41,10 @@ class FilesystemReferences : public References {
           return found.size() < kMostSiblings;
         });
     if (damage) throw Error(*damage);
+    if (found.size() == kMostSiblings || allowance.ended()) {
+      throw Error(Fault::unsupported, "the directory of the image is too large to be listed")
+          .found("more than " + std::to_string(found.size()) + " names that begin like it");
+    }
     std::sort(found.begin(), found.end());
     return found;
   }

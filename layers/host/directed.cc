@@ -14,8 +14,8 @@ const Directive* directive_for_source(std::span<const Directive> directives, con
                                       std::string_view name, std::string_view stem,
                                       std::string_view path) noexcept {
   const auto found = std::ranges::find_if(directives, [&](const Directive& one) {
-    return one.device == name || one.device == path ||
-           (one.device == stem && names_format(one, formats));
+    if (one.device == stem) return names_format(one, formats);
+    return one.device == name || one.device == path;
   });
   return found == directives.end() ? nullptr : &*found;
 }

@@ -1,5 +1,7 @@
 #include "luks/container.h"
 
+#include <algorithm>
+#include <array>
 #include <system_error>
 
 #include "crypto/cipher_spec.h"
@@ -99,13 +101,29 @@ std::string Container::load(const HeaderCopy& copy) {
   return complaint;
 }
 
+namespace {
+
+/// HMAC fills a key up with zeroes, so that the digest of a key fits one with zeroes behind it,
+/// too. With that one another cipher would decrypt. No true key ends in so many zeroes.
+bool ends_in_padding(Bytes key) {
+  constexpr std::array<std::size_t, 4> sizes{16, 24, 32, 48};
+  return std::ranges::any_of(sizes, [&](std::size_t size) {
+    return size < key.size() && std::ranges::all_of(key.subspan(size), [](std::byte byte) {
+             return byte == std::byte{0};
+           });
+  });
+}
+
+}  // namespace
+
 std::optional<Secret> Container::find_volume_key(const LuksKeys& keys,
                                                  const Attempts& attempts) const {
   for (const std::shared_ptr<const Secret>& key : keys.volume_keys) {
     bool opened = false;
     for (const Digest& digest : description_.segment.digests) {
+      if (opened || ends_in_padding(key->bytes())) break;
       const PaidAttempt attempt(attempts, description_.uuid);
-      opened = opened || fits(digest, key->bytes());
+      opened = fits(digest, key->bytes());
     }
     if (attempts.ring != nullptr) attempts.ring->report(*key, opened, {KeyKind::volume_key});
     if (opened) return key->clone();

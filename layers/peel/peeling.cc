@@ -290,7 +290,9 @@ std::optional<std::string> Peeling::unlock(const std::string& name, Credential k
   KeyRing one;
   one.add_for_all(key);
   scanner_->renew_key_time();
-  if (!scanner_->retry(node.id, one)) {
+  const bool opened = scanner_->retry(node.id, one);
+  cancelled_ = cancelled_ || scanner_->cancelled() != 0;
+  if (!opened) {
     const KeyRing::Use use = one.uses().front();
     const auto tree = scanner_->tree();
     const auto& trouble = tree->at(node.id).trouble;

@@ -21,8 +21,7 @@ bool Scanner::State::is_used_above(const Item& item, const Directed& directive) 
 
 bool Scanner::State::means_disk_inside(const Item& item, const Directed& directive) {
   const Node& node = item.node;
-  return item.unpacks_to_stem && !directive.is_format && directive.directive.device == node.stem &&
-         node.name != node.stem && node.source_path != node.stem;
+  return item.unpacks_to_stem && !directive.is_format && directive.directive.device == node.stem;
 }
 
 Directed* Scanner::State::directive_for(const Item& item) {
@@ -30,7 +29,9 @@ Directed* Scanner::State::directive_for(const Item& item) {
   for (Directed& one : directives) {
     const std::string& name = one.directive.device;
     const bool is_named = (one.id != 0 && one.id == node.id) || name == node.name ||
-                          name == node.stem || (!node.partuuid.empty() && name == node.partuuid) ||
+                          name == node.stem ||
+                          (!item.file_name.empty() && name == item.file_name) ||
+                          (!node.partuuid.empty() && name == node.partuuid) ||
                           (!node.source_path.empty() && name == node.source_path);
     if (!is_named || is_used_above(item, one)) continue;
     // A raw file in a filesystem unpacks to a disk of its own.

@@ -8,6 +8,7 @@
 
 #include "identify/identify.h"
 #include "identify/sparse_copy.h"
+#include "peelfs/devices.h"
 #include "peelfs/mutex.h"
 #include "scan/head_cache.h"
 #include "scan/signatures.h"
@@ -45,6 +46,12 @@ void Scanner::State::look_at(Item& item) {
   const auto head = std::make_shared<const HeadCache>(item.node.device, cancel.get());
   item.directive = directive_for(item);
   item.is_identified = identified(item, *head);
+  if (item.directive != nullptr && item.node.identity.type.ends_with("_raid_member") &&
+      item.node.device->writable()) {
+    item.node.device = make_read_only(
+        item.node.device, "it is a member of an array (" + printable(item.node.identity.type) +
+                              "), the others of which would not be written");
+  }
   if (item.is_identified) {
     const auto trouble = caught([&] {
       if (item.directive == nullptr) return probe(item, *head);
@@ -107,7 +114,8 @@ void Scanner::State::take_up(std::uint64_t id) {
     item.directive->is_used = true;
     if (item.directive->opens_unseen()) {
       take_unseen(item);
-      return open_single(id);
+      open_single(id);
+      return;
     }
   }
   const bool image = item.layer != nullptr && item.layer->traits.image;
@@ -138,8 +146,8 @@ void Scanner::State::take_up(std::uint64_t id) {
   std::string& uuid = table ? item.node.identity.ptuuid : item.node.identity.uuid;
   if (uuid.empty()) uuid = item.claim->uuid;
   if (item.node.identity.label.empty()) item.node.identity.label = item.claim->label;
-  if (!item.claim->membership) return open_single(id);
-  join_group(item);
+  if (item.claim->membership) return join_group(item);
+  open_single(id);
 }
 
 bool Scanner::State::identified(Item& item, const HeadCache& head) const {
@@ -200,7 +208,7 @@ Member Scanner::State::member_of(const Item& item) const {
           item.unpacks_to_stem, item.references};
 }
 
-void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
+bool Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
   Item& item = graph.at(id);
   const Member member = member_of(item);
   Opened opened;
@@ -228,6 +236,7 @@ void Scanner::State::open_single(std::uint64_t id, const KeyRing& ring) {
     if (item.node.trouble) join(opened.devices.front().trouble, *item.node.trouble);
   }
   for (Inner& inner : opened.devices) add_inner(std::move(inner), {id});
+  return !trouble;
 }
 
 }  // namespace peelfs

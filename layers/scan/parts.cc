@@ -20,10 +20,17 @@ struct Owner {
 
 }  // namespace
 
-bool Scanner::State::lies_below(const Item& item, std::uint64_t id) const {
-  if (item.node.id == id) return true;
-  return std::ranges::any_of(
-      item.node.parents, [&](std::uint64_t parent) { return lies_below(graph.at(parent), id); });
+std::set<std::uint64_t> Scanner::State::line_of(const Item& item) const {
+  std::set<std::uint64_t> line{item.node.id};
+  std::vector<std::uint64_t> pending(item.node.parents);
+  while (!pending.empty()) {
+    const std::uint64_t id = pending.back();
+    pending.pop_back();
+    if (!line.insert(id).second) continue;  // a group's child has several parents
+    const auto& parents = graph.at(id).node.parents;
+    pending.insert(pending.end(), parents.begin(), parents.end());
+  }
+  return line;
 }
 
 void Scanner::State::take_out(Item& item, const Item& owner, const std::string& role) {
@@ -38,6 +45,7 @@ void Scanner::State::take_out(Item& item, const Item& owner, const std::string& 
   item.ambiguous.reset();
   item.node.identity = {};
   item.node.layer.clear();
+  item.node.filesystem.reset();
   item.node.hidden = false;
   item.node.group = 0;
   item.node.group_incomplete = false;
@@ -53,18 +61,21 @@ bool Scanner::State::settle_parts() {
   std::multimap<Origin, Owner> owners;
   bool any = false;
   for (const auto& [id, item] : graph.items()) {
-    for (const Part& part : item.node.parts) owners.emplace(part.origin, Owner{&item, &part});
+    for (const Part& part : item.node.parts) {
+      if (part.origin != Origin{}) owners.emplace(part.origin, Owner{&item, &part});
+    }
     any = any || item.part.has_value();
   }
   if (owners.empty() && !any) return false;
-  if (++part_rounds > kMostRounds) return false;
+  if (is_cancelled()) return false;
   struct Change {
     std::uint64_t id;
     std::uint64_t owner;  ///< 0: it is no part any more
     std::string role;
   };
   std::vector<Change> changes;
-  std::vector<std::uint64_t> parts;  // of images that contradict each other, the first is a part
+  std::set<std::uint64_t> parts;  // of images that contradict each other, the first is a part
+  const std::shared_ptr<const Tree> shown = published();
   for (const auto& [id, item] : graph.items()) {
     // A directive names it, and so does the person.
     if (!item.may_be_part || item.directive != nullptr) continue;
@@ -72,20 +83,23 @@ bool Scanner::State::settle_parts() {
     if (caught([&, device = item.node.device.get()] { origin = origin_of(*device); })) continue;
     const auto [begin, end] = owners.equal_range(origin);
     const auto owner = std::find_if(begin, end, [&, id = id](const auto& entry) {
-      const Item& one = *entry.second.item;
-      return !lies_below(one, id) && std::ranges::none_of(parts, [&](std::uint64_t other) {
-        return lies_below(one, other);
-      });
+      const std::set<std::uint64_t> line = line_of(*entry.second.item);
+      return !line.contains(id) &&
+             std::ranges::none_of(line, [&](std::uint64_t other) { return parts.contains(other); });
     });
     if (owner == end) {
       if (item.part) changes.push_back({id, 0, ""});
       continue;
     }
-    parts.push_back(id);
+    // What was shown as a disk stays one: it may be in use, and be written.
+    const auto before = shown->nodes.find(id);
+    if (!item.part && before != shown->nodes.end() && before->second->part_of.empty()) continue;
+    parts.insert(id);
     const Owner& whose = owner->second;
     if (item.part && item.node.part_of == whose.item->node.name) continue;
     changes.push_back({id, whose.item->node.id, whose.part->role});
   }
+  if (changes.empty() || ++part_rounds > kMostRounds) return false;
   for (const Change& change : changes) {
     if (!graph.items().contains(change.id)) continue;
     Item& item = graph.at(change.id);
@@ -98,7 +112,7 @@ bool Scanner::State::settle_parts() {
       take_out(item, graph.at(change.owner), change.role);
     }
   }
-  return !changes.empty();
+  return true;
 }
 
 }  // namespace peelfs

@@ -137,10 +137,10 @@ bool Scanner::State::retry(std::uint64_t id, const KeyRing& ring) {
   if (item.layer == nullptr || item.node.hidden) return true;
   item.reset_trouble();
   drop_children(id);
-  open_single(id, ring);
+  const bool opened = open_single(id, ring);
   settle();
   const auto& trouble = graph.at(id).node.trouble;
-  return !trouble || trouble->state != Trouble::locked;
+  return opened && (!trouble || trouble->state != Trouble::locked);
 }
 
 void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {

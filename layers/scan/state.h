@@ -103,8 +103,9 @@ struct Scanner::State {
   /// @return false when the name is the same
   bool unpack_raw(std::uint64_t id);
   Member member_of(const Item& item) const;
-  void open_single(std::uint64_t id) { open_single(id, *keys); }
-  void open_single(std::uint64_t id, const KeyRing& ring);
+  /// @return whether opening it threw nothing
+  bool open_single(std::uint64_t id) { return open_single(id, *keys); }
+  bool open_single(std::uint64_t id, const KeyRing& ring);
 
   // directives.cc: devices that are opened as a person says
   /// A directive for it, by one of its names; null: there is none. It holds for one device in a
@@ -145,7 +146,12 @@ struct Scanner::State {
   /// @return whether anything changed
   bool settle_parts();
   void take_out(Item& item, const Item& owner, const std::string& role);
-  bool lies_below(const Item& item, std::uint64_t id) const;
+  /// An item and all that it lies on.
+  std::set<std::uint64_t> line_of(const Item& item) const;
+  std::shared_ptr<const Tree> published() const {
+    const MutexLock lock(publishing);
+    return tree;
+  }
 
   // scanner.cc: how the picture changes
   /// @return the new item; null when a limit forbids it (then the parent says so)

@@ -200,6 +200,31 @@ TEST_F(Parts, FoundInAFolderTheyAreNoDisksOfTheirOwn) {
   EXPECT_EQ(listing.at("top").at("host-files")[1].at("ro"), true);
 }
 
+// One broken image must not hide another.
+TEST_F(Parts, AnImageThatCannotUseAFileDoesNotHideIt) {
+  make_base("base.img", "raw");
+  shell("qemu-img create -q -f qcow2 -u -b base.img -F vmdk top.qcow2 4M");
+  const auto nodes = scan_folder(scanner_);
+  ASSERT_TRUE(nodes.contains("base"));
+  EXPECT_TRUE(nodes.at("base")->part_of.empty());
+  EXPECT_FALSE(nodes.at("base")->trouble) << reason(nodes.at("base"));
+  ASSERT_EQ(nodes.at("top")->parts.size(), 1U);
+}
+
+// It may be mounted and written by then.
+TEST_F(Parts, WhatWasShownAsADiskStaysOne) {
+  make_base("base.img", "raw");
+  shell("qemu-img create -q -f qcow2 -b base.img -F raw top.qcow2");
+  SourceSpec spec;
+  spec.from_directory = true;
+  for (const char* const name : {"base.img", "top.qcow2"}) {
+    spec.path = path(name);
+    const auto nodes = scan({spec}, scanner_);
+    ASSERT_TRUE(nodes.contains("base")) << name;
+    EXPECT_TRUE(nodes.at("base")->part_of.empty());
+  }
+}
+
 TEST_F(Parts, NamedByThePersonTheyAreDisks) {
   make_base("base.vhd", "vpc");
   shell("qemu-img create -q -f qcow2 -b base.vhd -F vpc top.qcow2");

@@ -80,10 +80,15 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
                        Chain& chain) {
   References::Found found =
       allowed(candidate.references).open(referenced_path(image.header.backing_file));
-  image.parts.push_back(part_of("backing-file", found));
+  // Until it is open it is named only: an image that cannot use a file does not consume it.
+  const std::size_t own = image.parts.size();
+  Part part = part_of("backing-file", found);
+  const Origin origin = std::exchange(part.origin, Origin{});
+  image.parts.push_back(std::move(part));
   const std::string format = format_of(image, *found.device, surroundings.input);
   if (format == "raw") {
     image.relies_on = found.device->rely_on(chain.first);
+    image.parts[own].origin = origin;
     return found.device;
   }
   const std::string prefix = "backing file " + printable(found.name) + ": ";
@@ -99,6 +104,7 @@ DevicePtr open_backing(Image& image, const Candidate& candidate, const Surroundi
     disk = std::move(parent.disk);
   }
   image.troubles.add(troubles, prefix);
+  image.parts[own].origin = origin;
   return disk;
 }
 

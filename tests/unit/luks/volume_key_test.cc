@@ -81,6 +81,27 @@ TEST_F(VolumeKey, OpensWhatThePassphraseOpens) {
   }
 }
 
+// HMAC fills a key up with zeroes: their digests are the same.
+TEST_F(VolumeKey, WithZeroesBehindItIsAnotherKey) {
+  for (const char* options : {"--type luks1 --cipher aes-xts-plain64 --key-size 256",
+                              "--type luks2 --cipher aes-xts-plain64 --key-size 256",
+                              "--type luks2 --cipher aes-cbc-plain64 --key-size 128"}) {
+    const std::string name = "padded" + std::to_string(std::string(options).size());
+    format(name, options);
+    const Buffer key = dumped(name);
+    for (const std::size_t size : {24U, 32U, 64U}) {
+      if (size <= key.size()) continue;
+      Buffer longer = key;
+      longer.resize(size);
+      const Opened opened = open_by(name, longer);
+      EXPECT_TRUE(opened.devices.empty()) << options << ", " << size;
+      EXPECT_TRUE(contains(reason_of(opened), "locked: the volume key given is not the one"))
+          << reason_of(opened);
+    }
+    must_run("rm " + path(name));
+  }
+}
+
 TEST_F(VolumeKey, AsCryptsetupPrintsIt) {
   format("v", "--type luks2 --cipher aes-xts-plain64 --key-size 512");
   const std::string text =

@@ -271,6 +271,12 @@ TEST_F(Directives, AHeaderIsPartOfOne) {
   add("b.img", block("IMAGE", plain()));
   EXPECT_EQ(scan({{.device = "b", .header = header}}, {"b.img"}),
             "b.img(file,hidden)\nb(disk) < b.img\nb_crypt(crypt) < b\n");
+  // Also of one whose file is called as the disk is: no suffix tells them apart.
+  add("c", block("IMAGE", plain()));
+  EXPECT_EQ(scan({{.device = "c", .header = header}}, {"c"}),
+            "c(file,hidden)\nc(disk) < c\nc_crypt(crypt) < c\n");
+  add("d", plain());
+  EXPECT_EQ(scan({{.device = "d", .header = header}}, {"d"}), "d(disk)\nd_crypt(crypt) < d\n");
 }
 
 TEST_F(Directives, RawAndAnImageFormatContradictEachOther) {
@@ -288,6 +294,14 @@ TEST_F(Directives, TheyHoldWhenDevicesAreLookedAtAgain) {
   scanner_->repeel({find_node(*scanner_->tree(), "a")->id});
   EXPECT_EQ(printed(*scanner_->tree()), before);
   scanner_->repeel({find_node(*scanner_->tree(), "ap1")->id});
+  EXPECT_EQ(printed(*scanner_->tree()), before);
+}
+
+TEST_F(Directives, OneByTheFileNameHoldsAlthoughTheDiskIsCalledWithoutItsSuffix) {
+  add("a.img", block("SPLIT", plain()));
+  const std::string before = scan({{.device = "a.img", .kind = "plain"}}, {"a.img"});
+  EXPECT_EQ(before, "a(disk)\na_plain(crypt) < a\na_plainp1(part) < a_plain\n");
+  scanner_->repeel({find_node(*scanner_->tree(), "a")->id});
   EXPECT_EQ(printed(*scanner_->tree()), before);
 }
 
