@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cstring>
 #include <filesystem>
 
@@ -13,9 +12,6 @@
 namespace peelfs::test {
 
 namespace {
-
-constexpr std::array kRows{kQcow2Layer};
-constexpr Formats kFormats{kRows};
 
 class Beneath : public References {
  public:
@@ -65,7 +61,7 @@ OpenedImage open_qcow2(DevicePtr file, std::shared_ptr<const References> referen
   member.unpacks_to_stem = true;
   member.references = std::move(references);
   OpenInput input{std::span(&member, 1), ring, limits, nullptr, 0};
-  input.formats = &kFormats;
+  input.formats = &standard_formats();
   image.opened = qcow2_open(input);
   return image;
 }

@@ -98,17 +98,17 @@ TEST_F(ReferenceTest, ProtocolAsBackingFile) {
 TEST_F(ReferenceTest, BackingFileOfAnotherFormat) {
   in("qemu-img create -q -f vmdk base.vmdk 1M");
   make_overlay("top.qcow2", "base.vmdk", "vmdk");
-  expect_degraded(open_qcow2(path("top.qcow2")), {"format 'vmdk'", "expected raw or qcow2"});
+  expect_degraded(open_qcow2(path("top.qcow2")),
+                  {"format 'vmdk'", "expected raw, qcow2, or another"});
   // Its format is recognised, too, where none is stored: to take it as raw would be wrong bytes.
   Spoiled image(path("top.qcow2"));
   std::size_t at = 104;
   while (image.get32(at) != 0xe2792aca) at += 8;
   image.put32(at, 0x12345678);
-  for (const char* format : {"vmdk", "vdi", "vhdx", "qed", "parallels", "vpc"}) {
+  for (const char* format : {"vmdk", "vdi", "vhdx", "qed", "parallels"}) {
     in("qemu-img create -q -f " + std::string(format) + " base.vmdk 1M");
-    expect_degraded(
-        open_qcow2(image.device(), references_beneath(directory_.path())),
-        {"format '" + (format == "vpc"s ? "vhd"s : format) + "'", "expected raw or qcow2"});
+    expect_degraded(open_qcow2(image.device(), references_beneath(directory_.path())),
+                    {"format '" + std::string(format) + "'", "expected raw, qcow2, or another"});
   }
 }
 
