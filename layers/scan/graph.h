@@ -24,8 +24,9 @@ struct Item {
   std::vector<TakenAt> taken;
   unsigned nesting = 0;  ///< layers above it
   bool image_file = false;
-  bool may_be_part = false;  ///< it was found, not named: another image may have it as a part
-  std::string file_name;     ///< of a source: what it is called as long as it is a file
+  bool may_be_part = false;      ///< it was found, not named: another image may have it as a part
+  std::optional<Origin> origin;  ///< of one that may be a part, once it is known
+  std::string file_name;         ///< of a source: what it is called as long as it is a file
   /// It is a part of another image, see Node::part_of. Stays true until that image changes.
   std::optional<Trouble> part;
   bool probe_formats = true;     ///< false: raw, the first layer is no image format
@@ -54,6 +55,7 @@ class Graph {
   Item& at(std::uint64_t id) { return items_.at(id); }
   const Item& at(std::uint64_t id) const { return items_.at(id); }
   const std::map<std::uint64_t, Item>& items() const { return items_; }
+  std::map<std::uint64_t, Item>& items() { return items_; }
   std::size_t size() const { return items_.size(); }
 
   /// Removes an item and everything that was peeled from it.

@@ -76,12 +76,13 @@ bool Scanner::State::settle_parts() {
   std::vector<Change> changes;
   std::set<std::uint64_t> parts;  // of images that contradict each other, the first is a part
   const std::shared_ptr<const Tree> shown = published();
-  for (const auto& [id, item] : graph.items()) {
+  for (auto& [id, item] : graph.items()) {
     // A directive names it, and so does the person.
     if (!item.may_be_part || item.directive != nullptr) continue;
-    Origin origin;
-    if (caught([&, device = item.node.device.get()] { origin = origin_of(*device); })) continue;
-    const auto [begin, end] = owners.equal_range(origin);
+    if (!item.origin && caught([&one = item] { one.origin = origin_of(*one.node.device); })) {
+      continue;
+    }
+    const auto [begin, end] = owners.equal_range(*item.origin);
     const auto owner = std::find_if(begin, end, [&, id = id](const auto& entry) {
       const std::set<std::uint64_t> line = line_of(*entry.second.item);
       return !line.contains(id) &&

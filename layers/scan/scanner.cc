@@ -155,6 +155,7 @@ void Scanner::State::repeel(const std::vector<std::uint64_t>& ids) {
     if (item.node.parents.empty() && !image) item.probe_formats = false;
     item.layer = nullptr;
     item.claim.reset();
+    item.origin.reset();
     item.node.identity = {};
     item.node.layer.clear();
     item.node.format.clear();
