@@ -2,9 +2,9 @@
 
 #include <utility>
 
+#include "ext/library.h"
 #include "ext/read/directory.h"
 #include "ext/read/file_device.h"
-#include "ext/library.h"
 #include "ext/read/owner.h"
 #include "peelfs/error.h"
 

@@ -10,9 +10,9 @@
 #include "crypto/sector_cipher.h"
 #include "peelfs/block_device.h"
 #include "peelfs/layer.h"
+#include "qcow2/header.h"
 #include "qcow2/read/block_cache.h"
 #include "qcow2/read/cluster_map.h"
-#include "qcow2/header.h"
 
 namespace peelfs::qcow2 {
 

@@ -216,8 +216,8 @@ bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::ui
     depth = std::max(depth, item.node.image_depth);
   }
   Opened opened;
-  const OpenInput input{members,           *keys,   limits,      nullptr, depth, budget.get(),
-                        &memories[&layer], formats, {}, cancel.get()};
+  const OpenInput input{members,           *keys,   limits, nullptr,     depth, budget.get(),
+                        &memories[&layer], formats, {},     cancel.get()};
   const auto trouble = caught([&] { opened = layer.open(input); });
   for (std::size_t i = 0; i < own; ++i) {
     Item& member = graph.at(ids[i]);

@@ -26,8 +26,8 @@
 #include <string>
 #include <vector>
 
-#include "ext/write/allocator.h"
 #include "ext/read/block_map.h"
+#include "ext/write/allocator.h"
 #include "ext/write/map_rewrite.h"
 #include "ext/write/system_zone.h"
 #include "peelfs/error.h"

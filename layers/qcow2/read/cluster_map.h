@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "peelfs/block_device.h"
-#include "qcow2/read/block_cache.h"
 #include "qcow2/header.h"
+#include "qcow2/read/block_cache.h"
 
 namespace peelfs::qcow2 {
 

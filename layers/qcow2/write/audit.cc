@@ -6,9 +6,9 @@
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
+#include "qcow2/read/snapshot_table.h"
 #include "qcow2/write/bitmaps.h"
 #include "qcow2/write/references.h"
-#include "qcow2/read/snapshot_table.h"
 
 namespace peelfs::qcow2 {
 

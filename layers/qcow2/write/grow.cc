@@ -13,12 +13,12 @@
 #include <limits>
 
 #include "peelfs/io.h"
-#include "qcow2/write/audit.h"
-#include "qcow2/write/bitmaps.h"
 #include "qcow2/header.h"
 #include "qcow2/qcow2_disk.h"
-#include "qcow2/write/refcounts.h"
 #include "qcow2/read/snapshot_table.h"
+#include "qcow2/write/audit.h"
+#include "qcow2/write/bitmaps.h"
+#include "qcow2/write/refcounts.h"
 
 namespace peelfs::qcow2 {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "peelfs/block_device.h"
-#include "qcow2/write/free_runs.h"
 #include "qcow2/header.h"
+#include "qcow2/write/free_runs.h"
 
 namespace peelfs::qcow2 {
 

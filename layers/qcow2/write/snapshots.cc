@@ -20,9 +20,9 @@
 #include "peelfs/io.h"
 #include "qcow2/overlay.h"
 #include "qcow2/qcow2_disk.h"
+#include "qcow2/read/snapshot_table.h"
 #include "qcow2/write/refcounts.h"
 #include "qcow2/write/references.h"
-#include "qcow2/read/snapshot_table.h"
 
 namespace peelfs::qcow2 {
 

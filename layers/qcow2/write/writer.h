@@ -26,8 +26,8 @@
 #include "peelfs/block_device.h"
 #include "peelfs/mutex.h"
 #include "qcow2/header.h"
-#include "qcow2/write/refcounts.h"
 #include "qcow2/read/tables.h"
+#include "qcow2/write/refcounts.h"
 
 namespace peelfs::qcow2 {
 
