@@ -1,6 +1,7 @@
 // The one abstraction: a block device has a size and says where its bytes live.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -105,6 +106,14 @@ class BlockDevice {
   /// below, down to a storage that was opened for writing, can take them.
   virtual bool writable() const noexcept { return false; }
 
+  /// writable(), which asks every layer below, but asked only until the answer is no.
+  bool may_be_written() const noexcept {
+    if (is_read_only_.load(std::memory_order_relaxed)) return false;
+    if (writable()) return true;
+    is_read_only_.store(true, std::memory_order_relaxed);
+    return false;
+  }
+
   /// Why it is not writable, for a person; empty: a layer below knows, or the run did not ask to
   /// write.
   virtual std::string read_only_reason() const { return {}; }
@@ -165,6 +174,7 @@ class BlockDevice {
   const std::uint64_t size_;
   const std::uint32_t sector_size_;
   mutable RangeLocks ranges_;
+  mutable std::atomic<bool> is_read_only_{false};
 };
 
 using DevicePtr = std::shared_ptr<const BlockDevice>;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 
 #include "peelfs/mutex.h"
 
@@ -29,7 +28,9 @@ class RangeLocks {
     const std::uint64_t begin_;
     const std::uint64_t end_;
     const Mode mode_;
-    std::list<const Held*>::iterator place_;
+    /// Its neighbours in the order of asking; a lock takes no memory.
+    Held* before_ = nullptr;
+    Held* after_ = nullptr;
   };
 
  private:
@@ -38,7 +39,8 @@ class RangeLocks {
   Mutex mutex_;
   Condition released_;
   /// Held or waited for, in the order of asking.
-  std::list<const Held*> asked_ PEELFS_GUARDED_BY(mutex_);
+  Held* first_ PEELFS_GUARDED_BY(mutex_) = nullptr;
+  Held* last_ PEELFS_GUARDED_BY(mutex_) = nullptr;
   unsigned waiting_ PEELFS_GUARDED_BY(mutex_) = 0;
 };
 

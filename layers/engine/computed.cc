@@ -100,7 +100,7 @@ void store_range(const BlockDevice& device, std::uint64_t offset, Bytes data) {
 }  // namespace
 
 void read_computed(const BlockDevice& device, std::uint64_t offset, MutableBytes out) {
-  if (!device.writable()) {
+  if (!device.may_be_written()) {
     compute_range(device, offset, out);
     return;
   }
