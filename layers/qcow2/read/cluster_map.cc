@@ -1,7 +1,6 @@
 #include "qcow2/read/cluster_map.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -55,18 +54,6 @@ struct ClusterMap::Unit {
   }
 };
 
-/// The blocks that a walk over neighbouring entries stays in, so that it asks the cache once a
-/// block.
-struct ClusterMap::Cursor {
-  struct Place {
-    BlockCache::Block block;
-    std::uint64_t offset = 0;
-  };
-  std::array<Place, 2> places;
-  unsigned blocks = 0;        ///< how many were fetched
-  Table fetched = Table::l1;  ///< what the last of them belongs to
-};
-
 ClusterMap::ClusterMap(const BlockDevice& file, const Header& header, std::uint64_t data_size,
                        const Settings& settings, BlockCache& cache, std::uint64_t cache_owner)
     : file_(file),
@@ -81,7 +68,7 @@ const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& curso
   Cursor::Place& place = cursor.places.at(table == Table::l1 ? 0 : 1);
   if (place.block && place.offset == offset) return *place.block;
   ++cursor.blocks;
-  cursor.fetched = table;
+  cursor.from_l1 = table == Table::l1;
   const std::size_t length = table == Table::l1 ? kSliceSize : l2_slice_size_;
   if (settings_.writer != nullptr) {
     const auto kind = table == Table::l1 ? Tables::Kind::l1 : Tables::Kind::l2;
@@ -278,15 +265,16 @@ ClusterMap::EntryAt ClusterMap::entry_at(std::uint64_t offset) const {
   return {unit.entry, SubclusterBitmap{unit.bitmap}};
 }
 
-GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length) const {
-  Cursor cursor;
+GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length, Cursor& cursor) const {
+  cursor.blocks = 0;
   const Unit first = unit_at(offset, length, cursor);
   if (first.defect != Defect::none) fail(first, offset);
   return run_from(first, offset, length, cursor);
 }
 
-std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t length) const {
-  Cursor cursor;
+std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t length,
+                                         Cursor& cursor) const {
+  cursor.blocks = 0;
   const std::optional<Unit> first = peek_unit(offset, length, cursor);
   if (!first || first->defect != Defect::none) return std::nullopt;
   return run_from(*first, offset, length, cursor);
@@ -313,10 +301,9 @@ std::uint64_t ClusterMap::missing_unit(std::uint64_t offset, Cursor& cursor) con
     const Fault fault = error.fault();
     if (fault != Fault::damaged && fault != Fault::missing && error.error_number() != EIO) return 0;
     // What one block describes: it is read as a whole or not at all.
-    const std::uint64_t described = cursor.fetched == Table::l1
-                                        ? (kSliceSize / 8) << header_.l2_reach_bits()
-                                        : (l2_slice_size_ >> header_.l2_entry_bits())
-                                              << header_.cluster_bits();
+    const std::uint64_t described = cursor.from_l1 ? (kSliceSize / 8) << header_.l2_reach_bits()
+                                                   : (l2_slice_size_ >> header_.l2_entry_bits())
+                                                         << header_.cluster_bits();
     return described - offset % described;
   }
 }

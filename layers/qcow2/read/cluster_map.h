@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -64,16 +65,34 @@ class ClusterMap {
   ClusterMap(const BlockDevice& file, const Header& header, std::uint64_t data_size,
              const Settings& settings, BlockCache& cache, std::uint64_t cache_owner);
 
+  /// The blocks of tables that a walk over neighbouring entries stays in, so that it asks the cache
+  /// once a block. For one thread.
+  class Cursor {
+    friend class ClusterMap;
+    struct Place {
+      BlockCache::Block block;
+      std::uint64_t offset = 0;
+    };
+    std::array<Place, 2> places;
+    unsigned blocks = 0;  ///< how many were fetched for the answer
+    bool from_l1 = true;  ///< whether the last of them belongs to the L1 table
+  };
+
   /// What is at `offset`.
+  /// @param cursor of earlier answers of the same map, or a new one
   /// @param length bytes wanted, at least 1; the answer is no longer
   /// @return as long a run as few table reads can tell: a caller that wants more asks again behind
   ///   it
   /// @throws Error(Fault::damaged) when the entry for `offset` contradicts the specification
-  GuestRun run_at(std::uint64_t offset, std::uint64_t length) const;
+  GuestRun run_at(std::uint64_t offset, std::uint64_t length, Cursor& cursor) const;
+  GuestRun run_at(std::uint64_t offset, std::uint64_t length) const {
+    Cursor cursor;
+    return run_at(offset, length, cursor);
+  }
 
   /// The same, but nullopt instead of an Error: for looking ahead, where damage must not fail the
   /// request.
-  std::optional<GuestRun> peek(std::uint64_t offset, std::uint64_t length) const;
+  std::optional<GuestRun> peek(std::uint64_t offset, std::uint64_t length, Cursor& cursor) const;
 
   /// For how many bytes from `offset` on no entry can be followed, because a table is damaged,
   /// leads out of the file or cannot be read. The number is exact.
@@ -89,7 +108,6 @@ class ClusterMap {
 
  private:
   struct Unit;
-  struct Cursor;
   enum class Table : std::uint8_t { l1, l2 };
 
   Unit unit_at(std::uint64_t offset, std::uint64_t wanted, Cursor& cursor) const;

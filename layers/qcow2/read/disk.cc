@@ -26,6 +26,16 @@ constexpr std::uint64_t kMaxBatchGap = 4096;
 /// Bytes that one thread unpacks of them at least: some 100 microseconds.
 constexpr std::size_t kLeastUnpacked = 64U << 10U;
 
+/// The runs that map() found in a computed extent, for compute(), which as a rule comes next on the
+/// same thread and would walk through the tables again.
+struct Walked {
+  std::uint64_t disk = 0;  ///< its number; 0: nothing is kept
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  std::vector<GuestRun> runs;
+};
+thread_local Walked walked;
+
 }  // namespace
 
 Disk::Disk(std::shared_ptr<const Image> image, std::uint64_t disk_size, const TableLocation& l1,
@@ -35,7 +45,8 @@ Disk::Disk(std::shared_ptr<const Image> image, std::uint64_t disk_size, const Ta
       map_(*image_->file, image_->header, image_->data->size(),
            {l1, short_l1_is_unallocated, image_->cipher != nullptr, writer}, image_->caches->tables,
            image_->cache_owner),
-      description_(std::move(description)) {}
+      description_(std::move(description)),
+      is_fixed_(writer == nullptr && image_->writer == nullptr) {}
 
 Extent Disk::unallocated(std::uint64_t offset, std::uint64_t length) const {
   const BlockDevice* backing = image_->backing.get();
@@ -44,7 +55,8 @@ Extent Disk::unallocated(std::uint64_t offset, std::uint64_t length) const {
 }
 
 Extent Disk::map(std::uint64_t offset, std::uint64_t length) const {
-  const GuestRun run = map_.run_at(offset, length);
+  ClusterMap::Cursor cursor;
+  const GuestRun run = map_.run_at(offset, length, cursor);
   if (!is_computed(run)) {
     switch (run.kind) {
       case ClusterKind::standard:
@@ -56,29 +68,58 @@ Extent Disk::map(std::uint64_t offset, std::uint64_t length) const {
         return Extent::zeroes(run.length);
     }
   }
+  std::vector<GuestRun> runs;
+  if (is_fixed_) {
+    // Reading tables may walk through another image on this thread, which keeps its own runs.
+    runs.swap(walked.runs);
+    walked.disk = 0;
+    runs.assign(1, run);
+  }
   std::uint64_t covered = run.length;
-  for (unsigned runs = 1; covered < length && runs < kMaxComputedRuns; ++runs) {
-    const auto next = map_.peek(offset + covered, length - covered);
+  for (unsigned count = 1; covered < length && count < kMaxComputedRuns; ++count) {
+    const auto next = map_.peek(offset + covered, length - covered, cursor);
     if (!next || !is_computed(*next)) break;
+    if (is_fixed_) runs.push_back(*next);
     covered += next->length;
   }
+  if (is_fixed_) walked = {number_, offset, offset + covered, std::move(runs)};
   return Extent::computed(covered);
 }
 
 void Disk::compute(std::uint64_t offset, MutableBytes out) const {
   std::vector<Placed> packed;  // neighbouring compressed clusters, to be read together
-  while (!out.empty()) {
-    const GuestRun run = map_.run_at(offset, out.size());
-    const Placed part{run, offset, out.first(run.length)};
-    if (run.kind == ClusterKind::compressed) {
-      packed.push_back(part);
-    } else {
-      fill(part);
+  if (walked.disk == number_ && walked.begin == offset && out.size() <= walked.end - offset) {
+    // What is read below may walk through another image, too: what was kept is taken away before.
+    std::vector<GuestRun> runs;
+    runs.swap(walked.runs);
+    walked.disk = 0;
+    for (GuestRun& run : runs) {
+      if (out.empty()) break;
+      run.length = std::min<std::uint64_t>(run.length, out.size());
+      place(run, offset, out, packed);
+      offset += run.length;
+      out = out.subspan(run.length);
     }
+    if (walked.disk == 0) walked.runs.swap(runs);
+  }
+  ClusterMap::Cursor cursor;
+  while (!out.empty()) {
+    const GuestRun run = map_.run_at(offset, out.size(), cursor);
+    place(run, offset, out, packed);
     offset += run.length;
     out = out.subspan(run.length);
   }
   unpack(std::move(packed));
+}
+
+void Disk::place(const GuestRun& run, std::uint64_t offset, MutableBytes out,
+                 std::vector<Placed>& packed) const {
+  const Placed part{run, offset, out.first(run.length)};
+  if (run.kind == ClusterKind::compressed) {
+    packed.push_back(part);
+  } else {
+    fill(part);
+  }
 }
 
 void Disk::fill(const Placed& part) const {

@@ -61,6 +61,9 @@ class Disk : public BlockDevice, public PartlyMissing {
   std::uint64_t cluster_of(std::uint64_t offset) const noexcept {
     return round_down(offset, image_->header.cluster_size());
   }
+  /// Gives the run at the beginning of a range to `fill`, or collects it when it is packed.
+  void place(const GuestRun& run, std::uint64_t offset, MutableBytes out,
+             std::vector<Placed>& packed) const;
   void fill(const Placed& part) const;
   void decrypt(const Placed& part) const;
   bool copy_cached(const Placed& part) const;
@@ -73,6 +76,8 @@ class Disk : public BlockDevice, public PartlyMissing {
   const std::shared_ptr<const Image> image_;
   const ClusterMap map_;
   const std::string description_;
+  const std::uint64_t number_ = BlockCache::new_owner();  ///< of no other disk of this process
+  const bool is_fixed_;  ///< nothing writes the image, so that what map() found stays true
 };
 
 }  // namespace peelfs::qcow2

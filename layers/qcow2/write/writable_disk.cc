@@ -110,7 +110,8 @@ Extent WritableDisk::map_write(std::uint64_t offset, std::uint64_t length, Write
   if (in_place(run)) return Extent::in_device(*image().data, run.host, run.length);
   std::uint64_t covered = run.length;
   for (unsigned runs = 1; covered < length && runs < kMaxRuns; ++runs) {
-    const auto next = clusters().peek(offset + covered, length - covered);
+    ClusterMap::Cursor cursor;  // stores change tables meanwhile
+    const auto next = clusters().peek(offset + covered, length - covered, cursor);
     if (!next || in_place(*next)) break;
     covered += next->length;
   }
