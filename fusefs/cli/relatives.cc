@@ -7,9 +7,12 @@
 
 #include "btrfs/members.h"
 #include "cli/text.h"
-#include "ext/journal_device.h"
 #include "peelfs/error.h"
 #include "world/host_files.h"
+
+#ifndef PEELFS_WITHOUT_EXT
+#include "ext/journal_device.h"
+#endif
 
 namespace peelfs::cli {
 namespace {
@@ -69,6 +72,14 @@ void add_btrfs(const Catalog& catalog, const Catalog::Entry& entry, Relatives& t
   }
 }
 
+#ifdef PEELFS_WITHOUT_EXT
+void add_journal(const Catalog&, const Catalog::Entry& entry, Relatives& to) {
+  // Whether it has a journal elsewhere cannot be told: it counts as if it had.
+  if (!entry.node->identity.type.starts_with("ext")) return;
+  to.several = true;
+  to.what = "may have its journal on another device (this peelfs was built without the layer ext)";
+}
+#else
 void add_journal(const Catalog& catalog, const Catalog::Entry& entry, Relatives& to) {
   const auto uuid = ext::external_journal(*entry.node->device);
   if (!uuid) return;
@@ -82,6 +93,8 @@ void add_journal(const Catalog& catalog, const Catalog::Entry& entry, Relatives&
   to.what = "has its journal on another device (UUID " + *uuid + ")";
   if (journal.empty()) to.missing = "that is in none of the sources";
 }
+
+#endif
 
 /// Filesystems whose tools never look for another device, but for those that add_btrfs() and
 /// add_journal() know.

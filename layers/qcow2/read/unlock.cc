@@ -2,10 +2,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "luks/volume.h"
 #include "peelfs/devices.h"
 #include "peelfs/io.h"
 #include "qcow2/read/open.h"
+
+#ifndef PEELFS_WITHOUT_LUKS
+#include "luks/volume.h"
+#endif
 
 namespace peelfs::qcow2 {
 
@@ -31,6 +34,13 @@ void unlock_aes(Image& image, const std::vector<std::shared_ptr<const Secret>>& 
       "old AES encryption cannot tell whether the password is right: a wrong one shows garbage");
 }
 
+#ifdef PEELFS_WITHOUT_LUKS
+void unlock_luks_image(Image&, const std::vector<std::string>&, const Surroundings&) {
+  throw Error(Fault::unsupported, "the image is encrypted with LUKS")
+      .found("a peelfs that was built without the layer for LUKS")
+      .advice("take a build of peelfs that has all layers, as contrib/test makes it");
+}
+#else
 DevicePtr luks_header(const Image& image) {
   const Header::CryptHeader& crypt = *image.header.crypt;
   // The stored length may be that of what was written; the clusters up to its end belong to it.
@@ -60,6 +70,7 @@ void unlock_luks_image(Image& image, std::vector<std::string> names,
   image.iv_offset = volume.iv_offset;
   image.troubles.note(volume.note);
 }
+#endif
 
 }  // namespace
 
