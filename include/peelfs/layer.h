@@ -21,6 +21,8 @@
 
 namespace peelfs {
 
+class LayerMemory;
+
 /// What libblkid says of a device (layers/identify). Empty strings where it says nothing. All text
 /// is raw, as it stands on the disk: escape it before you show it.
 struct Identity {
@@ -234,8 +236,8 @@ struct OpenInput {
   unsigned image_depth = 0;              ///< how many image files enclose the members
   Budget* budget = nullptr;              ///< of the run; null: only `limits` hold
   /// Where the layer keeps what it learned from one device for the next ones; empty at first, and
-  /// emptied before devices are looked at again. Null: nowhere.
-  std::shared_ptr<void>* memory = nullptr;
+  /// emptied before devices are looked at again. Several devices are opened at once. Null: nowhere.
+  LayerMemory* memory = nullptr;
   const Formats* formats = nullptr;  ///< by which files within are known; null: none are known
   /// The images that this one is opened for, from the outermost child on; see parent.h.
   std::span<const Origin> children = {};
@@ -270,6 +272,7 @@ struct Layer {
   /// the row claims nothing by itself. It only names what is recognised, or opens what a directive
   /// names.
   std::optional<Claim> (*probe)(const ProbeInput&) = nullptr;
+  /// Called by several threads at once, for different members.
   /// @throws Error when nothing inside can be shown. Otherwise partial results carry Trouble.
   Opened (*open)(const OpenInput&) = nullptr;
   Traits traits = {};

@@ -75,7 +75,40 @@ std::uint64_t Budget::left(Kind kind) const {
 void Budget::take(Kind kind, std::uint64_t amount) {
   const MutexLock lock(mutex_);
   Share& one = share(kind);
+  if (amount > one.left) ++one.overdrawn;
   one.left -= std::min(one.left, amount);
+}
+
+void Budget::give_back(Kind kind, std::uint64_t amount) {
+  const MutexLock lock(mutex_);
+  Share& one = share(kind);
+  one.left += std::min(amount, one.whole - one.left);
+}
+
+Budget::Mark Budget::mark(Kind kind) const {
+  const MutexLock lock(mutex_);
+  const Share& one = share(kind);
+  Mark mark;
+  mark.left_ = one.left;
+  mark.refusals_ = one.refusals;
+  mark.overdrawn_ = one.overdrawn;
+  mark.first_ = one.first;
+  return mark;
+}
+
+bool Budget::is_short(Kind kind, const Mark& since) const {
+  const MutexLock lock(mutex_);
+  const Share& one = share(kind);
+  return one.refusals != since.refusals_ || one.overdrawn != since.overdrawn_;
+}
+
+void Budget::go_back(Kind kind, const Mark& mark) {
+  const MutexLock lock(mutex_);
+  Share& one = share(kind);
+  one.left = mark.left_;
+  one.refusals = mark.refusals_;
+  one.overdrawn = mark.overdrawn_;
+  one.first = mark.first_;
 }
 
 void Budget::refuse(Kind kind, const std::string& what) {

@@ -4,8 +4,10 @@
 
 #include "fs/search.h"
 #include "fs/search_memory.h"
+#include "peelfs/budget.h"
 #include "peelfs/error.h"
 #include "peelfs/formats.h"
+#include "peelfs/layer_memory.h"
 
 namespace peelfs::fs {
 
@@ -40,14 +42,20 @@ SearchResult search(const std::shared_ptr<const Filesystem>& filesystem, const M
                     const std::string& uuid, const OpenInput& input) {
   const Files files(filesystem);
   if (input.memory == nullptr) return search_images(files, files, input);
-  if (!*input.memory) *input.memory = std::make_shared<SearchMemory>();
-  auto& memory = *static_cast<SearchMemory*>(input.memory->get());
+  const auto memory = input.memory->get<SearchMemory>();
+  SearchMemory::Turn turn(*memory, uuid, input.cancel);
   const DevicePtr& device = input.members.front().device;
-  if (const SearchResult* known = memory.find(*device, uuid)) return reopen(*known, files);
+  if (const auto known = turn.find(*device)) return reopen(*known, files);
   const auto witness = std::make_shared<const WitnessDevice>(device);
   SearchResult result = search_images(Files(mount(witness)), files, input);
   auto ranges = witness->ranges();
-  if (result.repeatable && ranges) memory.keep(device, uuid, *std::move(ranges), result);
+  if (!result.repeatable || !ranges) return result;
+  // Two threads may search the same at once. It is paid for once, so that it does not depend on
+  // them how far the budget goes.
+  const bool is_new = turn.keep(device, *std::move(ranges), result);
+  if (!is_new && input.budget != nullptr) {
+    input.budget->give_back(Budget::Kind::files, result.looked_at);
+  }
   return result;
 }
 

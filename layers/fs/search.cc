@@ -97,6 +97,7 @@ class Search {
     for (std::size_t i = 0; i < directories_.size() && !ended_; ++i) look_into(i);
     look_at_candidates();
     if (run_ != nullptr) run_->take(Budget::Kind::files, looked_at_);
+    result_.looked_at = looked_at_;
     result_.repeatable = result_.repeatable && result_.damage_count == 0;
     std::sort(result_.images.begin(), result_.images.end(),
               [](const FoundImage& a, const FoundImage& b) { return a.path < b.path; });

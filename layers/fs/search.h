@@ -33,6 +33,7 @@ struct SearchResult {
   /// Whether a search of the same bytes would find the same: nothing failed, and the run's budget
   /// did not end it.
   bool repeatable = true;
+  std::size_t looked_at = 0;  ///< inodes that the run's budget paid for
 };
 
 /// The filesystem in which the devices of images are made, and a reader of it.

@@ -1,6 +1,7 @@
 #include "fs/search_memory.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "peelfs/error.h"
 #include "peelfs/io.h"
@@ -11,7 +12,7 @@ namespace peelfs::fs {
 namespace {
 
 constexpr std::size_t kMostRanges = std::size_t{1} << 20U;
-constexpr std::size_t kMostKept = 16;
+constexpr std::size_t kMostKept = 64;
 constexpr std::uint64_t kComparedAtOnce = std::uint64_t{1} << 20U;
 
 bool in_one_place(const Resolved& a, const Resolved& b) {
@@ -90,26 +91,82 @@ bool same_bytes(const BlockDevice& a, const BlockDevice& b, const ByteRange& ran
   return true;
 }
 
-const SearchResult* SearchMemory::find(const BlockDevice& device, std::string_view uuid) const {
-  for (const Known& known : known_) {
-    if (known.uuid != uuid || known.device->size() != device.size()) continue;
-    try {
-      const bool same = std::all_of(
-          known.ranges.begin(), known.ranges.end(),
-          [&](const ByteRange& range) { return same_bytes(*known.device, device, range); });
-      if (same) return &known.result;
-    } catch (const Error&) {
-      return nullptr;  // the search meets it again, and says where
+bool SearchMemory::knows(const std::string& uuid) const {
+  return std::ranges::any_of(known_, [&](const KnownPtr& known) { return known->uuid == uuid; });
+}
+
+std::vector<SearchMemory::KnownPtr> SearchMemory::known(const std::string& uuid,
+                                                        std::uint64_t after) const {
+  std::vector<KnownPtr> result;
+  const MutexLock lock(mutex_);
+  for (const KnownPtr& known : known_) {
+    if (known->number > after && known->uuid == uuid) result.push_back(known);
+  }
+  return result;
+}
+
+bool SearchMemory::fits(const Known& known, const BlockDevice& device) {
+  return known.device->size() == device.size() &&
+         std::ranges::all_of(known.ranges, [&](const ByteRange& range) {
+           return same_bytes(*known.device, device, range);
+         });
+}
+
+SearchMemory::Turn::Turn(SearchMemory& memory, std::string uuid, const Cancel* cancel)
+    : memory_(memory), uuid_(std::move(uuid)) {
+  UniqueLock lock(memory_.mutex_);
+  unsigned& turns = memory_.turns_[uuid_];
+  while (turns != 0 && !memory_.knows(uuid_)) {
+    check_cancel(cancel);
+    memory_.ended_.wait(lock);  // a search ends soon when it is cancelled
+  }
+  ++turns;
+}
+
+SearchMemory::Turn::~Turn() {
+  const MutexLock lock(memory_.mutex_);
+  --memory_.turns_[uuid_];
+  memory_.ended_.notify_all();
+}
+
+std::shared_ptr<const SearchResult> SearchMemory::Turn::find(const BlockDevice& device) {
+  const std::vector<KnownPtr> all = memory_.known(uuid_, 0);
+  if (!all.empty()) seen_ = all.front()->number;
+  try {
+    for (const KnownPtr& known : all) {
+      if (fits(*known, device)) return {known, &known->result};
     }
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the search meets it again
   }
   return nullptr;
 }
 
-void SearchMemory::keep(DevicePtr device, std::string uuid, std::vector<ByteRange> ranges,
-                        SearchResult result) {
+bool SearchMemory::Turn::keep(DevicePtr device, std::vector<ByteRange> ranges,
+                              SearchResult result) {
   for (FoundImage& image : result.images) image.device.reset();
-  known_.push_front({std::move(device), std::move(uuid), std::move(ranges), std::move(result)});
-  if (known_.size() > kMostKept) known_.pop_back();
+  const MutexLock keeping(memory_.keeping_);
+  bool is_new = true;
+  try {
+    is_new = std::ranges::none_of(memory_.known(uuid_, seen_),
+                                  [&](const KnownPtr& known) { return fits(*known, *device); });
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it counts as another one
+  }
+  if (!is_new) return false;
+  const MutexLock lock(memory_.mutex_);
+  memory_.known_.push_front(std::make_shared<const Known>(
+      Known{++memory_.last_, std::move(device), uuid_, std::move(ranges), std::move(result)}));
+  return true;
+}
+
+std::uint64_t SearchMemory::mark() {
+  const MutexLock lock(mutex_);
+  while (known_.size() > kMostKept) known_.pop_back();
+  return last_;
+}
+
+void SearchMemory::go_back(std::uint64_t mark) {
+  const MutexLock lock(mutex_);
+  while (!known_.empty() && known_.front()->number > mark) known_.pop_front();
 }
 
 }  // namespace peelfs::fs

@@ -4,15 +4,17 @@
 
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "fs/search.h"
 #include "peelfs/block_device.h"
 #include "peelfs/byte_range.h"
+#include "peelfs/cancel.h"
+#include "peelfs/layer_memory.h"
 #include "peelfs/mutex.h"
 
 namespace peelfs::fs {
@@ -36,25 +38,62 @@ class WitnessDevice : public BlockDevice {
 };
 
 /// Searches of one run. A search is decided by the bytes that it reads, so another device on which
-/// all of these are the same has the same images. Not thread-safe.
-class SearchMemory {
+/// all of these are the same has the same images. Thread-safe.
+class SearchMemory final : public LayerMemory::Content {
  public:
-  /// @param uuid of the filesystem: what has another one is not compared
-  /// @return what an earlier search found, if every byte that it read is the same on this device.
-  ///   The images in it are those of the other device: reopen() them.
-  const SearchResult* find(const BlockDevice& device, std::string_view uuid) const;
+  /// One filesystem that is to be searched. While the first one with its UUID is searched, others
+  /// with that UUID wait for what it finds.
+  class Turn {
+   public:
+    /// @param uuid of the filesystem: what has another one is not compared
+    /// @param cancel ends the waiting; null: nothing does @throws cancelled_error()
+    Turn(SearchMemory& memory, std::string uuid, const Cancel* cancel);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
 
-  /// @param device that was searched, without a witness
-  void keep(DevicePtr device, std::string uuid, std::vector<ByteRange> ranges, SearchResult result);
+    /// @return what an earlier search found, if every byte that it read is the same on this device;
+    ///   null otherwise. The images in it are those of the other device: reopen() them.
+    std::shared_ptr<const SearchResult> find(const BlockDevice& device);
+
+    /// @param device that was searched, without a witness
+    /// @return false when a search that ended since find() has kept the same
+    bool keep(DevicePtr device, std::vector<ByteRange> ranges, SearchResult result);
+
+   private:
+    SearchMemory& memory_;
+    const std::string uuid_;
+    std::uint64_t seen_ = 0;  ///< the number of the last search that find() knew of
+  };
+
+  /// Drops the oldest where there are too many: what later devices cost does not depend on which
+  /// of those that were searched at once was done first.
+  std::uint64_t mark() override;
+  void go_back(std::uint64_t mark) override;
 
  private:
   struct Known {
+    std::uint64_t number = 0;  ///< one more than that of the search that was kept before
     DevicePtr device;
     std::string uuid;
     std::vector<ByteRange> ranges;
     SearchResult result;
   };
-  std::list<Known> known_;  ///< latest first
+  using KnownPtr = std::shared_ptr<const Known>;
+
+  bool knows(const std::string& uuid) const PEELFS_REQUIRES(mutex_);
+  /// @return searches of that UUID that were kept later than number `after`, latest first
+  std::vector<KnownPtr> known(const std::string& uuid, std::uint64_t after) const;
+  static bool fits(const Known& known, const BlockDevice& device);
+
+  /// Held while what was found is compared with what others found meanwhile.
+  Mutex keeping_;
+  mutable Mutex mutex_ PEELFS_ACQUIRED_AFTER(keeping_);
+  Condition ended_;
+  std::uint64_t last_ PEELFS_GUARDED_BY(mutex_) = 0;
+  std::list<KnownPtr> known_ PEELFS_GUARDED_BY(mutex_);  ///< latest first
+  /// How many turns there are, by UUID.
+  std::map<std::string, unsigned> turns_ PEELFS_GUARDED_BY(mutex_);
 };
 
 /// Whether a range holds the same bytes on both. What lies in the same place is not read.

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <filesystem>
 #include <optional>
 #include <system_error>
 
+#include "engine/side_by_side.h"
 #include "host/consent.h"
 #include "host/directed.h"
 #include "host/folder.h"
@@ -83,14 +85,39 @@ class Opener {
   Opener(std::span<const std::string> allowed, const Formats& formats)
       : consent_(std::make_shared<Consent>(allowed, formats)) {}
 
-  void open(const SourceSpec& spec) {
-    const auto is_directory = [path = spec.path] {
-      std::error_code ignored;
-      return fs::is_directory(path, ignored);
-    };
-    if (spec.from_directory || !answer_in_time(spec.path, spec.patience, is_directory)) {
-      return open_file(spec);
+  /// What looking at a source on the host came to.
+  struct Looked {
+    std::shared_ptr<const HostFile> file;  ///< open; null: it is a directory, or left out
+    std::optional<Why> why;                ///< of an entry of a directory: why it is left out
+    std::exception_ptr failure;
+  };
+
+  /// The part that may wait for a disk. Thread-safe.
+  static Looked look_at(const SourceSpec& spec) {
+    Looked looked;
+    try {
+      const auto is_directory = [path = spec.path] {
+        std::error_code ignored;
+        return fs::is_directory(path, ignored);
+      };
+      if (!spec.from_directory && answer_in_time(spec.path, spec.patience, is_directory)) {
+        return looked;
+      }
+      looked.file = answer_in_time(spec.path, spec.patience, [spec] {
+        auto opened = open_source(spec);
+        read_first(*opened);
+        return opened;
+      });
+    } catch (...) {
+      looked.failure = std::current_exception();
     }
+    return looked;
+  }
+
+  /// @param looked what look_at() found
+  void open(const SourceSpec& spec, Looked looked) {
+    if (looked.failure) std::rethrow_exception(looked.failure);
+    if (looked.file) return take(spec, std::move(looked.file));
     if (!spec.name.empty()) {
       throw Error(Fault::usage, "a directory stands for many sources and cannot be named")
           .found(spec.name + "=" + spec.path)
@@ -105,31 +132,27 @@ class Opener {
     });
     bool any = false;
     const std::size_t known = result_.left_out.size();
+    std::vector<SourceSpec> entries;
     for (const std::string& name : listing.second) {
-      const std::string path = beside(spec.path, name);
-      std::optional<Why> why;
-      try {
-        why = answer_in_time(path, spec.patience,
-                             [folder = listing.first, name, &formats = consent_->formats()] {
-                               return why_left_out(*folder, name, formats);
-                             });
-      } catch (const Error& error) {
-        any = true;
-        result_.failures.push_back({path, error});
-        continue;
-      }
-      if (why) {
-        result_.left_out.push_back({path, *why});
+      entries.push_back(spec);
+      entries.back().path = beside(spec.path, name);
+      entries.back().from_directory = true;
+    }
+    std::vector<Looked> found(entries.size());
+    side_by_side(entries.size(), workers_for(entries), [&](std::size_t i) {
+      found[i] = look_at_entry(listing.first, listing.second[i], entries[i]);
+    });
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (found[i].why) {
+        result_.left_out.push_back({entries[i].path, *found[i].why});
         continue;
       }
       any = true;
       try {
-        SourceSpec one = spec;
-        one.path = path;
-        one.from_directory = true;
-        open_file(one);
+        if (found[i].failure) std::rethrow_exception(found[i].failure);
+        take(entries[i], std::move(found[i].file));
       } catch (const Error& error) {
-        result_.failures.push_back({path, error});
+        result_.failures.push_back({entries[i].path, error});
       }
     }
     if (any) return;
@@ -151,15 +174,31 @@ class Opener {
                        "magic");
   }
 
+  /// How many threads may look at these at once. What is opened for writing is opened in order:
+  /// whether the host uses a file, and who locks it first, is no matter for chance.
+  static std::size_t workers_for(std::span<const SourceSpec> specs) {
+    return std::ranges::any_of(specs, &SourceSpec::writable) ? 1 : kMostWorkers;
+  }
+
   OpenedSources result_;
 
  private:
-  void open_file(const SourceSpec& spec) {
-    auto file = answer_in_time(spec.path, spec.patience, [spec] {
-      auto opened = open_source(spec);
-      read_first(*opened);
-      return opened;
-    });
+  Looked look_at_entry(const std::shared_ptr<const Folder>& folder, const std::string& name,
+                       const SourceSpec& spec) const {
+    Looked looked;
+    try {
+      looked.why =
+          answer_in_time(spec.path, spec.patience, [folder, name, &formats = consent_->formats()] {
+            return why_left_out(*folder, name, formats);
+          });
+    } catch (...) {
+      looked.failure = std::current_exception();
+      return looked;
+    }
+    return looked.why ? looked : look_at(spec);
+  }
+
+  void take(const SourceSpec& spec, std::shared_ptr<const HostFile> file) {
     for (const Source& other : result_.sources) {
       if (other.file->id() != file->id()) continue;
       throw Error(Fault::usage, spec.path + " is the same file as " + other.path)
@@ -263,9 +302,13 @@ SourceSpec parse_source(std::string_view argument) {
 OpenedSources open_sources(std::span<const SourceSpec> specs,
                            std::span<const std::string> allow_references, const Formats& formats) {
   Opener opener(allow_references, formats);
-  for (const SourceSpec& spec : specs) {
+  std::vector<Opener::Looked> looked(specs.size());
+  side_by_side(specs.size(), Opener::workers_for(specs),
+               [&](std::size_t i) { looked[i] = Opener::look_at(specs[i]); });
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const SourceSpec& spec = specs[i];
     try {
-      opener.open(spec);
+      opener.open(spec, std::move(looked[i]));
     } catch (const Error& error) {
       opener.result_.failures.push_back({spec.path, error});
     } catch (const fs::filesystem_error& error) {

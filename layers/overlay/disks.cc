@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/side_by_side.h"
 #include "host/below.h"
 #include "host/open_files.h"
 #include "identify/identify.h"
@@ -137,9 +138,13 @@ OpenedSources open_disks(std::span<const SourceSpec> specs,
                          std::span<const std::string> allow_references) {
   OpenedSources opened = open_sources(specs, allow_references, standard_formats());
   const std::vector<Source> all = opened.sources;
-  for (const Source& whole : all) {
-    if (all.size() == 1) break;  // a part is another source
-    for (const FileId& part : named_parts(whole)) {
+  std::vector<std::vector<FileId>> parts(all.size());
+  if (all.size() > 1) {  // a part is another source
+    side_by_side(all.size(), kMostWorkers, [&](std::size_t i) { parts[i] = named_parts(all[i]); });
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Source& whole = all[i];
+    for (const FileId& part : parts[i]) {
       // An image that names itself is damaged, not a part.
       if (part == whole.file->id()) continue;
       const auto found =

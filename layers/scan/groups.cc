@@ -35,6 +35,20 @@ std::string apart_text(const TimeSpan& span) {
 
 }  // namespace
 
+std::string Scanner::State::group_key(const Item& item) const {
+  const std::string& uuid = item.claim->membership->group;
+  // A copy of a group that lies on the group itself (a backup of its disk, say) is one of its own:
+  // the outer one cannot depend on what is in it.
+  std::uint64_t outer = 0;
+  for (const std::uint64_t id : line_of(item)) {
+    const Item& below = graph.at(id);
+    const bool is_same = id != item.node.id && below.layer == item.layer && below.claim &&
+                         below.claim->membership && below.claim->membership->group == uuid;
+    if (is_same) outer = std::max(outer, below.node.group);
+  }
+  return outer == 0 ? uuid : uuid + " on " + std::to_string(outer);
+}
+
 void Scanner::State::join_group(Item& item) {
   item.node.membership = item.claim->membership;
   if (item.claim->membership->group.empty()) {
@@ -44,7 +58,7 @@ void Scanner::State::join_group(Item& item) {
     }
     return;
   }
-  Group& group = groups[{item.layer, item.claim->membership->group}];
+  Group& group = groups[{item.layer, group_key(item)}];
   if (group.number == 0) group.number = ++last_group;
   item.node.group = group.number;
   // Members are kept in one order, even if one goes and comes back: ids, and so names, depend on
@@ -54,20 +68,92 @@ void Scanner::State::join_group(Item& item) {
   group.dirty = true;
 }
 
-void Scanner::State::open_group(const GroupKey& key, Group& group) {
-  group.dirty = false;
-  group.incomplete = false;
-  for (const std::uint64_t id : group.members) drop_children(id);
-  std::vector<GroupMember> members;
-  for (const std::uint64_t id : group.members) members.push_back(graph.member_of_group(id));
-  const std::vector<Instance> instances = split_instances(members);
+bool Scanner::State::is_short(const Group& group) const {
+  std::set<std::string> there;
+  unsigned expected = 0;
+  for (const std::uint64_t id : group.members) {
+    const auto& membership = graph.at(id).node.membership;
+    if (!membership) continue;
+    there.insert(membership->member);
+    expected = std::max(expected, membership->expected);
+  }
+  return there.size() < expected;
+}
+
+std::vector<Group*> Scanner::State::next_groups() {
+  std::erase_if(
+      groups, [](const auto& entry) { return entry.second.dirty && entry.second.members.empty(); });
+  const auto first = std::ranges::find_if(groups, [](const auto& one) { return one.second.dirty; });
+  std::vector<Group*> all;
+  if (first == groups.end()) return all;
+  for (auto& [key, group] : groups) {
+    if (key.first == first->first.first && group.dirty) all.push_back(&group);
+  }
+  // What comes out of one that is whole may be what another one lacks.
+  std::vector<Group*> whole;
+  std::ranges::copy_if(all, std::back_inserter(whole),
+                       [&](const Group* group) { return !is_short(*group); });
+  return whole.empty() ? all : whole;
+}
+
+bool Scanner::State::open_groups() {
+  const std::vector<Group*> chosen = next_groups();
+  if (chosen.empty()) return false;
+  std::map<const Group*, std::size_t> sizes;
+  for (const Group* group : chosen) sizes.emplace(group, group->members.size());
+  for (const Group* group : chosen) {
+    const std::vector<std::uint64_t> members = group->members;
+    for (const std::uint64_t id : members) {
+      if (graph.items().contains(id)) drop_children(id);
+    }
+  }
+  std::vector<PlannedGroup> planned;
+  try {
+    for (auto& [key, group] : groups) {
+      const auto size = sizes.find(&group);
+      // A member that lay on another of these groups comes back with that.
+      if (size == sizes.end() || size->second != group.members.size()) continue;
+      planned.push_back(plan(key, group));
+      group.dirty = false;
+    }
+    std::vector<OpenCall*> calls;
+    for (PlannedGroup& one : planned) {
+      for (PlannedGroup::Part& part : one.parts) calls.push_back(&part.call);
+    }
+    open_all(calls);
+    for (PlannedGroup& one : planned) take_up_group(one);
+  } catch (...) {
+    // Out of memory. The next settle() opens them again.
+    for (const PlannedGroup& one : planned) one.group->dirty = true;
+    throw;
+  }
+  return true;
+}
+
+PlannedGroup Scanner::State::plan(const GroupKey& key, Group& group) const {
+  PlannedGroup planned;
+  planned.group = &group;
+  for (const std::uint64_t id : group.members) {
+    planned.members.push_back(graph.member_of_group(id));
+  }
+  std::vector<Instance> instances = split_instances(planned.members);
   for (const Instance& instance : instances) {
     std::vector<std::uint64_t> ids;
     for (const GroupMember& member : instance.members) ids.push_back(member.id);
     for (const std::uint64_t id : homeless_of(key.first, instance, instances)) ids.push_back(id);
-    if (open_instance(*key.first, ids, instance.members.size())) {
+    planned.parts.push_back({instance, call_for(*key.first, std::move(ids), *keys)});
+  }
+  return planned;
+}
+
+void Scanner::State::take_up_group(PlannedGroup& planned) {
+  Group& group = *planned.group;
+  group.incomplete = false;
+  for (auto& [instance, call] : planned.parts) {
+    const std::vector<std::uint64_t>& ids = call.ids;
+    if (take_up_instance(call, instance.members.size())) {
       group.incomplete = true;
-      explain_absence(instance, members);
+      explain_absence(instance, planned.members);
     }
     ++last_instance;
     std::vector<std::uint64_t> together;
@@ -206,25 +292,17 @@ void Scanner::State::explain_absence(const Instance& instance,
   }
 }
 
-bool Scanner::State::open_instance(const Layer& layer, const std::vector<std::uint64_t>& ids,
-                                   std::size_t own) {
-  std::vector<Member> members;
-  unsigned depth = 0;
-  for (const std::uint64_t id : ids) {
-    const Item& item = graph.at(id);
-    members.push_back(member_of(item));
-    depth = std::max(depth, item.node.image_depth);
-  }
-  Opened opened;
-  const OpenInput input{members,           *keys,   limits, nullptr,     depth, budget.get(),
-                        &memories[&layer], formats, {},     cancel.get()};
-  const auto trouble = caught([&] { opened = layer.open(input); });
+bool Scanner::State::take_up_instance(OpenCall& call, std::size_t own) {
+  const std::vector<std::uint64_t>& ids = call.ids;
+  Opened& opened = call.opened;
+  const std::optional<Trouble>& trouble = call.failure;
   for (std::size_t i = 0; i < own; ++i) {
     Item& member = graph.at(ids[i]);
     std::optional<Trouble>& known = member.node.trouble;
     member.reset_trouble();  // what an earlier opening said of the group holds no longer
     if (trouble) join(known, *trouble);
     if (opened.trouble) join(known, *opened.trouble);
+    if (call.cancelled) leave_out(member);
     member.node.filesystem = i < opened.filesystems.size() ? opened.filesystems[i] : nullptr;
   }
   for (const std::size_t index : opened.adopted) {

@@ -75,7 +75,6 @@ bool Scanner::State::settle_parts() {
   };
   std::vector<Change> changes;
   std::set<std::uint64_t> parts;  // of images that contradict each other, the first is a part
-  const std::shared_ptr<const Tree> shown = published();
   for (auto& [id, item] : graph.items()) {
     // A directive names it, and so does the person.
     if (!item.may_be_part || item.directive != nullptr) continue;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/side_by_side.h"
 #include "host/directed.h"
 #include "peelfs/devices.h"
 #include "peelfs/mutex.h"
@@ -11,39 +12,85 @@ namespace peelfs {
 
 void Scanner::State::settle() {
   part_rounds = 0;
-  for (;;) {
-    while (!queue.empty()) {
-      const std::vector<std::uint64_t> wave(queue.begin(), queue.end());
-      queue.clear();
-      std::size_t done = 0;
-      try {
-        look_at_all(wave);
-        for (; done < wave.size(); ++done) {
-          if (graph.items().contains(wave[done])) take_up(wave[done]);
-        }
-      } catch (...) {
-        // Out of memory. What was not taken up is looked at again by the next settle().
-        queue.insert(queue.begin(), wave.begin() + static_cast<std::ptrdiff_t>(done), wave.end());
-        throw;
-      }
-    }
-    if (settle_parts()) continue;
-    const auto dirty = std::find_if(groups.begin(), groups.end(),
-                                    [](const auto& entry) { return entry.second.dirty; });
-    if (dirty == groups.end() || is_cancelled()) break;
-    // One group at a time, by key: what comes out of one may be a member of the next.
-    if (dirty->second.members.empty()) {
-      groups.erase(dirty);
-    } else {
-      open_group(dirty->first, dirty->second);
-    }
+  memories.clear();
+  shown = published();
+  try {
+    settle_all();
+  } catch (...) {
+    shown.reset();
+    throw;
   }
+  shown.reset();
   memories.clear();
   if (is_cancelled()) end_cancelled();
   if (cancelled.empty()) mark_homeless();
   const auto fresh = graph.publish();
   const MutexLock lock(publishing);
   tree = fresh;
+}
+
+void Scanner::State::settle_all() {
+  for (;;) {
+    while (!queue.empty()) {
+      settle_wave();
+      tell();
+    }
+    if (settle_parts()) continue;
+    if (is_cancelled() || !open_groups()) break;
+    tell();
+  }
+}
+
+void Scanner::State::settle_wave() {
+  // Bounds what is held at once: each may open to as many devices as the tree takes.
+  constexpr std::size_t kMostAtOnce = 4 * kMostWorkers;
+  std::vector<std::uint64_t> wave(queue.begin(), queue.end());
+  queue.clear();
+  std::size_t done = 0;
+  try {
+    look_at_all(wave);
+    std::erase_if(wave, [&](std::uint64_t id) { return !graph.items().contains(id); });
+    while (done < wave.size()) {
+      const std::size_t end = std::min(done + kMostAtOnce, wave.size());
+      std::map<std::uint64_t, Next> next;
+      std::map<std::uint64_t, OpenCall> calls;
+      std::vector<OpenCall*> in_order;
+      for (std::size_t i = done; i < end; ++i) {
+        const std::uint64_t id = wave[i];
+        next.emplace(id, take_up(id));
+        if (next.at(id) != Next::open) continue;
+        in_order.push_back(&calls.emplace(id, call_for(id, *keys)).first->second);
+      }
+      open_all(in_order);
+      for (; done < end; ++done) {
+        const std::uint64_t id = wave[done];
+        switch (next.at(id)) {
+          case Next::nothing:
+            break;
+          case Next::unpack:
+            unpack_raw(id);
+            break;
+          case Next::join:
+            join_group(graph.at(id));
+            break;
+          case Next::open:
+            take_up_opened(calls.at(id));
+            break;
+        }
+      }
+    }
+  } catch (...) {
+    // Out of memory. What was not taken up is looked at again by the next settle().
+    for (std::size_t i = done; i < wave.size(); ++i) {
+      if (graph.items().contains(wave[i])) graph.at(wave[i]).reset_trouble();
+    }
+    queue.insert(queue.begin(), wave.begin() + static_cast<std::ptrdiff_t>(done), wave.end());
+    throw;
+  }
+}
+
+void Scanner::State::tell() const {
+  if (observer) observer(graph.publish());
 }
 
 void Scanner::State::leave_out(Item& item) {
@@ -210,6 +257,10 @@ void Scanner::add(const Source& source) {
   item.may_be_part = source.from_directory;
   const Item& added = state_->graph.add(std::move(item));
   state_->queue.push_back(added.node.id);
+}
+
+void Scanner::observe(Observer observer) {
+  state_->observer = std::move(observer);
 }
 
 void Scanner::settle() {

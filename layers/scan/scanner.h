@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -73,7 +74,15 @@ class Scanner {
   /// Adds a source; it is looked at by the next settle().
   void add(const Source& source);
 
-  /// Peels until nothing new appears. Failures end up in the nodes; only std::bad_alloc leaves.
+  /// Told of what is known so far, by the thread that settles. Names in it are those that layers
+  /// propose, and a device may turn out to be a part of another one that is found later.
+  using Observer = std::function<void(const std::shared_ptr<const Tree>&)>;
+  /// @param observer called by settle() and what settles, after each round of devices; what it
+  ///   throws ends the settling. Null: nothing is called
+  void observe(Observer observer);
+
+  /// Peels until nothing new appears. Failures end up in the nodes; only std::bad_alloc leaves, and
+  /// what the observer throws.
   /// When the run is cancelled, what was not looked into has a trouble that says so, and is not
   /// looked at any more.
   void settle();

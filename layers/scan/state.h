@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -15,9 +16,11 @@
 #include "peelfs/budget.h"
 #include "peelfs/cancel.h"
 #include "peelfs/formats.h"
+#include "peelfs/layer_memory.h"
 #include "peelfs/mutex.h"
 #include "scan/directed.h"
 #include "scan/graph.h"
+#include "scan/open_call.h"
 #include "scan/scanner.h"
 
 namespace peelfs {
@@ -54,6 +57,17 @@ std::optional<Trouble> caught(Function&& function) {
 
 class HeadCache;
 
+/// A group that is about to be opened.
+struct PlannedGroup {
+  struct Part {
+    Instance instance;
+    OpenCall call;
+  };
+  Group* group = nullptr;
+  std::vector<GroupMember> members;
+  std::vector<Part> parts;
+};
+
 struct Scanner::State {
   using GroupKey = std::pair<const Layer*, std::string>;
 
@@ -67,7 +81,7 @@ struct Scanner::State {
   std::unique_ptr<Budget> budget;
   /// What layers remember while the scanner settles. It is dropped afterwards, because bytes may
   /// change until the scanner settles again.
-  std::map<const Layer*, std::shared_ptr<void>> memories;
+  std::map<const Layer*, std::unique_ptr<LayerMemory>> memories;
   std::deque<std::uint64_t> queue;
   std::map<GroupKey, Group> groups;
   /// Members that do not know their group (an LVM PV without metadata), by layer.
@@ -75,11 +89,18 @@ struct Scanner::State {
   std::set<std::uint64_t> adopted;  ///< homeless ones that found their group
   std::uint64_t last_group = 0;     ///< the number that was given last
   std::uint64_t last_instance = 0;
-  unsigned part_rounds = 0;  ///< of settle_parts(), in this settling
+  unsigned part_rounds = 0;           ///< of settle_parts(), in this settling
+  std::shared_ptr<const Tree> shown;  ///< before this settling; null outside of one
+  Observer observer;
   mutable Mutex publishing;
   std::shared_ptr<const Tree> tree PEELFS_GUARDED_BY(publishing) = std::make_shared<Tree>();
 
   void settle();
+  /// Looks at devices that wait, opens what is in them, and takes up what was found.
+  void settle_wave();
+  void settle_all();
+  /// Tells the observer what is known so far.
+  void tell() const;
   /// What was found belongs to no whole picture: says so where it could be taken for one.
   void end_cancelled();
 
@@ -94,17 +115,29 @@ struct Scanner::State {
   bool is_cancelled() const { return peelfs::is_cancelled(cancel.get()); }
   /// Says of it that the run was cancelled before it was looked into.
   void leave_out(Item& item);
-  /// Opens what was found on one of them, or puts it into its group.
-  void take_up(std::uint64_t id);
+  /// What is to be done with a device that was looked at.
+  enum class Next : std::uint8_t { nothing, unpack, join, open };
+  /// Takes up what was found on it. No other device changes.
+  Next take_up(std::uint64_t id);
+  /// Gives it the names that its layer has for what is on it.
+  static void name_as_claimed(Item& item);
   /// A source that is no image format is a disk, and called as one.
   static void settle_source_name(Item& item);
   /// A raw image file in a filesystem unpacks to a disk of the same bytes, so that its partitions
   /// are named after the disk as those of every other image are.
-  /// @return false when the name is the same
-  bool unpack_raw(std::uint64_t id);
+  void unpack_raw(std::uint64_t id);
+
+  // open_call.cc: several devices at once
   Member member_of(const Item& item) const;
+  /// One that is no group. It is opened as its directive says, if that names its layer.
+  OpenCall call_for(std::uint64_t id, const KeyRing& ring) const;
+  OpenCall call_for(const Layer& layer, std::vector<std::uint64_t> ids, const KeyRing& ring) const;
+  /// Does it, once its layer has a memory.
+  void open(OpenCall& call) const;
+  /// Does all of them, on several threads, but for those whose order matters.
+  void open_all(std::span<OpenCall* const> calls);
+  void take_up_opened(OpenCall& call);
   /// @return whether opening it threw nothing
-  bool open_single(std::uint64_t id) { return open_single(id, *keys); }
   bool open_single(std::uint64_t id, const KeyRing& ring);
 
   // directives.cc: devices that are opened as a person says
@@ -123,10 +156,21 @@ struct Scanner::State {
 
   // groups.cc: several that are opened as one
   void join_group(Item& item);
-  void open_group(const GroupKey& key, Group& group);
-  /// @param own how many of `ids` said themselves that they belong to the group
+  /// By which its group is known, whose UUID may be that of several.
+  std::string group_key(const Item& item) const;
+  /// Opens the groups of one layer that have changed: what comes out of them may be members of
+  /// the next. @return whether there were any
+  bool open_groups();
+  /// The groups of one layer that are to be opened next.
+  std::vector<Group*> next_groups();
+  /// Whether its members say that there are more.
+  bool is_short(const Group& group) const;
+  /// Splits a group into instances, each of which is opened on its own.
+  PlannedGroup plan(const GroupKey& key, Group& group) const;
+  void take_up_group(PlannedGroup& planned);
+  /// @param own how many of its members said themselves that they belong to the group
   /// @return whether something is missing
-  bool open_instance(const Layer& layer, const std::vector<std::uint64_t>& ids, std::size_t own);
+  bool take_up_instance(OpenCall& call, std::size_t own);
   void mark_homeless();
   /// Members that do not know their group and may belong to this instance: of its moment, and no
   /// nearer to another copy.

@@ -6,6 +6,7 @@
 #include "peelfs/budget.h"
 #include "peelfs/error.h"
 #include "peelfs/formats.h"
+#include "peelfs/layer_memory.h"
 
 namespace peelfs::test {
 namespace {
@@ -53,7 +54,7 @@ class SearchMemory : public ::testing::Test {
   KeyRing keys_;
   Limits limits_;
   Budget budget_{limits_};
-  std::shared_ptr<void> memory_;
+  LayerMemory memory_;
 };
 
 TEST_F(SearchMemory, TheSameIsSearchedOnce) {

@@ -35,7 +35,7 @@ struct Disk {
 /// What open_filesystem() makes of it.
 inline Opened open(const TestFilesystem& filesystem, const DevicePtr& device,
                    const Limits& limits = {}, Budget* budget = nullptr,
-                   std::shared_ptr<void>* memory = nullptr, unsigned image_depth = 0) {
+                   LayerMemory* memory = nullptr, unsigned image_depth = 0) {
   const Member member{device, nullptr, "disk", "disk", false, nullptr};
   const KeyRing keys;
   const OpenInput input{{&member, 1}, keys,   limits, nullptr,

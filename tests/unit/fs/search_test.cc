@@ -1,8 +1,12 @@
 // The search for disk images, over a filesystem that is not ext.
 #include "fs/search.h"
 
+#include <memory>
+#include <thread>
+
 #include "fs_support.h"
 #include "peelfs/budget.h"
+#include "peelfs/layer_memory.h"
 #include "support/filesystem_contract.h"
 
 namespace peelfs::test {
@@ -179,7 +183,7 @@ TEST(FilesystemSearchMemory, TheSameBytesAreSearchedOnce) {
   fill(filesystem);
   const Limits limits;
   Budget budget(limits);
-  std::shared_ptr<void> memory;
+  LayerMemory memory;
   const auto used = [&] { return limits.run_files - budget.left(Budget::Kind::files); };
   const Opened first = open(filesystem, disk.device, limits, &budget, &memory);
   const std::uint64_t once = used();
@@ -199,6 +203,34 @@ TEST(FilesystemSearchMemory, TheSameBytesAreSearchedOnce) {
   const Disk other(bytes);
   (void)open(filesystem, other.device, limits, &budget, &memory);
   EXPECT_EQ(used(), 2 * once);
+}
+
+TEST(FilesystemSearchMemory, ThreadsThatSearchTheSameAtOncePayOnce) {
+  const Limits limits;
+  Buffer other = bytes_with_an_image();
+  other[7 * 512] ^= std::byte{1};  // what describes a file
+  for (int round = 0; round < 4; ++round) {
+    Budget budget(limits);
+    LayerMemory memory;
+    std::vector<std::unique_ptr<Disk>> disks;
+    for (int i = 0; i < 8; ++i) {
+      disks.push_back(std::make_unique<Disk>(i % 2 == 0 ? bytes_with_an_image() : other));
+      disks.back()->storage->set_delay(std::chrono::microseconds(100));
+    }
+    std::vector<std::string> found(disks.size());
+    {
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 0; i < disks.size(); ++i) {
+        threads.emplace_back([&, i] {
+          TestFilesystem filesystem(disks[i]->device);
+          fill(filesystem);
+          found[i] = paths_of(open(filesystem, disks[i]->device, limits, &budget, &memory));
+        });
+      }
+    }
+    for (const std::string& paths : found) EXPECT_EQ(paths, found.front());
+    EXPECT_EQ(limits.run_files - budget.left(Budget::Kind::files), 12U) << "6 files, two contents";
+  }
 }
 
 TEST(FilesystemContract, OfTheOneThatTestsUse) {
