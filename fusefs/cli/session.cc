@@ -7,6 +7,7 @@
 
 #include "cli/asking.h"
 #include "cli/left_out.h"
+#include "cli/looking.h"
 #include "cli/named_twice.h"
 #include "cli/secrets.h"
 #include "cli/text.h"
@@ -123,7 +124,7 @@ PeelRequest peel_request(const Opening& opening) {
 
 std::shared_ptr<Peeling> open_session(const Opening& opening) {
   const OpeningClock clock(opening.patience);
-  const PeelRequest request = peel_request(opening);
+  PeelRequest request = peel_request(opening);
   auto ring = std::make_shared<KeyRing>();
   bool newline = false;
   for (NamedKey& key : read_keys(opening.from.keys.origins)) {
@@ -134,7 +135,11 @@ std::shared_ptr<Peeling> open_session(const Opening& opening) {
       ring->add_for(std::move(key.whose), std::move(key.key));
     }
   }
-  auto peeling = std::make_shared<Peeling>(request, std::move(ring));
+  auto peeling = [&] {
+    Looking looking(!opening.quiet);
+    request.found = looking.observer();
+    return std::make_shared<Peeling>(request, std::move(ring));
+  }();
   explain_left_out(opening, *peeling);
   if (opening.from.keys.prompt) ask_for_locked(*peeling, opening.wanted);
   find_unmet_keys(opening.from.keys.origins, *peeling);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,17 @@ namespace peelfs {
 /// are safe from any thread; unlock() may be called while others read.
 class Images {
  public:
+  struct Device {
+    std::string name;  ///< unique, as `peelfs ls` shows it
+    std::string kind;  ///< "disk", "part", "lvm", "crypt", "file", "snapshot"
+    /// What is on it: "ext4", "LVM2_member", "gpt"; empty where nothing is known.
+    std::string format;
+    std::string label, uuid;           ///< raw, as on the disk: escape them before you show them
+    std::vector<std::string> parents;  ///< names of the devices that it lies on; none: a source
+    std::optional<Trouble> trouble;    ///< why its branch ends, or what else there is to say
+    DevicePtr bytes;                   ///< never null; peelfs/io.h reads it
+  };
+
   struct Request {
     /// As on the command line: PATH, NAME=PATH, raw:PATH; a directory stands for the images in it.
     std::vector<std::string> sources;
@@ -37,17 +49,10 @@ class Images {
     /// Ends the run from another thread: the constructor returns soon, with what was found so far,
     /// and cancelled() is true. It holds for unlock(), too. Null: nothing ends it.
     std::shared_ptr<const Cancel> cancel = nullptr;
-  };
-
-  struct Device {
-    std::string name;  ///< unique, as `peelfs ls` shows it
-    std::string kind;  ///< "disk", "part", "lvm", "crypt", "file", "snapshot"
-    /// What is on it: "ext4", "LVM2_member", "gpt"; empty where nothing is known.
-    std::string format;
-    std::string label, uuid;           ///< raw, as on the disk: escape them before you show them
-    std::vector<std::string> parents;  ///< names of the devices that it lies on; none: a source
-    std::optional<Trouble> trouble;    ///< why its branch ends, or what else there is to say
-    DevicePtr bytes;                   ///< never null; peelfs/io.h reads it
+    /// Called by the constructor, several times, with the devices that were found so far. Their
+    /// names may change until it is done, and one may turn out to be a part of another that is
+    /// found later. What it throws leaves the constructor. Null: nothing is called.
+    std::function<void(const std::vector<Device>&)> found = nullptr;
   };
 
   /// Opens the sources, read-only, and peels them with the keys.

@@ -31,6 +31,14 @@ Images::Device device_of(const Catalog& catalog, const Catalog::Entry& entry) {
   return device;
 }
 
+std::vector<Images::Device> devices_of(const Catalog& catalog) {
+  std::vector<Images::Device> devices;
+  for (const Catalog::Entry& entry : catalog.devices()) {
+    devices.push_back(device_of(catalog, entry));
+  }
+  return devices;
+}
+
 }  // namespace
 
 Images::Images(Request request) {
@@ -43,6 +51,11 @@ Images::Images(Request request) {
   peel.limits = request.limits;
   peel.directives = std::move(request.directives);
   peel.cancel = request.cancel;
+  if (request.found) {
+    peel.found = [&request](const std::shared_ptr<const Tree>& tree) {
+      request.found(devices_of(Catalog(tree, nullptr)));
+    };
+  }
   auto keys = std::make_shared<KeyRing>();
   for (auto& [whose, key] : request.keys) {
     whose.empty() ? keys->add_for_all(std::move(key)) : keys->add_for(whose, std::move(key));
@@ -55,12 +68,7 @@ Images::Images(Images&& other) noexcept = default;
 Images& Images::operator=(Images&& other) noexcept = default;
 
 std::vector<Images::Device> Images::devices() const {
-  const auto catalog = state_->peeling.catalog();
-  std::vector<Device> devices;
-  for (const Catalog::Entry& entry : catalog->devices()) {
-    devices.push_back(device_of(*catalog, entry));
-  }
-  return devices;
+  return devices_of(*state_->peeling.catalog());
 }
 
 std::optional<Images::Device> Images::find(std::string_view what) const {

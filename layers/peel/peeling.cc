@@ -101,7 +101,7 @@ Peeling::Peeling(const PeelRequest& request, std::shared_ptr<KeyRing> keys)
     }
   }
   if (request.overlay.kind != overlay::Request::Kind::persistent) overlays_.clear();
-  peel();
+  peel(request.found);
   for (std::string& remark : remember_tables()) warnings_.push_back(std::move(remark));
 }
 
@@ -119,10 +119,12 @@ std::vector<std::string> Peeling::remember_tables() {
   return remarks;
 }
 
-void Peeling::peel() {
+void Peeling::peel(Scanner::Observer found) {
   scanner_ = std::make_unique<Scanner>(standard_formats(), limits_, keys_, directives_, cancel_);
   for (const Source& source : sources_) scanner_->add(source);
+  scanner_->observe(std::move(found));
   scanner_->settle();
+  scanner_->observe(nullptr);
   publish();
   use_named_directives();
   use_named_keys();
@@ -226,7 +228,7 @@ std::unique_ptr<Peeling> Peeling::uncovered() const {
   for (Source& source : result->sources_) source.overlay = source.covered;
   {
     const MutexLock scanning(result->scanning_);
-    result->peel();
+    result->peel(nullptr);
   }
   return result;
 }

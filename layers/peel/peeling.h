@@ -31,6 +31,8 @@ struct PeelRequest {
   bool relied_on = false;
   /// Ends the run from another thread; null: nothing does.
   std::shared_ptr<const Cancel> cancel;
+  /// Told of what was found so far, while the sources are peeled for the first time.
+  Scanner::Observer found;
 };
 
 /// Thread-safe: catalog() never waits for unlock().
@@ -85,7 +87,7 @@ class Peeling {
 
  private:
   explicit Peeling(std::shared_ptr<KeyRing> keys) : keys_(std::move(keys)) {}
-  void peel() PEELFS_REQUIRES(scanning_);
+  void peel(Scanner::Observer found) PEELFS_REQUIRES(scanning_);
   /// Binds overlays to what was found in their sources. @return what a person should know
   std::vector<std::string> remember_tables() PEELFS_REQUIRES(scanning_);
   /// Notes in the overlays which of them are written as one, before any program can write.
