@@ -85,13 +85,15 @@ def serve(command, point, path, what, before=()):
 
 
 class Peelfs(Contender):
-    """@param view: shows that, whatever the subject is; see Subject.beside"""
+    """@param view: shows that, whatever the subject is; see Subject.beside
+    @param program: that build instead of the one that is measured"""
 
     modes = ("read", "overlay", "in-place")
 
-    def __init__(self, name="peelfs", view=None):
+    def __init__(self, name="peelfs", view=None, program=None):
         self.name = name
         self._view = view
+        self._program = program
         self.checked = view is None or view.same
 
     def __eq__(self, other):
@@ -105,6 +107,7 @@ class Peelfs(Contender):
 
     def start(self, machine, subject, place, mode):
         view = self._view or subject.peelfs
+        program = self._program or machine.peelfs
         point = os.path.join(place, "mount")
         os.mkdir(point)
         options = ["--quiet", "--no-prompt"]
@@ -118,10 +121,10 @@ class Peelfs(Contender):
 
         def leave():
             # Waits until the sources are released; the other step is for when this does not work.
-            subprocess.run([machine.peelfs, "umount", point], capture_output=True, check=False)
+            subprocess.run([program, "umount", point], capture_output=True, check=False)
         presented.also(leave)
         try:
-            run(machine.peelfs, "mount", *options, *view.arguments(machine), point)
+            run(program, "mount", *options, *view.arguments(machine), point)
             if not readable(presented.path):
                 raise Failure(f"peelfs shows no {view.device}; there are: "
                               + " ".join(sorted(os.listdir(point))))

@@ -209,6 +209,8 @@ def parse():
                         help="measure SUBJECT/WORK/CONTENDER that fit; see --list")
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("--peelfs", metavar="BINARY", required=True)
+    parser.add_argument("--before", metavar="BINARY",
+                        help="another build of peelfs, which takes turns with it")
     parser.add_argument("--programs", metavar="DIR", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--out", metavar="DIR", required=True,
                         help="for table.txt, results.json and chart.svg")
@@ -251,6 +253,8 @@ def main():
         with machines.Machine(options.peelfs, options.programs, data, bool(options.data)) as machine:
             bench = Bench(machine, effort, options, results)
             available = installed(results)
+            if options.before:
+                available.append(contenders.Peelfs("before", program=options.before))
             # At most: the images of all subjects, or of one with what is left between its steps.
             machine.need_space((16 if options.data else 7) * effort.size)
             for number, subject in enumerate(subjects.ALL):
