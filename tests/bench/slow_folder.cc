@@ -88,9 +88,9 @@ int main(int argc, char** argv) {
   operations.open = op_open;
   operations.read = op_read;
   operations.release = op_release;
-  std::string name = argv[0], foreground = "-f";
-  char* arguments[] = {name.data(), foreground.data(), argv[3], nullptr};
-  const int result = fuse_main(3, arguments, &operations, nullptr);
+  std::string name = argv[0], foreground = "-f", option = "-omax_threads=64";
+  char* arguments[] = {name.data(), foreground.data(), option.data(), argv[3], nullptr};
+  const int result = fuse_main(4, arguments, &operations, nullptr);
   std::printf("%lu reads\n", reads.load());
   return result;
 }
