@@ -131,7 +131,8 @@ std::vector<std::string> Budget::endings() const {
     const auto [what, advice] = words(static_cast<Kind>(i), one.whole);
     std::string sentence = what + ": " + one.first;
     if (one.refusals > 1) sentence += " and " + std::to_string(one.refusals - 1) + " more";
-    sentences.push_back(printable(sentence + " left out; " + advice));
+    sentence += " left out; ";
+    sentences.push_back(printable(sentence + advice));
   }
   return sentences;
 }

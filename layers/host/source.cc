@@ -131,7 +131,7 @@ class Opener {
       return std::pair(std::move(folder), std::move(names));
     });
     bool any = false;
-    const std::size_t known = result_.left_out.size();
+    const std::size_t known = result.left_out.size();
     std::vector<SourceSpec> entries;
     for (const std::string& name : listing.second) {
       entries.push_back(spec);
@@ -144,7 +144,7 @@ class Opener {
     });
     for (std::size_t i = 0; i < entries.size(); ++i) {
       if (found[i].why) {
-        result_.left_out.push_back({entries[i].path, *found[i].why});
+        result.left_out.push_back({entries[i].path, *found[i].why});
         continue;
       }
       any = true;
@@ -152,12 +152,12 @@ class Opener {
         if (found[i].failure) std::rethrow_exception(found[i].failure);
         take(entries[i], std::move(found[i].file));
       } catch (const Error& error) {
-        result_.failures.push_back({entries[i].path, error});
+        result.failures.push_back({entries[i].path, error});
       }
     }
     if (any) return;
     const auto is_unreadable = [](const LeftOutEntry& one) { return one.why == Why::unreadable; };
-    const auto of_this = std::span(result_.left_out).subspan(known);
+    const auto of_this = std::span(result.left_out).subspan(known);
     if (const auto count = std::count_if(of_this.begin(), of_this.end(), is_unreadable);
         count > 0) {
       throw Error(Fault::denied, "no disk image can be read in the directory " + spec.path)
@@ -166,7 +166,7 @@ class Opener {
           .expected("permission to read them, and to search the directory")
           .advice("who has it is shown by: " + shell_line({"ls", "-la", spec.path}));
     }
-    const bool link = std::any_of(result_.left_out.begin(), result_.left_out.end(),
+    const bool link = std::any_of(result.left_out.begin(), result.left_out.end(),
                                   [](const LeftOutEntry& one) { return one.why == Why::link; });
     throw Error(Fault::missing, "no disk image in the directory " + spec.path)
         .advice(link ? "links in it are not followed: name those that you mean"
@@ -180,7 +180,7 @@ class Opener {
     return std::ranges::any_of(specs, &SourceSpec::writable) ? 1 : kMostWorkers;
   }
 
-  OpenedSources result_;
+  OpenedSources result;
 
  private:
   Looked look_at_entry(const std::shared_ptr<const Folder>& folder, const std::string& name,
@@ -199,7 +199,7 @@ class Opener {
   }
 
   void take(const SourceSpec& spec, std::shared_ptr<const HostFile> file) {
-    for (const Source& other : result_.sources) {
+    for (const Source& other : result.sources) {
       if (other.file->id() != file->id()) continue;
       throw Error(Fault::usage, spec.path + " is the same file as " + other.path)
           .advice("it is shown once, as " + other.stem);
@@ -228,7 +228,7 @@ class Opener {
                              file->is_block_device());
     consent_->add_source(spec.path, file, !spec.from_directory);
     source.file = std::move(file);
-    result_.sources.push_back(std::move(source));
+    result.sources.push_back(std::move(source));
   }
 
   /// A disk that hangs may be opened all the same. One that cannot be read is no matter here.
@@ -310,13 +310,12 @@ OpenedSources open_sources(std::span<const SourceSpec> specs,
     try {
       opener.open(spec, std::move(looked[i]));
     } catch (const Error& error) {
-      opener.result_.failures.push_back({spec.path, error});
+      opener.result.failures.push_back({spec.path, error});
     } catch (const fs::filesystem_error& error) {
-      opener.result_.failures.push_back(
-          {spec.path, Error::system(error.code().value(), spec.path)});
+      opener.result.failures.push_back({spec.path, Error::system(error.code().value(), spec.path)});
     }
   }
-  return std::move(opener.result_);
+  return std::move(opener.result);
 }
 
 }  // namespace peelfs

@@ -238,6 +238,7 @@ void Peeling::couple(const Tree& tree) {
   for (const std::vector<std::size_t>& sources : overlay::common_sources(tree)) {
     if (coupled_.contains(sources)) continue;
     std::vector<const overlay::OpenedOverlay*> together;
+    together.reserve(sources.size());
     for (const std::size_t place : sources) together.push_back(&overlays_.at(place));
     std::vector<std::string> remarks = overlay::join(together);
     const MutexLock lock(publishing_);

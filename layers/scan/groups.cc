@@ -236,6 +236,7 @@ std::string Scanner::State::place_text(std::uint64_t id) const {
 
 TimeSpan Scanner::State::span_of(const std::vector<std::uint64_t>& ids) const {
   std::vector<GroupMember> members;
+  members.reserve(ids.size());
   for (const std::uint64_t id : ids) members.push_back(graph.member_of_group(id));
   return time_span(members);
 }
@@ -287,8 +288,9 @@ void Scanner::State::explain_absence(const Instance& instance,
           ? "it cannot be told which copies of its members belong together, so they are not mixed: "
           : "members of another moment are not mixed with " + own + ": ";
   const std::string advice = instance.among_copies ? "; name only the sources of one copy" : "";
+  const Trouble note{Trouble::note, printable(why + text).append(advice)};
   for (const GroupMember& member : instance.members) {
-    join(graph.at(member.id).node.trouble, {Trouble::note, printable(why + text) + advice});
+    join(graph.at(member.id).node.trouble, note);
   }
 }
 

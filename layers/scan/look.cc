@@ -118,8 +118,8 @@ bool Scanner::State::identified(Item& item, const HeadCache& head) const {
 void Scanner::State::probe(Item& item, const HeadCache& head, bool images_only) const {
   const ProbeInput input{head, item.node.identity, item.node.parttype};
   for (const Layer& layer : formats->rows()) {
-    if (layer.probe == nullptr || (layer.traits.image ? !item.probe_formats : images_only))
-      continue;
+    if (layer.probe == nullptr) continue;
+    if (layer.traits.image ? !item.probe_formats : images_only) continue;
     // Set before the probe: if it throws, the device is this layer's, and damaged.
     item.layer = &layer;
     item.node.layer = layer.name;

@@ -65,10 +65,10 @@ ClusterMap::ClusterMap(const BlockDevice& file, const Header& header, std::uint6
       l2_slice_size_(l2_block_size(header)) {}
 
 const Buffer& ClusterMap::block(Table table, std::uint64_t offset, Cursor& cursor) const {
-  Cursor::Place& place = cursor.places.at(table == Table::l1 ? 0 : 1);
+  Cursor::Place& place = cursor.places_.at(table == Table::l1 ? 0 : 1);
   if (place.block && place.offset == offset) return *place.block;
-  ++cursor.blocks;
-  cursor.from_l1 = table == Table::l1;
+  ++cursor.blocks_;
+  cursor.from_l1_ = table == Table::l1;
   const std::size_t length = table == Table::l1 ? kSliceSize : l2_slice_size_;
   if (settings_.writer != nullptr) {
     const auto kind = table == Table::l1 ? Tables::Kind::l1 : Tables::Kind::l2;
@@ -150,12 +150,12 @@ ClusterMap::Unit ClusterMap::unit_at(std::uint64_t offset, std::uint64_t wanted,
   const std::uint64_t l2_byte = ((offset >> header_.cluster_bits()) & (l2_entries - 1))
                                 << header_.l2_entry_bits();
   const std::uint64_t l2_slice = round_down(l2_byte, l2_slice_size_);
-  const unsigned blocks_before = cursor.blocks;
+  const unsigned blocks_before = cursor.blocks_;
   const Buffer& l2 = block(Table::l2, l2_offset + l2_slice, cursor);
-  if (cursor.blocks != blocks_before &&
+  if (cursor.blocks_ != blocks_before &&
       !metadata_at(l2_offset, l2_offset + header_.cluster_size()).empty()) {
     // Drops the slice from the cursor, so that the next entry in it is refused as well.
-    cursor.places.at(1).block.reset();
+    cursor.places_.at(1).block.reset();
     unit.length = to_next_table;
     return unit.with(Defect::l2_on_metadata);
   }
@@ -266,7 +266,7 @@ ClusterMap::EntryAt ClusterMap::entry_at(std::uint64_t offset) const {
 }
 
 GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length, Cursor& cursor) const {
-  cursor.blocks = 0;
+  cursor.blocks_ = 0;
   const Unit first = unit_at(offset, length, cursor);
   if (first.defect != Defect::none) fail(first, offset);
   return run_from(first, offset, length, cursor);
@@ -274,7 +274,7 @@ GuestRun ClusterMap::run_at(std::uint64_t offset, std::uint64_t length, Cursor& 
 
 std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t length,
                                          Cursor& cursor) const {
-  cursor.blocks = 0;
+  cursor.blocks_ = 0;
   const std::optional<Unit> first = peek_unit(offset, length, cursor);
   if (!first || first->defect != Defect::none) return std::nullopt;
   return run_from(*first, offset, length, cursor);
@@ -283,7 +283,7 @@ std::optional<GuestRun> ClusterMap::peek(std::uint64_t offset, std::uint64_t len
 std::uint64_t ClusterMap::missing(std::uint64_t offset, std::uint64_t length) const {
   Cursor cursor;
   std::uint64_t covered = 0;
-  while (covered < length && cursor.blocks < kMaxBlocks) {
+  while (covered < length && cursor.blocks_ < kMaxBlocks) {
     const std::uint64_t unit = missing_unit(offset + covered, cursor);
     if (unit == 0) break;
     covered += std::min(unit, length - covered);
@@ -301,9 +301,9 @@ std::uint64_t ClusterMap::missing_unit(std::uint64_t offset, Cursor& cursor) con
     const Fault fault = error.fault();
     if (fault != Fault::damaged && fault != Fault::missing && error.error_number() != EIO) return 0;
     // What one block describes: it is read as a whole or not at all.
-    const std::uint64_t described = cursor.from_l1 ? (kSliceSize / 8) << header_.l2_reach_bits()
-                                                   : (l2_slice_size_ >> header_.l2_entry_bits())
-                                                         << header_.cluster_bits();
+    const std::uint64_t described = cursor.from_l1_ ? (kSliceSize / 8) << header_.l2_reach_bits()
+                                                    : (l2_slice_size_ >> header_.l2_entry_bits())
+                                                          << header_.cluster_bits();
     return described - offset % described;
   }
 }
@@ -320,7 +320,7 @@ GuestRun ClusterMap::run_from(const Unit& first, std::uint64_t offset, std::uint
     run.descriptor = first.entry.raw & (L2Entry::kCompressedBit - 1);
     return run;
   }
-  while (run.length < length && cursor.blocks < kMaxBlocks) {
+  while (run.length < length && cursor.blocks_ < kMaxBlocks) {
     const std::optional<Unit> next = peek_unit(offset + run.length, length - run.length, cursor);
     if (!next || next->defect != Defect::none || next->kind != run.kind) break;
     if (run.kind == ClusterKind::standard &&

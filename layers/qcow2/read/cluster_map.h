@@ -73,9 +73,9 @@ class ClusterMap {
       BlockCache::Block block;
       std::uint64_t offset = 0;
     };
-    std::array<Place, 2> places;
-    unsigned blocks = 0;  ///< how many were fetched for the answer
-    bool from_l1 = true;  ///< whether the last of them belongs to the L1 table
+    std::array<Place, 2> places_;
+    unsigned blocks_ = 0;  ///< how many were fetched for the answer
+    bool from_l1_ = true;  ///< whether the last of them belongs to the L1 table
   };
 
   /// What is at `offset`.
