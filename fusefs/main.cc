@@ -1,4 +1,5 @@
 // peelfs: every layer of a disk image as a flat file.
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -46,6 +47,14 @@ void keep_memory_private() {
 #endif
 }
 
+/// Looking into devices takes buffers and frees them, over and over: the process keeps that memory
+/// for the next ones, and does not ask the kernel for it each time. A mount gives back what is left
+/// when it begins to serve.
+void keep_freed_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 8 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 /// mount(8)'s exit codes for mounting, env(1)'s for try, ours for the rest.
 int failure_code(const VerbRow& verb, const peelfs::Error* error) {
   switch (verb.failures) {
@@ -78,6 +87,7 @@ bool called_as_helper(const char* program) {
 int main(int argc, char** argv) {
   peelfs::note_inherited_descriptors();
   keep_memory_private();
+  keep_freed_memory();
   // A write beyond the limit of a file's size (ulimit -f) fails, and is said to have failed.
   std::signal(SIGXFSZ, SIG_IGN);
   // Only how characters look: numbers are written the same everywhere.

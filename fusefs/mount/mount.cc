@@ -1,5 +1,6 @@
 #include "mount/mount.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -229,6 +230,7 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
   if (!log_file.named()) open_log(UniqueFd(), !options.foreground, options.debug);
   announce_mount();
   const std::shared_ptr<Peeling> peeling = open();
+  ::malloc_trim(0);
   if (log_file.named()) open_log(log_file.use(), !options.foreground, options.debug);
   close_all_inherited();
   for (const std::string& warning : peeling->warnings()) {

@@ -66,7 +66,7 @@ void HeadCache::compute(std::uint64_t offset, MutableBytes out) const {
   }
   while (!out.empty()) {
     const std::uint64_t first = round_down(offset, chunk_);
-    const Buffer& bytes = chunks_.at(first);
+    const Bytes bytes = chunks_.at(first).bytes();
     const std::size_t skip = offset - first;
     const std::size_t length = std::min(bytes.size() - skip, out.size());
     std::memcpy(out.data(), bytes.data() + skip, length);
@@ -91,12 +91,13 @@ void HeadCache::fetch(std::uint64_t offset, std::uint64_t end) const {
 }
 
 void HeadCache::read_chunks(std::uint64_t begin, std::uint64_t end) const {
-  const Buffer bytes = read_bytes(*device_, begin, end - begin);
+  const auto whole = static_cast<std::size_t>(end - begin);
+  const auto memory = std::make_shared_for_overwrite<std::byte[]>(whole);
+  read(*device_, begin, {memory.get(), whole});
   for (std::uint64_t at = begin; at < end; at += chunk_) {
-    const auto first = bytes.begin() + static_cast<std::ptrdiff_t>(at - begin);
-    const auto length = static_cast<std::ptrdiff_t>(std::min(chunk_, end - at));
-    chunks_.insert_or_assign(at, Buffer(first, first + length));
-    bytes_ += static_cast<std::uint64_t>(length);
+    const auto length = static_cast<std::size_t>(std::min(chunk_, end - at));
+    chunks_.insert_or_assign(at, Chunk{memory, static_cast<std::size_t>(at - begin), length});
+    bytes_ += length;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "peelfs/block_device.h"
@@ -39,8 +40,15 @@ class HeadCache final : public BlockDevice {
   const std::uint64_t chunk_;  ///< a power of two
   const Cancel* const cancel_;
   mutable Mutex mutex_;
+  /// Bytes of one request, or a part of them: nothing is copied for being kept.
+  struct Chunk {
+    std::shared_ptr<const std::byte[]> memory;
+    std::size_t begin = 0;
+    std::size_t length = 0;
+    Bytes bytes() const { return {memory.get() + begin, length}; }
+  };
   /// By where they begin.
-  mutable std::map<std::uint64_t, Buffer> chunks_ PEELFS_GUARDED_BY(mutex_);
+  mutable std::map<std::uint64_t, Chunk> chunks_ PEELFS_GUARDED_BY(mutex_);
   /// Chunks that are read past the cache.
   mutable std::set<std::uint64_t> unreadable_ PEELFS_GUARDED_BY(mutex_);
   mutable std::uint64_t bytes_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< in chunks_
