@@ -73,7 +73,7 @@ void Scanner::State::open(OpenCall& call) const {
 
 void Scanner::State::open_all(std::span<OpenCall* const> calls) {
   std::vector<OpenCall*> in_order, searches;
-  std::vector<std::vector<OpenCall*>> tasks(1);
+  std::vector<std::vector<OpenCall*>> tasks;
   std::map<LayerMemory*, std::uint64_t> marks;
   // Where the run's budget may cut searches short, they have to end at the same place each time.
   const auto is_scarce = [&] { return budget->left(Budget::Kind::files) < limits.search_files; };
@@ -85,11 +85,12 @@ void Scanner::State::open_all(std::span<OpenCall* const> calls) {
     const bool is_search = call->layer->traits.filesystem;
     if (is_search) searches.push_back(call);
     if (must_keep_order(*call) || (is_search && was_scarce)) {
-      tasks.front().push_back(call);
+      in_order.push_back(call);
     } else {
       tasks.push_back({call});
     }
   }
+  if (!in_order.empty()) tasks.insert(tasks.begin(), std::move(in_order));
   const Budget::Mark before = budget->mark(Budget::Kind::files);
   side_by_side(tasks.size(), kMostWorkers, [&](std::size_t index) {
     for (OpenCall* const call : tasks[index]) open(*call);
