@@ -174,11 +174,17 @@ void unmount_patiently(const MountEntry& mount, bool lazy) {
 }  // namespace
 
 ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline)
-    : mountpoint_(printable(mount.mountpoint)), deadline_(deadline) {
+    : mount_(mount), mountpoint_(printable(mount.mountpoint)), deadline_(deadline) {
   check_owner(mount);
+  connect();
+}
+
+void ControlClient::connect() {
   int failure = ENOTCONN;
   std::optional<uid_t> somebody;
-  for (const std::string& name : socket_names(mount)) {
+  for (const std::string& name : socket_names(mount_)) {
+    if (std::ranges::find(tried_, name) != tried_.end()) continue;
+    tried_.push_back(name);
     failure = connect_to(name, quiet_until(), socket_);
     if (failure != 0) continue;
     // Keys are sent only to a process of the user who owns the mount, as the kernel says. Any user
@@ -186,7 +192,7 @@ ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline
     ucred peer{};
     socklen_t peer_size = sizeof(peer);
     if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 &&
-        peer.uid == owner_of(mount)) {
+        peer.uid == owner_of(mount_)) {
       process_ = peer.pid;
       return;
     }
@@ -195,12 +201,23 @@ ControlClient::ControlClient(const MountEntry& mount, Clock::time_point deadline
   if (somebody) {
     throw Error(Fault::denied, "somebody else answers for the mount at " + mountpoint_)
         .found("user id " + std::to_string(*somebody))
-        .expected("user id " + std::to_string(owner_of(mount)))
+        .expected("user id " + std::to_string(owner_of(mount_)))
         .advice("unmount it, and look into who made it");
   }
   throw Error::system(failure, "the process that serves " + mountpoint_ + " cannot be reached")
       .with_errno(failure == ECONNREFUSED ? ENOTCONN : failure)
       .advice("in a container with a network of its own, do it from where it was mounted");
+}
+
+// The kernel gives the number of a mount that is gone to the next one. The process that served the
+// former may still be ending, and have its socket open.
+bool ControlClient::connect_to_another() {
+  try {
+    connect();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 ControlClient::Clock::time_point ControlClient::quiet_until() const {
@@ -246,17 +263,23 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
   request.key = static_cast<std::uint32_t>(key.size());
   request.key_kind = static_cast<std::uint16_t>(key_kind);
   control::AnswerHeader header;
-  // If the process refuses the client, sending finds the connection closed, and the reason can
-  // still be received.
-  const int socket = socket_.get();
-  static_cast<void>(send_whole(socket, &request, sizeof(request), quiet_until()) &&
-                    send_whole(socket, text.data(), text.size(), quiet_until()) &&
-                    send_whole(socket, key.data(), key.size(), quiet_until()));
   int failure = 0;
+  bool is_alive = false;
   do {
-    failure = receive(socket, &header, sizeof(header), quiet_until());
-    if (failure == 0 && Clock::now() >= deadline_) failure = ETIMEDOUT;
-  } while (failure == 0 && header.outcome == control::Outcome::working);
+    // If the process refuses the client, sending finds the connection closed, and the reason can
+    // still be received.
+    const int socket = socket_.get();
+    static_cast<void>(send_whole(socket, &request, sizeof(request), quiet_until()) &&
+                      send_whole(socket, text.data(), text.size(), quiet_until()) &&
+                      send_whole(socket, key.data(), key.size(), quiet_until()));
+    do {
+      failure = receive(socket, &header, sizeof(header), quiet_until());
+      if (failure == 0 && Clock::now() >= deadline_) failure = ETIMEDOUT;
+      is_alive = is_alive || failure == 0;
+    } while (failure == 0 && header.outcome == control::Outcome::working);
+    // A process that was asked to unmount may have ended for that. Nothing else is unmounted.
+  } while (failure == ECONNRESET && !is_alive && verb != control::Verb::unmount &&
+           connect_to_another());
   if (failure == 0 && (header.magic != control::kMagic || header.text > control::kAnswerLimit)) {
     failure = EPROTO;
   }
@@ -266,7 +289,7 @@ control::Answer ControlClient::ask(control::Verb verb, std::string_view text, By
     answer.fault = header.fault;
     answer.error_number = header.error_number;
     answer.text.resize(header.text);
-    failure = receive(socket, answer.text.data(), answer.text.size(), quiet_until());
+    failure = receive(socket_.get(), answer.text.data(), answer.text.size(), quiet_until());
   }
   if (failure != 0) {
     throw no_answer(failure);

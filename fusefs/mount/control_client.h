@@ -34,12 +34,18 @@ class ControlClient {
   bool wait_for_end();
 
  private:
+  /// Connects to a process that answers for the mount, and was not tried before. @throws Error
+  void connect();
+  /// The same, once a process has closed the connection unasked. @return whether there is another
+  bool connect_to_another();
   Clock::time_point quiet_until() const;
   Error no_answer(int failure) const;
 
+  MountEntry mount_;
   std::string mountpoint_;
   Clock::time_point deadline_;
   UniqueFd socket_;
+  std::vector<std::string> tried_;  ///< names of sockets
   pid_t process_ = 0;
 };
 

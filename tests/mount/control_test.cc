@@ -2,14 +2,19 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "host/mountinfo.h"
 #include "mount/control_protocol.h"
 #include "mount/mount.h"
 #include "mounted.h"
@@ -99,6 +104,34 @@ TEST_F(Control, UnlockMakesWhatIsInsideAppear) {
                             sh(folder_ / "key") + " && " + program() + " ls --json --key-file " +
                             sh(folder_ / "key") + " " + sh(folder_ / "disk.img")));
   EXPECT_TRUE(request_locked(mount_->path()).empty());
+}
+
+// The kernel gives the number of a mount that is gone to the next one: for a moment two sockets
+// have it in their names.
+TEST_F(Control, AProcessThatEndsIsNotTakenForTheOneThatServes) {
+  const auto entry = find_mount(mount_->path());
+  ASSERT_TRUE(entry);
+  const std::string name = control::name_prefix(entry->device) + "0";  // asked before the other
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::copy(name.begin(), name.end(), address.sun_path + 1);
+  const int listening = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  ASSERT_EQ(::bind(listening, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listening, 4), 0);
+  std::atomic<unsigned> closed{0};
+  std::jthread ending([&] {
+    for (int client = -1; (client = ::accept(listening, nullptr, nullptr)) >= 0; ++closed) {
+      ::close(client);
+    }
+  });
+  EXPECT_EQ(request_locked(mount_->path()), std::vector<std::string>{"disk"});
+  EXPECT_EQ(request_unlock(mount_->path(), "disk", secret(passphrase)), std::nullopt);
+  EXPECT_EQ(closed, 2U) << "both asked it first";
+  EXPECT_TRUE(fs::exists(*mount_ / "disk_crypt"));
+  ::shutdown(listening, SHUT_RDWR);
+  ending.join();
+  ::close(listening);
 }
 
 TEST_F(Control, WhoHasTheTreeOpenKeepsTheOldOne) {
