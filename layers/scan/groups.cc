@@ -10,6 +10,9 @@ namespace peelfs {
 
 namespace {
 
+/// Of one group in one settling: as many as there may be groups below one another.
+constexpr unsigned kMostRounds = 16;
+
 bool means_incomplete(const std::optional<Trouble>& trouble) {
   return trouble && trouble->state != Trouble::note;
 }
@@ -80,7 +83,22 @@ bool Scanner::State::is_short(const Group& group) const {
   return there.size() < expected;
 }
 
+void Scanner::State::end_cycles() {
+  for (auto& [key, group] : groups) {
+    const auto rounds = group_rounds.find(key);
+    if (!group.dirty || rounds == group_rounds.end() || rounds->second < kMostRounds) continue;
+    group.dirty = false;
+    for (const std::uint64_t id : group.members) {
+      join(graph.at(id).node.trouble,
+           {Trouble::damaged,
+            "members of its group lie on what is made of other members, which has no end; not all "
+            "of them are used"});
+    }
+  }
+}
+
 std::vector<Group*> Scanner::State::next_groups() {
+  end_cycles();
   std::erase_if(
       groups, [](const auto& entry) { return entry.second.dirty && entry.second.members.empty(); });
   const auto first = std::ranges::find_if(groups, [](const auto& one) { return one.second.dirty; });
@@ -113,6 +131,7 @@ bool Scanner::State::open_groups() {
       const auto size = sizes.find(&group);
       // A member that lay on another of these groups comes back with that.
       if (size == sizes.end() || size->second != group.members.size()) continue;
+      ++group_rounds[key];
       planned.push_back(plan(key, group));
       group.dirty = false;
     }

@@ -12,6 +12,7 @@ namespace peelfs {
 
 void Scanner::State::settle() {
   part_rounds = 0;
+  group_rounds.clear();
   memories.clear();
   shown = published();
   try {

@@ -89,8 +89,9 @@ struct Scanner::State {
   std::set<std::uint64_t> adopted;  ///< homeless ones that found their group
   std::uint64_t last_group = 0;     ///< the number that was given last
   std::uint64_t last_instance = 0;
-  unsigned part_rounds = 0;           ///< of settle_parts(), in this settling
-  std::shared_ptr<const Tree> shown;  ///< before this settling; null outside of one
+  unsigned part_rounds = 0;                   ///< of settle_parts(), in this settling
+  std::map<GroupKey, unsigned> group_rounds;  ///< how often each was opened in this settling
+  std::shared_ptr<const Tree> shown;          ///< before this settling; null outside of one
   Observer observer;
   mutable Mutex publishing;
   std::shared_ptr<const Tree> tree PEELFS_GUARDED_BY(publishing) = std::make_shared<Tree>();
@@ -163,6 +164,8 @@ struct Scanner::State {
   bool open_groups();
   /// The groups of one layer that are to be opened next.
   std::vector<Group*> next_groups();
+  /// Ends groups that lie on one another, each of which would make the other anew for ever.
+  void end_cycles();
   /// Whether its members say that there are more.
   bool is_short(const Group& group) const;
   /// Splits a group into instances, each of which is opened on its own.

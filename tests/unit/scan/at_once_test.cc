@@ -82,12 +82,13 @@ Opened open_keyed(const OpenInput& input) {
   return {};
 }
 
-/// A group that holds what may be another member of it.
+/// A group that holds what may be another member of it, or of another group. The word is its name.
 std::optional<Claim> probe_nest(const ProbeInput& input) {
-  if (first_word(input.device) != "NEST") return std::nullopt;
+  const std::string word = first_word(input.device);
+  if (!word.starts_with("NEST")) return std::nullopt;
   Claim claim;
   claim.format = "NEST";
-  claim.membership = Membership{"vg", "", std::to_string(input.device.size())};
+  claim.membership = Membership{word, "", std::to_string(input.device.size())};
   return claim;
 }
 
@@ -199,6 +200,20 @@ TEST_F(OpenedAtOnce, AGroupThatLiesOnItselfIsOneOfItsOwn) {
     groups.insert(find_node(*run->tree(), name)->group);
   }
   EXPECT_EQ(groups.size(), 3U) << "a and b are one group";
+}
+
+TEST_F(OpenedAtOnce, GroupsThatLieOnOneAnotherEnd) {
+  const auto run = scanner();
+  add(*run, "a.img", block("NEST1", block("NEST2", pattern(4096, 1))));
+  add(*run, "b.img", block("NEST2", block("NEST1", pattern(8192, 1))));
+  run->settle();
+  const auto tree = run->tree();
+  EXPECT_NE(trouble_of(*tree, "a").find("which has no end"), std::string::npos)
+      << trouble_of(*tree, "a");
+  EXPECT_NE(find_node(*tree, "vg-a"), nullptr);
+  EXPECT_NE(find_node(*tree, "vg-b"), nullptr);
+  run->settle();
+  EXPECT_EQ(printed(*run->tree()), printed(*tree));
 }
 
 TEST_F(OpenedAtOnce, WithoutMemoryGroupsAreOpenedTheNextTime) {
