@@ -111,8 +111,9 @@ class KeyRing {
   /// It is tried as those of add_for(), and is not among uses().
   void keep_for(std::string name_or_uuid, Credential key);
 
-  /// A layer says what became of a key that candidates() gave it for these kinds.
-  void report(const Secret& key, bool opened, KeyKinds kinds = kPassphrases) const;
+  /// A layer says what became of a key that candidates() gave it for these names and kinds.
+  void report(const std::vector<std::string>& names, const Secret& key, bool opened,
+              KeyKinds kinds = kPassphrases) const;
 
   /// What became of one key.
   struct Use {

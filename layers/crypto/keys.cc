@@ -39,6 +39,13 @@ bool belongs(std::string_view whose, std::string_view name) {
   return whose == name || (looks_like_uuid(whose) && same_text_in_either_case(whose, name));
 }
 
+/// @param whose empty: every device's
+bool is_for(std::string_view whose, const std::vector<std::string>& names) {
+  return whose.empty() || std::ranges::any_of(names, [&](const std::string& name) {
+           return !name.empty() && belongs(whose, name);
+         });
+}
+
 constexpr std::array<std::pair<KeyKind, std::string_view>, 5> kKindNames{{
     {KeyKind::passphrase, "a passphrase"},
     {KeyKind::key_file, "a key file"},
@@ -185,12 +192,7 @@ std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
     if (!known) keys.push_back(entry.key.secret);
   };
   for (const Entry& entry : entries_) {
-    const std::string& whose = entry.use.whose;
-    const bool ours =
-        !whose.empty() && std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-          return !name.empty() && belongs(whose, name);
-        });
-    if (ours) offer(entry);
+    if (!entry.use.whose.empty() && is_for(entry.use.whose, names)) offer(entry);
   }
   for (const Entry& entry : entries_) {
     if (entry.use.whose.empty()) offer(entry);
@@ -198,11 +200,12 @@ std::vector<std::shared_ptr<const Secret>> KeyRing::candidates(
   return keys;
 }
 
-void KeyRing::report(const Secret& key, bool opened, KeyKinds kinds) const {
+void KeyRing::report(const std::vector<std::string>& names, const Secret& key, bool opened,
+                     KeyKinds kinds) const {
   const MutexLock lock(mutex_);
   for (const Entry& entry : entries_) {
     // The same bytes given in two ways were tried once, for both.
-    if (!entry.use.wanted || !kinds.contains(entry.key.kind) ||
+    if (!is_for(entry.use.whose, names) || !kinds.contains(entry.key.kind) ||
         !same_bytes(entry.key.secret->bytes(), key.bytes())) {
       continue;
     }

@@ -125,7 +125,9 @@ std::optional<Secret> Container::find_volume_key(const LuksKeys& keys,
       const PaidAttempt attempt(attempts, description_.uuid);
       opened = fits(digest, key->bytes());
     }
-    if (attempts.ring != nullptr) attempts.ring->report(*key, opened, {KeyKind::volume_key});
+    if (attempts.ring != nullptr) {
+      attempts.ring->report(keys.names, *key, opened, {KeyKind::volume_key});
+    }
     if (opened) return key->clone();
   }
   return std::nullopt;

@@ -318,11 +318,11 @@ Secret try_keys(CryptContext& context, const std::vector<Keyslot>& slots, const 
       if (!slot.refusal.empty()) continue;
       const PaidAttempt attempt(attempts, uuid == nullptr ? "?" : uuid);
       if (std::optional<Secret> found = try_key(context, slot.number, *key, trouble)) {
-        if (attempts.ring != nullptr) attempts.ring->report(*key, true);
+        if (attempts.ring != nullptr) attempts.ring->report(keys.names, *key, true);
         return std::move(*found);
       }
     }
-    if (attempts.ring != nullptr) attempts.ring->report(*key, false);
+    if (attempts.ring != nullptr) attempts.ring->report(keys.names, *key, false);
   }
   const std::string text = count == 1
                                ? "the key given does not open it"

@@ -7,7 +7,8 @@
 namespace peelfs {
 
 LuksKeys luks_keys(const KeyRing& ring, const std::vector<std::string>& names) {
-  return {ring.candidates(names, kPassphrases), ring.candidates(names, {KeyKind::volume_key})};
+  return {ring.candidates(names, kPassphrases), ring.candidates(names, {KeyKind::volume_key}),
+          names};
 }
 
 LuksVolume unlock_luks(const BlockDevice& header, const LuksKeys& keys, const Limits& limits,

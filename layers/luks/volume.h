@@ -23,6 +23,7 @@ struct Attempts {
 struct LuksKeys {
   std::vector<std::shared_ptr<const Secret>> passphrases;  ///< and the bytes of key files
   std::vector<std::shared_ptr<const Secret>> volume_keys;  ///< tried first
+  std::vector<std::string> names;                          ///< what the volume is called
 };
 
 /// Those in a ring. @param names as KeyRing::candidates() takes them

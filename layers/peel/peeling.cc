@@ -209,7 +209,7 @@ void Peeling::use_named_keys() {
       const KeyRing::Use tried = one.uses().front();
       // From now on it counts as wanted, or as none of the kinds that are.
       (void)keys_->candidates({use.whose}, tried.wanted ? KeyKinds{key.kind} : tried.others);
-      if (tried.wanted) keys_->report(*key.secret, opened, {key.kind});
+      if (tried.wanted) keys_->report({use.whose}, *key.secret, opened, {key.kind});
       if (!opened) continue;
       const Node& node = *entry->node;
       keys_->keep_for(node.identity.uuid.empty() ? node.stem : node.identity.uuid, key);

@@ -81,7 +81,7 @@ void unlock(Image& image, const std::vector<std::string>& key_names,
   } else {
     const auto keys = surroundings.input.keys.candidates(key_names);
     unlock_aes(image, keys);
-    surroundings.input.keys.report(*keys.front(), true);
+    surroundings.input.keys.report(key_names, *keys.front(), true);
   }
 }
 

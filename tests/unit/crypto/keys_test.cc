@@ -91,12 +91,27 @@ TEST(KeyRing, TheSameBytesAreAnotherKeyOfAnotherKind) {
   ring.add_for_all({secret("same"), KeyKind::volume_key});
   EXPECT_EQ(texts(ring.candidates({})), "same,") << "used in one way, they are one key";
   EXPECT_EQ(texts(ring.candidates({}, {KeyKind::volume_key})), "same,");
-  ring.report(secret("same"), false);
-  ring.report(secret("same"), true, {KeyKind::volume_key});
+  ring.report({}, secret("same"), false);
+  ring.report({}, secret("same"), true, {KeyKind::volume_key});
   const auto uses = ring.uses();
   ASSERT_EQ(uses.size(), 3U);
   EXPECT_TRUE(uses[0].failed && uses[1].failed && !uses[2].failed);
   EXPECT_TRUE(!uses[0].opened && !uses[1].opened && uses[2].opened);
+}
+
+// What became of a key does not depend on which of two devices is opened first.
+TEST(KeyRing, AKeyLearnsOnlyWhatBecameOfItsOwnDevice) {
+  KeyRing ring;
+  ring.add_for("vm1", secret("same"));
+  ring.add_for("vm2", secret("same"));
+  (void)ring.candidates({"vm2"});
+  (void)ring.candidates({"vm1"});
+  ring.report({"vm1"}, secret("same"), true);
+  auto uses = ring.uses();
+  EXPECT_TRUE(uses[0].opened && !uses[1].opened && !uses[1].failed);
+  ring.report({"vm2"}, secret("same"), false);
+  uses = ring.uses();
+  EXPECT_TRUE(!uses[0].failed && uses[1].failed && !uses[1].opened);
 }
 
 TEST(KeyRing, AKeyOfAnotherKindLearnsWhichAreTaken) {
