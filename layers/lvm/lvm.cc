@@ -207,6 +207,7 @@ std::optional<Claim> lvm_probe(const ProbeInput& input) {
     claim.membership->group = uuid_with_hyphens(newest->summary.vg_uuid);
     claim.membership->group_name = "vg " + newest->summary.vg_name;
     claim.membership->generation = newest->summary.seqno;
+    claim.membership->expected = newest->summary.members;
   }
   claim.state = std::make_shared<PhysicalVolume>(std::move(*volume));
   return claim;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 #include "lvm/lvm_disk.h"
 #include "peelfs/error.h"
@@ -31,6 +32,7 @@ class Scanner {
       fail("the volume group has no valid id", "32 letters and digits");
     }
     if (!has_seqno_) fail("the volume group has no seqno", "a number");
+    count_members();
     return *summary_;
   }
 
@@ -41,8 +43,21 @@ class Scanner {
 
  private:
   enum class Kind { punctuation, string, word };
+  enum class Members { unknown, counting, counted };
 
   bool knows_all() const { return summary_ && has_seqno_ && !summary_->vg_uuid.empty(); }
+
+  /// As far as the text can be followed: what is wrong with the rest is said when it is used.
+  void count_members() {
+    MetadataSummary known = *summary_;  // a second seqno, say, changes nothing of it
+    try {
+      while (members_ != Members::counted && !seen_vg_ && next()) take();
+    } catch (const Error&) {
+      members_ = Members::unknown;
+    }
+    known.members = members_ == Members::counted ? summary_->members : 0;
+    summary_ = std::move(known);
+  }
 
   [[noreturn]] void fail(const std::string& found, const std::string& expected) const {
     throw Error(Fault::damaged, "LVM2 metadata text is damaged in line " + std::to_string(line_))
@@ -116,10 +131,13 @@ class Scanner {
         fail("sections nested deeper than " + std::to_string(kMaxDepth), "at most 5");
       }
       // As in LVM2, the first section of the text is the volume group.
-      if (depth_ == 1 && !summary_) summary_ = MetadataSummary{std::string(key_), "", 0};
+      if (depth_ == 1 && !summary_) summary_ = MetadataSummary{std::string(key_), "", 0, 0};
+      if (depth_ == 2 && key_ == "physical_volumes" && !seen_vg_) members_ = Members::counting;
+      if (depth_ == 3 && members_ == Members::counting) ++summary_->members;
     } else if (c == '}') {
       if (depth_ == 0) fail("\"}\" outside of any section", "a section's name or a key");
       if (--depth_ == 0 && summary_) seen_vg_ = true;
+      if (depth_ == 1 && members_ == Members::counting) members_ = Members::counted;
     }
   }
 
@@ -144,6 +162,7 @@ class Scanner {
   bool value_allowed_ = false;  ///< the token before lets the next be a value
   bool after_equals_ = false, seen_vg_ = false, has_seqno_ = false;
   std::optional<MetadataSummary> summary_;
+  Members members_ = Members::unknown;
 };
 
 }  // namespace

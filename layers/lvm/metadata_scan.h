@@ -12,6 +12,7 @@ struct MetadataSummary {
   std::string vg_name;
   std::string vg_uuid;      ///< 32 characters, without hyphens
   std::uint64_t seqno = 0;  ///< counts the changes of the volume group
+  unsigned members = 0;     ///< physical volumes of the group; 0: the text does not say
 };
 
 /// Most bytes of metadata text that are read. LVM2 itself is content with 1 MiB areas.

@@ -71,16 +71,32 @@ void Scanner::State::join_group(Item& item) {
   group.dirty = true;
 }
 
+namespace {
+
+/// @return how many members a group has, by those who know of its last change; 0: no one says
+unsigned newest_count(const std::vector<const Membership*>& said) {
+  std::uint64_t newest = 0;
+  unsigned count = 0;
+  for (const Membership* one : said) {
+    if (one->generation < newest) continue;
+    count = one->generation > newest ? one->expected : std::max(count, one->expected);
+    newest = one->generation;
+  }
+  return count;
+}
+
+}  // namespace
+
 bool Scanner::State::is_short(const Group& group) const {
   std::set<std::string> there;
-  unsigned expected = 0;
+  std::vector<const Membership*> said;
   for (const std::uint64_t id : group.members) {
     const auto& membership = graph.at(id).node.membership;
     if (!membership) continue;
     there.insert(membership->member);
-    expected = std::max(expected, membership->expected);
+    said.push_back(&*membership);
   }
-  return there.size() < expected;
+  return there.size() < newest_count(said);
 }
 
 void Scanner::State::end_cycles() {
@@ -345,12 +361,14 @@ bool Scanner::State::take_up_instance(OpenCall& call, std::size_t own) {
   }
   unsigned expected = opened.expected;
   std::set<std::string> there;
+  std::vector<const Membership*> said;
   for (const std::uint64_t id : ids) {
     const Node& node = graph.at(id).node;
     if (!node.membership || node.membership->group.empty()) continue;
     there.insert(node.membership->member);
-    if (opened.expected == 0) expected = std::max(expected, node.membership->expected);
+    said.push_back(&*node.membership);
   }
+  if (expected == 0) expected = newest_count(said);
   for (const std::uint64_t id : ids) {
     Node& node = graph.at(id).node;
     if (node.membership && !node.membership->group.empty()) node.membership->expected = expected;

@@ -394,6 +394,23 @@ TEST(LvmArea, AVolumeInNoGroupIsSaidToBe) {
   EXPECT_TRUE(group.opened.devices.empty());
 }
 
+TEST(LvmScan, CountsTheMembersThatTheTextNames) {
+  const auto count = [](const std::string& rest) {
+    return lvm::summarize_metadata("vg{id=\"" + pv_uuid(1) + "\"\nseqno=1\n" + rest).members;
+  };
+  EXPECT_EQ(count("}"), 0U);
+  EXPECT_EQ(count("physical_volumes{pv0{id=\"a\" tags=[\"x\",\"y\"]}pv1{}}}"), 2U);
+  EXPECT_EQ(count("other{a{}}physical_volumes{pv0{deeper{more{}}}}logical_volumes{lv{}}}"), 1U);
+  EXPECT_EQ(count("physical_volumes{pv0{}pv1{"), 0U)
+      << "a text that ends in the middle says nothing";
+  EXPECT_EQ(count("physical_volumes{pv0{}b=\"}"), 0U);
+  EXPECT_EQ(
+      lvm::summarize_metadata("vg{id=\"" + pv_uuid(1) + "\"\nseqno=1\nseqno=7 physical_volumes{}}")
+          .seqno,
+      1U);
+  EXPECT_EQ(count("}other{physical_volumes{pv0{}}}"), 0U) << "it is not of the group";
+}
+
 TEST(LvmScan, RefusesWhatTheParserMustNotSee) {
   const auto refusal = [](const std::string& text) -> std::string {
     try {
