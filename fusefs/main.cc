@@ -15,6 +15,7 @@
 #include "cli/text.h"
 #include "cli/verb_table.h"
 #include "cli/verbs/mount.h"
+#include "jobs/runner.h"
 #include "mount/descriptors.h"
 #include "mount/mount.h"
 #include "peelfs/error.h"
@@ -59,7 +60,7 @@ void keep_freed_memory() {
 int failure_code(const VerbRow& verb, const peelfs::Error* error) {
   switch (verb.failures) {
     case FailureCodes::of_try:
-      return peelfs::cli::try_exit::kFailed;
+      return peelfs::jobs::run_exit::kFailed;
     case FailureCodes::usual:
       return peelfs::cli::exit_code::kNothing;
     case FailureCodes::of_mount:

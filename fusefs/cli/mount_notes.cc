@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include "cli/relatives.h"
 #include "cli/text.h"
 #include "cli/unmet.h"
+#include "jobs/relatives.h"
 #include "peelfs/error.h"
 #include "peelfs/shell.h"
 
@@ -71,7 +71,8 @@ void note_for_mount(const MountVerbOptions& options, Peeling& peeling) {
   explain_locked(options, peeling);
   explain_read_only(options, peeling);
   if (options.has_overlay() && !options.read_only && !options.quiet) {
-    warn_of_visible_originals(*peeling.catalog());
+    const std::string visible = jobs::visible_originals(*peeling.catalog());
+    if (!visible.empty()) warn(visible);
   }
 }
 

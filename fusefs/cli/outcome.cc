@@ -14,7 +14,7 @@
 #include "cli/exit_codes.h"
 #include "cli/interrupt.h"
 #include "cli/text.h"
-#include "cli/workplace.h"
+#include "jobs/workplace.h"
 #include "overlay/cover.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
@@ -114,10 +114,10 @@ void conclude(const TryOptions& options, const std::string& overlays, Outcome ou
         explain_kept(options, overlays);
         throw;
       }
-      remove_if_empty(overlays);
+      jobs::remove_if_empty(overlays);
       break;
     case Outcome::drop:
-      remove_overlays(overlays);
+      jobs::remove_overlays(overlays);
       say("peelfs: the changes are dropped; the sources are as they were");
       break;
     default:
@@ -146,7 +146,7 @@ void keep_what_was_written(const TryOptions& options, const std::string& overlay
   try {
     const auto paths = overlay::overlays_in(overlays);
     if (std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
-      if (options.keep.empty()) remove_overlays(overlays);
+      if (options.keep.empty()) jobs::remove_overlays(overlays);
       return;
     }
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then they stay

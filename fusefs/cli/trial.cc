@@ -9,14 +9,14 @@
 #include "cli/interrupt.h"
 #include "cli/out_of_reach.h"
 #include "cli/outcome.h"
-#include "cli/relatives.h"
-#include "cli/runner.h"
 #include "cli/secrets.h"
 #include "cli/session.h"
 #include "cli/text.h"
-#include "cli/workplace.h"
 #include "host/in_use.h"
 #include "host/source.h"
+#include "jobs/relatives.h"
+#include "jobs/runner.h"
+#include "jobs/workplace.h"
 #include "mount/mount.h"
 #include "overlay/commit_refusals.h"
 #include "overlay/set.h"
@@ -30,7 +30,7 @@ namespace {
 struct Target {
   std::string name;  ///< flat
   std::shared_ptr<KeyRing> keys;
-  Relatives relatives;
+  jobs::Relatives relatives;
   world::Plan world;  ///< without folder and mountpoint; devices by flat name
   world::HostFiles originals;
 };
@@ -62,8 +62,8 @@ Target find_target(const TryOptions& options) {
   Target target;
   target.name = entry.name;
   target.keys = peeling->keys();
-  target.relatives = relatives_of(*catalog, entry);
-  target.world.devices = listed_with(*catalog, entry, "");
+  target.relatives = jobs::relatives_of(*catalog, entry);
+  target.world.devices = jobs::listed_with(*catalog, entry, "");
   target.originals = protect_originals(options, target.world);
   explain_relatives(options, target);
   return target;
@@ -111,7 +111,8 @@ std::vector<std::string> words_for(const TryOptions& options, const std::string&
 }
 
 /// The command's world: target.world, now that there is a mount.
-world::Plan world_for(const Target& target, const Workplace& work, const std::string& overlays) {
+world::Plan world_for(const Target& target, const jobs::Workplace& work,
+                      const std::string& overlays) {
   world::Plan plan = target.world;
   plan.folder = work.world();
   plan.mountpoint = work.mountpoint();
@@ -126,9 +127,9 @@ world::Plan world_for(const Target& target, const Workplace& work, const std::st
 
 /// @throws Error when the command could find the originals of this target, and had no world to keep
 /// it away from them
-Ending run_in_world(const TryOptions& options, Runner& runner, const Target& target,
-                    const Workplace& work, const std::string& overlays) {
-  Order order;
+jobs::Ending run_in_world(const TryOptions& options, jobs::Runner& runner, const Target& target,
+                          const jobs::Workplace& work, const std::string& overlays) {
+  jobs::Order order;
   order.words = words_for(options, work.mountpoint() + "/" + target.name);
   order.world = world_for(target, work, overlays);
   order.only_in_world = !target.relatives.alone;
@@ -137,7 +138,7 @@ Ending run_in_world(const TryOptions& options, Runner& runner, const Target& tar
   order.withheld = world::descriptors_on(originals);
   withhold(options, order.withheld);
   try {
-    Ending ending = runner.run(order);
+    jobs::Ending ending = runner.run(order);
     if (!ending.no_world.empty() && !options.quiet) {
       warn(
           "the command could see the host's devices and the sources, since there is no namespace "
@@ -160,10 +161,10 @@ Ending run_in_world(const TryOptions& options, Runner& runner, const Target& tar
 
 /// Mounts, runs the command, unmounts.
 /// @param is_mounted set once the command could write
-Ending run_on(const TryOptions& options, Runner& runner, const Target& target,
-              const std::string& overlays, bool& is_mounted) {
-  const Workplace work;
-  Lifeline lifeline;
+jobs::Ending run_on(const TryOptions& options, jobs::Runner& runner, const Target& target,
+                    const std::string& overlays, bool& is_mounted) {
+  const jobs::Workplace work;
+  jobs::Lifeline lifeline;
   MountOptions mount;
   mount.mountpoint = work.mountpoint();
   mount.fsname = source_text(options.from.sources);
@@ -181,7 +182,7 @@ Ending run_on(const TryOptions& options, Runner& runner, const Target& target,
     throw Error(Fault::io, "the sources could not be mounted").advice("see the message above");
   }
   is_mounted = true;
-  Ending ending;
+  jobs::Ending ending;
   try {
     Interruptible::check();
     ending = run_in_world(options, runner, target, work, overlays);
@@ -239,7 +240,7 @@ int run_trial(const TryOptions& said) {
   withheld.erase(STDIN_FILENO);  // nothing is written there until the command runs
   withhold(options, withheld);
   withheld.merge(key_descriptors(options));
-  Runner runner(withheld);
+  jobs::Runner runner(withheld);
   refuse_uncommittable(options);
   const Target target = find_target(options);
   // Whatever comes, the mount is ended and nothing is left lying about; what came is obeyed
@@ -247,15 +248,15 @@ int run_trial(const TryOptions& said) {
   const Interruptible interruptible;
   const bool own = options.keep.empty();
   const std::string overlays =
-      own ? make_folder("/var/tmp") : std::filesystem::absolute(options.keep).string();
+      own ? jobs::make_folder("/var/tmp") : std::filesystem::absolute(options.keep).string();
   int code = 0;
   bool changed = true;
   bool is_mounted = false;
   try {
     code = run_on(options, runner, target, overlays, is_mounted).code;
-    if (code == try_exit::kNotFound || code == try_exit::kNotRunnable) {
+    if (code == jobs::run_exit::kNotFound || code == jobs::run_exit::kNotRunnable) {
       warn(options.command_line.front() +
-           (code == try_exit::kNotFound ? ": there is no such command" : " cannot be run"));
+           (code == jobs::run_exit::kNotFound ? ": there is no such command" : " cannot be run"));
     }
     changed = show_changes(options, overlays, target);
   } catch (const Error&) {
@@ -266,10 +267,10 @@ int run_trial(const TryOptions& said) {
   }
   if (!changed) {
     say("peelfs: nothing is changed");
-    if (own) remove_overlays(overlays);
+    if (own) jobs::remove_overlays(overlays);
     return code;
   }
-  conclude(options, overlays, decide(options, overlays, code, Runner::ended_by()));
+  conclude(options, overlays, decide(options, overlays, code, jobs::Runner::ended_by()));
   return code;
 }
 

@@ -16,20 +16,16 @@
 
 namespace peelfs::cli {
 
-/// Exit codes of every verb except mount, which has those of mount(8), and try, which passes that
-/// of its command on and has 125 to 127 of its own, as env(1).
+/// Exit codes of every verb except mount, which has those of mount(8), fsck, which has those of
+/// fsck(8), and try, which passes that of its command on and has 125 to 127 of its own, as env(1).
 namespace exit_code {
 inline constexpr int kOk = 0;          ///< everything asked for was done
 inline constexpr int kIncomplete = 1;  ///< done, but something in it is missing or damaged
 inline constexpr int kNothing = 2;     ///< nothing done: wrong usage, no source, no such device
 }  // namespace exit_code
-namespace try_exit {
-inline constexpr int kFailed = 125;       ///< try itself failed, before or behind the command
-inline constexpr int kNotRunnable = 126;  ///< the command is there and cannot be run
-inline constexpr int kNotFound = 127;     ///< there is no such command
-}  // namespace try_exit
 
-/// Which exit code a verb has that fails: one of those above, or one of mount(8)'s.
+/// Which exit code a verb has that fails: one of those above, or one of mount(8)'s, try's
+/// (jobs/runner.h) or fsck(8)'s.
 enum class FailureCodes { usual, of_mount, of_try };
 
 /// What a command line says to a verb. Each verb derives a struct of its own with what it takes.

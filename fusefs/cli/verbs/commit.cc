@@ -12,7 +12,7 @@
 #include "cli/operands.h"
 #include "cli/text.h"
 #include "cli/verb.h"
-#include "cli/workplace.h"
+#include "jobs/workplace.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -95,7 +95,7 @@ int run(const CommitOptions& options) {
   const Interruptible interruptible;
   try {
     commit_overlays(std::move(request), options.quiet, false);
-    remove_if_empty(options.cover.directory);
+    jobs::remove_if_empty(options.cover.directory);
   } catch (const Error& error) {
     if (Interruptible::signal() == 0) throw;
     Interruptible::obey(error);

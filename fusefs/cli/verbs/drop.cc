@@ -7,8 +7,8 @@
 #include "cli/held_overlays.h"
 #include "cli/text.h"
 #include "cli/verb.h"
-#include "cli/workplace.h"
 #include "host/folder.h"
+#include "jobs/workplace.h"
 
 namespace peelfs::cli {
 namespace {
@@ -74,7 +74,7 @@ int run(const DropOptions& options) {
     remove_file(overlay.path);
     if (!options.quiet) put(shown(overlay.path) + " is removed\n");
   }
-  remove_if_empty(options.overlay.directory);
+  jobs::remove_if_empty(options.overlay.directory);
   finish_output();
   return exit_code::kOk;
 }

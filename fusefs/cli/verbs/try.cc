@@ -11,6 +11,7 @@
 #include "cli/operands.h"
 #include "cli/trial.h"
 #include "cli/values.h"
+#include "jobs/runner.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -88,7 +89,7 @@ void take(TryOptions& options, std::vector<std::string> operands) {
 }
 
 int run(const TryOptions& options) {
-  int code = try_exit::kFailed;
+  int code = jobs::run_exit::kFailed;
   try {
     code = run_trial(options);
   } catch (const Error& error) {

@@ -1,20 +1,22 @@
-// What `peelfs try` needs on the host while its command runs, and how it goes away, whatever ends
-// whom.
+// What `peelfs try` and `peelfs fsck` need on the host while commands run, and how it goes away,
+// whatever ends whom.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "mount/process.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 
-/// A new directory, ours alone, in $TMPDIR or `fallback`. @return its absolute path @throws Error
-std::string make_folder(const std::string& fallback);
+/// A new directory, ours alone, in $TMPDIR or `fallback`, whose name tells the verb that it is for.
+/// @return its absolute path @throws Error
+std::string make_folder(const std::string& fallback, std::string_view verb = "try");
 
 /// The mount point and what else is needed while the command runs; gone afterwards.
 class Workplace {
  public:
-  Workplace();
+  explicit Workplace(std::string_view verb = "try");
   ~Workplace();
   Workplace(const Workplace&) = delete;
   Workplace& operator=(const Workplace&) = delete;
@@ -38,9 +40,9 @@ void remove_if_empty(const std::string& directory) noexcept;
 /// Removes the overlays in a directory, and then the directory.
 void remove_overlays(const std::string& directory);
 
-/// Between `try` and the process that serves its mount: it tells the latter when `try` was killed,
-/// by SIGKILL too, and there is nobody left to clear up. Made before that process is forked; gone,
-/// in `try`, when the mount has ended and the rest is its own business.
+/// Between a process that has started a mount and the one that serves it: it tells the latter when
+/// the former was killed, by SIGKILL too, and can clear up no more. Made before the serving process
+/// is forked; gone, in the other one, when the mount has ended and the rest is its own business.
 class Lifeline {
  public:
   Lifeline();
@@ -48,7 +50,7 @@ class Lifeline {
   Lifeline(const Lifeline&) = delete;
   Lifeline& operator=(const Lifeline&) = delete;
 
-  /// In the process that serves the mount, before it does. If `try` is killed the mount ends as if
+  /// In the process that serves the mount, before it does. If the other is killed it ends as if
   /// told to, the workplace is cleared, and the overlays are removed if nothing was written to
   /// them.
   /// @param overlays their directory; empty: it is the person's own, and stays
@@ -58,4 +60,4 @@ class Lifeline {
   Pipe pipe_;
 };
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

@@ -1,4 +1,4 @@
-#include "cli/orders.h"
+#include "jobs/orders.h"
 
 #include <unistd.h>
 
@@ -8,7 +8,7 @@
 
 #include "peelfs/error.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 namespace {
 
 void send(int fd, const std::string& text) {
@@ -68,4 +68,4 @@ std::string read_to_end(int fd) {
   }
 }
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

@@ -1,4 +1,4 @@
-#include "cli/relatives.h"
+#include "jobs/relatives.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,6 @@
 #include <set>
 
 #include "btrfs/members.h"
-#include "cli/text.h"
 #include "peelfs/error.h"
 #include "world/host_files.h"
 
@@ -14,7 +13,7 @@
 #include "ext/journal_device.h"
 #endif
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 namespace {
 
 /// The internal snapshots that a device lies in: devices of different ones never belong together,
@@ -60,6 +59,7 @@ void add_btrfs(const Catalog& catalog, const Catalog::Entry& entry, Relatives& t
     const auto theirs = btrfs::membership(*other->node->device);
     if (!theirs || theirs->uuid != own->uuid) continue;
     const auto [known, first] = members.emplace(theirs->device_id, other->name);
+    if (first) to.devices.insert(other->node->id);
     if (first || known->second == other->name || known->second == entry.name) continue;
     throw ambiguous("the same member of the filesystem", known->second, other->name);
   }
@@ -88,6 +88,7 @@ void add_journal(const Catalog& catalog, const Catalog::Entry& entry, Relatives&
     if (other->node->identity.uuid != *uuid || other->node->id == entry.node->id) continue;
     if (!journal.empty()) throw ambiguous("the journal of " + entry.name, journal, other->name);
     journal = other->name;
+    to.devices.insert(other->node->id);
   }
   to.several = true;
   to.what = "has its journal on another device (UUID " + *uuid + ")";
@@ -108,6 +109,7 @@ bool lies_on_one_device(const Identity& identity) {
 
 Relatives relatives_of(const Catalog& catalog, const Catalog::Entry& entry) {
   Relatives relatives;
+  relatives.devices.insert(entry.node->id);
   add_btrfs(catalog, entry, relatives);
   add_journal(catalog, entry, relatives);
   relatives.alone = !relatives.several && lies_on_one_device(entry.node->identity);
@@ -124,9 +126,9 @@ std::vector<world::ListedDevice> listed_with(const Catalog& catalog, const Catal
   return listed;
 }
 
-void warn_of_visible_originals(const Catalog& catalog) {
+std::string visible_originals(const Catalog& catalog) {
   const std::vector<std::string> visible = world::visible_devices(world::opened_host_files());
-  if (visible.empty()) return;
+  if (visible.empty()) return "";
   for (const Catalog::Entry& entry : catalog.devices()) {
     if (!entry.node->device->writable()) continue;
     std::string what;
@@ -136,11 +138,11 @@ void warn_of_visible_originals(const Catalog& catalog) {
       what = "belongs to a filesystem on several devices";
     }
     if (what.empty()) continue;
-    warn(entry.name + " " + what + ", and the originals are visible as " + visible.front() +
-         (visible.size() > 1 ? " and " + std::to_string(visible.size() - 1) + " more" : "") +
-         ": a repair tool finds those by UUID and writes to them, which 'peelfs try' prevents");
-    return;
+    return entry.name + " " + what + ", and the originals are visible as " + visible.front() +
+           (visible.size() > 1 ? " and " + std::to_string(visible.size() - 1) + " more" : "") +
+           ": a repair tool finds those by UUID and writes to them, which 'peelfs try' prevents";
   }
+  return "";
 }
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

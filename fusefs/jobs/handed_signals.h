@@ -6,7 +6,7 @@
 #include <array>
 #include <csignal>
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 
 /// While one exists this process hands SIGTERM and SIGHUP on to a child, and leaves SIGINT and
 /// SIGQUIT, which the terminal sends to both, to it. One at a time.
@@ -30,4 +30,4 @@ class HandedSignals {
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,7 +11,14 @@
 #include "mount/process.h"
 #include "world/world.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
+
+/// Exit codes that stand for no exit code of the command, as env(1) has them.
+namespace run_exit {
+inline constexpr int kFailed = 125;       ///< peelfs failed, before or behind the command
+inline constexpr int kNotRunnable = 126;  ///< the command is there and cannot be run
+inline constexpr int kNotFound = 127;     ///< there is no such command
+}  // namespace run_exit
 
 /// What is to be run, and where.
 struct Order {
@@ -24,8 +32,8 @@ struct Order {
 
 /// What came of it.
 struct Ending {
-  /// The command's exit code, 128 + the signal that ended it, or try_exit::not_found or
-  /// not_runnable.
+  /// The command's exit code, 128 + the signal that ended it, or run_exit::kNotFound or
+  /// kNotRunnable.
   int code = 0;
   std::string no_world;       ///< why the command ran among the host's devices; empty: it did not
   bool left_running = false;  ///< something that it had started still used the mount, and was ended
@@ -49,6 +57,10 @@ class Runner {
   /// @throws Error when it was to run in its world only, and there can be none
   Ending run(const Order& order);
 
+  /// Ends the command and all that it has started, by SIGKILL. Another thread may call it while
+  /// run() waits.
+  void kill() noexcept;
+
   /// In a process that was forked from this one: it has nothing to do with the command.
   void let_go();
 
@@ -57,7 +69,7 @@ class Runner {
 
  private:
   UniqueFd orders_, report_;
-  pid_t child_ = -1;
+  std::atomic<pid_t> child_ = -1;
 };
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

@@ -1,4 +1,4 @@
-#include "cli/runner_process.h"
+#include "jobs/runner_process.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,15 +16,14 @@
 #include <thread>
 #include <vector>
 
-#include "cli/handed_signals.h"
-#include "cli/orders.h"
-#include "cli/values.h"
-#include "cli/verb.h"
+#include "jobs/handed_signals.h"
+#include "jobs/orders.h"
+#include "jobs/runner.h"
 #include "mount/descriptors.h"
 #include "world/namespaces.h"
 #include "world/world.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 namespace {
 
 namespace fs = std::filesystem;
@@ -58,7 +57,7 @@ void withhold(const std::set<int>& descriptors) {
   } else {
     tell(report, report::kNotRunnable, std::strerror(errno));
   }
-  ::_exit(try_exit::kFailed);
+  ::_exit(run_exit::kFailed);
 }
 
 int code_of(int status) {
@@ -73,8 +72,8 @@ bool anybody_uses(const std::string& mountpoint) {
     return target == mountpoint || target.starts_with(mountpoint + "/");
   };
   for (const auto& process : fs::directory_iterator("/proc", ignored)) {
-    const auto number = parse_number(process.path().filename().string());
-    if (!number || *number == 1) continue;
+    const std::string name = process.path().filename().string();
+    if (name == "1" || name.find_first_not_of("0123456789") != std::string::npos) continue;
     if (leads_there(process.path() / "cwd")) return true;
     for (const auto& file : fs::directory_iterator(process.path() / "fd", ignored)) {
       if (leads_there(file.path())) return true;
@@ -122,7 +121,7 @@ bool wait_for_users(const std::string& mountpoint) {
   }
   if (command < 0) {
     tell(report, report::kNotRunnable, std::strerror(errno));
-    ::_exit(try_exit::kFailed);
+    ::_exit(run_exit::kFailed);
   }
   HandedSignals::to(command);
   int status = 0;
@@ -183,7 +182,7 @@ void carry_out(pid_t parent, UniqueFd orders, UniqueFd report, const std::set<in
   HandedSignals signals;
   // Without `try` the device goes away.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-  if (::getppid() != parent) ::_exit(try_exit::kFailed);
+  if (::getppid() != parent) ::_exit(run_exit::kFailed);
   std::string why;
   const auto in_world = [&](world::Users users) {
     const auto code = run_in_world(users, words, world::from_words(plan), report, signals, why);
@@ -197,11 +196,11 @@ void carry_out(pid_t parent, UniqueFd orders, UniqueFd report, const std::set<in
   }
   if (!only_in_world.empty()) {
     tell(report, report::kNoWorld, why);
-    ::_exit(try_exit::kFailed);
+    ::_exit(run_exit::kFailed);
   }
   tell(report, report::kOutside, why + '\0');
   signals.restore();
   become(words, report);
 }
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

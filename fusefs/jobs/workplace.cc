@@ -1,4 +1,4 @@
-#include "cli/workplace.h"
+#include "jobs/workplace.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,10 +17,11 @@
 #include "overlay/set.h"
 #include "peelfs/error.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 namespace {
 
-constexpr std::string_view kPrefix = "peelfs-try-";
+constexpr std::string_view kPrefix = "peelfs-";
+constexpr std::string_view kOfTry = "peelfs-try-";
 constexpr std::string_view kRandom = "XXXXXX";
 
 /// What the process that serves the mount clears away if nobody else is left to do it.
@@ -54,15 +55,15 @@ void clear_leavings() {
 
 }  // namespace
 
-std::string make_folder(const std::string& fallback) {
+std::string make_folder(const std::string& fallback, std::string_view verb) {
   const char* const place = std::getenv("TMPDIR");
   std::string path = (place != nullptr && *place != '\0' ? place : fallback) + "/";
-  path.append(kPrefix).append(kRandom);
+  path.append(kPrefix).append(verb).append("-").append(kRandom);
   if (::mkdtemp(path.data()) == nullptr) throw Error::system(errno, "cannot make " + path);
   return std::filesystem::absolute(path).string();
 }
 
-Workplace::Workplace() : path_(make_folder("/tmp")) {
+Workplace::Workplace(std::string_view verb) : path_(make_folder("/tmp", verb)) {
   for (const std::string& directory : {mountpoint(), world()}) {
     if (::mkdir(directory.c_str(), 0700) == 0) continue;
     const int error_number = errno;
@@ -85,7 +86,7 @@ void remove_if_empty(const std::string& directory) noexcept {
   std::string plain = directory;
   while (plain.size() > 1 && plain.back() == '/') plain.pop_back();
   const std::string name = plain.substr(plain.rfind('/') + 1);
-  if (name.starts_with(kPrefix) && name.size() == kPrefix.size() + kRandom.size()) {
+  if (name.starts_with(kOfTry) && name.size() == kOfTry.size() + kRandom.size()) {
     ::rmdir(plain.c_str());
   }
 }
@@ -132,4 +133,4 @@ void Lifeline::end_mount_without_us(const std::string& workplace, const std::str
   pthread_sigmask(SIG_BLOCK, &ending, nullptr);
 }
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

@@ -8,7 +8,7 @@
 
 #include "mount/process.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 
 /// What these processes report, one letter each, a text behind it.
 namespace report {
@@ -24,4 +24,4 @@ inline constexpr char kLeftRunning = 'K';
 [[noreturn]] void carry_out(pid_t parent, UniqueFd orders, UniqueFd report,
                             const std::set<int>& withheld);
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

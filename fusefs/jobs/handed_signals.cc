@@ -1,6 +1,6 @@
-#include "cli/handed_signals.h"
+#include "jobs/handed_signals.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 namespace {
 
 volatile std::sig_atomic_t handed_to = 0;
@@ -42,4 +42,4 @@ int HandedSignals::last() noexcept {
   return handed_on;
 }
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

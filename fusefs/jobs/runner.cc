@@ -1,4 +1,4 @@
-#include "cli/runner.h"
+#include "jobs/runner.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -6,13 +6,12 @@
 #include <cerrno>
 #include <csignal>
 
-#include "cli/handed_signals.h"
-#include "cli/orders.h"
-#include "cli/runner_process.h"
-#include "cli/verb.h"
+#include "jobs/handed_signals.h"
+#include "jobs/orders.h"
+#include "jobs/runner_process.h"
 #include "peelfs/error.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 namespace {
 
 /// Gives the terminal back to this process's group: a shell that ran in a world cannot name it.
@@ -50,6 +49,11 @@ Runner::Runner(const std::set<int>& withheld) {
 
 int Runner::ended_by() noexcept {
   return HandedSignals::last();
+}
+
+void Runner::kill() noexcept {
+  const pid_t child = child_;
+  if (child > 0) ::kill(child, SIGKILL);
 }
 
 void Runner::let_go() {
@@ -90,10 +94,10 @@ Ending Runner::run(const Order& order) {
         .expected("namespaces of its own, as root or with user namespaces");
   }
   ending.code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  if (said.starts_with(report::kNotFound)) ending.code = try_exit::kNotFound;
-  if (said.starts_with(report::kNotRunnable)) ending.code = try_exit::kNotRunnable;
+  if (said.starts_with(report::kNotFound)) ending.code = run_exit::kNotFound;
+  if (said.starts_with(report::kNotRunnable)) ending.code = run_exit::kNotRunnable;
   ending.left_running = said.ends_with(report::kLeftRunning);
   return ending;
 }
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

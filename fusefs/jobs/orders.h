@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 
 /// @throws Error
 void send_list(int fd, const std::vector<std::string>& list);
@@ -13,4 +13,4 @@ bool receive_list(int fd, std::vector<std::string>& list);
 /// Everything until all writers have closed their end.
 std::string read_to_end(int fd);
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs

@@ -2,13 +2,15 @@
 // to them.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "peel/catalog.h"
 #include "world/world.h"
 
-namespace peelfs::cli {
+namespace peelfs::jobs {
 
 /// The other devices of the filesystem on one device.
 struct Relatives {
@@ -18,6 +20,8 @@ struct Relatives {
   /// It is known to have none: the filesystem is whole, of a kind that lies on one device. Where
   /// neither this nor `several` is true, nothing is known.
   bool alone = false;
+  /// Every device of it that is in the sources, by id, itself among them, in ascending order.
+  std::set<std::uint64_t> devices;
 };
 
 /// @throws Error when two devices claim to be the same one
@@ -29,8 +33,9 @@ Relatives relatives_of(const Catalog& catalog, const Catalog::Entry& entry);
 std::vector<world::ListedDevice> listed_with(const Catalog& catalog, const Catalog::Entry& entry,
                                              const std::string& folder);
 
-/// Of a mount with an overlay: says in one sentence that tools run on it can find the originals, if
-/// one of its filesystems lies on several devices and the host shows a source as a block device.
-void warn_of_visible_originals(const Catalog& catalog);
+/// Of a mount with an overlay: one sentence that says that tools run on it can find the originals,
+/// if one of its filesystems lies on several devices and the host shows a source as a block device.
+/// @return empty: there is nothing to say
+std::string visible_originals(const Catalog& catalog);
 
-}  // namespace peelfs::cli
+}  // namespace peelfs::jobs
