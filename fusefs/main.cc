@@ -14,6 +14,7 @@
 #include "cli/arguments.h"
 #include "cli/text.h"
 #include "cli/verb_table.h"
+#include "cli/verbs/fsck.h"
 #include "cli/verbs/mount.h"
 #include "jobs/runner.h"
 #include "mount/descriptors.h"
@@ -56,11 +57,15 @@ void keep_freed_memory() {
   ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
-/// mount(8)'s exit codes for mounting, env(1)'s for try, ours for the rest.
+/// mount(8)'s exit codes for mounting, env(1)'s for try, fsck(8)'s for fsck, ours for the rest.
 int failure_code(const VerbRow& verb, const peelfs::Error* error) {
   switch (verb.failures) {
     case FailureCodes::of_try:
       return peelfs::jobs::run_exit::kFailed;
+    case FailureCodes::of_fsck:
+      return error != nullptr && error->fault() == peelfs::Fault::usage
+                 ? peelfs::cli::fsck_exit::kUsage
+                 : peelfs::cli::fsck_exit::kOperational;
     case FailureCodes::usual:
       return peelfs::cli::exit_code::kNothing;
     case FailureCodes::of_mount:

@@ -27,7 +27,7 @@ _peelfs() {
         COMPREPLY=() cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
     fi
-    local verbs="mount ls cat export map umount unlock try diff commit drop checkpoint revert help"
+    local verbs="mount ls cat export map umount unlock fsck try diff commit drop checkpoint revert help"
     local general="--help --version --verbose --quiet"
     local keys="--key-file --key --volume-key --no-prompt"
     local sources="$keys --header --as --allow-reference --depth --no-search --kdf-memory --kdf-iterations --kdf-seconds --run-files --identify-bytes"
@@ -40,7 +40,7 @@ _peelfs() {
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
             --key-file | --key | --volume-key | --header | --as | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
-                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok) skip=yes ;;
+                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok | --jobs | -j | --junit | --log) skip=yes ;;
             -*) ;;
             *)
                 if [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && [[ " $verbs " == *" $word "* ]]; then
@@ -52,7 +52,7 @@ _peelfs() {
     done
 
     case $prev in
-        --key-file | --allow-reference | --map-file)
+        --key-file | --allow-reference | --map-file | --junit)
             COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
         --as)
             case $cur in
@@ -64,9 +64,9 @@ _peelfs() {
                 *=file:*) COMPREPLY=($(compgen -P "${cur%%=file:*}=file:" -f -- "${cur#*=file:}")) ;;
             esac
             return ;;
-        --overlay | --keep) COMPREPLY=($(compgen -d -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
+        --overlay | --keep | --log) COMPREPLY=($(compgen -d -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
         --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | --offset | --length | --timeout | --hexdump) return ;;
+        --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | --offset | --length | --timeout | --hexdump | --jobs | -j) return ;;
         -o | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
@@ -91,6 +91,7 @@ _peelfs() {
             revert) options+=" --overlay --accept-shared --accept-part" ;;
             checkpoint) options+=" --overlay --accept-shared --list" ;;
             try) options+=" $sources --accept-shared --commit --drop --keep --ok" ;;
+            fsck) options+=" $sources --jobs --due --since-boot --skip-busy --background --log --junit --json --timeout" ;;
             umount) options+=" --lazy --timeout" ;;
             unlock) options+=" $keys" ;;
         esac

@@ -26,7 +26,7 @@ inline constexpr int kNothing = 2;     ///< nothing done: wrong usage, no source
 
 /// Which exit code a verb has that fails: one of those above, or one of mount(8)'s, try's
 /// (jobs/runner.h) or fsck(8)'s.
-enum class FailureCodes { usual, of_mount, of_try };
+enum class FailureCodes { usual, of_mount, of_try, of_fsck };
 
 /// What a command line says to a verb. Each verb derives a struct of its own with what it takes.
 struct VerbOptions {

@@ -1,0 +1,285 @@
+#include "check/fleet_plan.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
+
+#include "mount/process.h"
+#include "peelfs/error.h"
+
+namespace peelfs::check {
+namespace {
+
+/// Sets of sources: which of them belong together.
+class Together {
+ public:
+  explicit Together(std::size_t count) : parents_(count) {
+    std::iota(parents_.begin(), parents_.end(), std::size_t{0});
+  }
+  std::size_t find(std::size_t one) {
+    while (parents_[one] != one) one = parents_[one] = parents_[parents_[one]];
+    return one;
+  }
+  void join(std::size_t one, std::size_t other) { parents_[find(other)] = find(one); }
+
+ private:
+  std::vector<std::size_t> parents_;
+};
+
+/// What may stand in the way of a filesystem that nobody sees: a branch that ends here.
+bool hides_something(const Node& node) {
+  if (!node.trouble || node.component || !node.part_of.empty()) return false;
+  return node.trouble->state != Trouble::note;
+}
+
+/// Bytes are missing: a checker would take that for damage, which a repair would make true.
+bool cannot_be_read(Trouble::State state) {
+  return state == Trouble::missing || state == Trouble::degraded || state == Trouble::denied ||
+         state == Trouble::io || state == Trouble::locked;
+}
+
+class Planner {
+ public:
+  Planner(const Peeling& peeling, const PlanRequest& request)
+      : request_(request),
+        sources_(peeling.sources()),
+        catalog_(peeling.catalog()),
+        tree_(catalog_->tree()),
+        together_(sources_.size()) {
+    for (std::size_t i = 0; i < sources_.size(); ++i) by_path_.emplace(sources_[i].path, i);
+  }
+
+  Plan make() {
+    find_sources();
+    find_named();
+    for (const std::uint64_t root : tree_.roots) visit(root);
+    make_units();
+    return std::move(plan_);
+  }
+
+ private:
+  /// Which sources each device takes its bytes from, and which of those are used as one.
+  void find_sources() {
+    for (const auto& [id, node] : tree_.nodes) sources_of(id);
+    std::map<std::uint64_t, std::size_t> groups;
+    for (const auto& [id, node] : tree_.nodes) {
+      const std::set<std::size_t>& own = from_.at(id);
+      if (own.empty()) continue;
+      for (const std::size_t one : own) together_.join(*own.begin(), one);
+      if (node->group == 0) continue;
+      const auto [known, first] = groups.emplace(node->group, *own.begin());
+      if (!first) together_.join(known->second, *own.begin());
+    }
+  }
+
+  const std::set<std::size_t>& sources_of(std::uint64_t id) {
+    const auto [at, fresh] = from_.try_emplace(id);
+    if (!fresh) return at->second;
+    const Node& node = tree_.at(id);
+    std::set<std::size_t> found;
+    if (node.parents.empty()) {
+      const auto source = by_path_.find(node.source_path);
+      if (source != by_path_.end()) found.insert(source->second);
+    }
+    for (const std::uint64_t parent : node.parents) {
+      const std::set<std::size_t>& theirs = sources_of(parent);
+      found.insert(theirs.begin(), theirs.end());
+    }
+    return from_[id] = std::move(found);
+  }
+
+  void find_named() {
+    for (const std::string& name : request_.names) {
+      const Catalog::Entry* const entry = catalog_->find(name);
+      if (entry == nullptr) {
+        throw Error(Fault::usage, "there is no device '" + name + "'")
+            .found(Peeling::names_text(*catalog_))
+            .advice("'peelfs ls' shows them as a tree");
+      }
+      named_.insert(entry->node->id);
+    }
+  }
+
+  void visit(std::uint64_t id, bool in_snapshot = false, unsigned depth = 0) {
+    const Node& node = tree_.at(id);
+    in_snapshot = in_snapshot || node.kind == "snapshot";
+    if (!seen_.insert(id).second) return;
+    consider(node, in_snapshot, depth);
+    for (const std::uint64_t child : node.children) visit(child, in_snapshot, depth + 1);
+  }
+
+  void consider(const Node& node, bool in_snapshot, unsigned depth) {
+    const std::string& name = catalog_->name_of(node.id);
+    if (node.hidden && !hides_something(node)) return;
+    if (node.component || !node.part_of.empty() || taken_.contains(node.id)) return;
+    if (!named_.empty() && !named_.contains(node.id)) return;
+    const Checker* const checker = checker_of(node.identity.type);
+    const bool is_container = !node.children.empty() && checker == nullptr;
+    if (is_container && !hides_something(node) && !named_.contains(node.id)) return;
+    if (in_snapshot && named_.empty()) {
+      if (checker != nullptr) ++plan_.in_snapshots;
+      return;
+    }
+    Target target;
+    target.device = name.empty() ? node.source_path : name;
+    target.place = place_of(tree_, node);
+    target.fstype = node.identity.type.empty() ? node.format : node.identity.type;
+    target.label = node.identity.label;
+    target.size = node.device->size();
+    target.depth = depth;
+    std::set<std::size_t> own = from_.at(node.id);
+    if (skip_busy(target, own)) {
+      take(target, own);
+      return;
+    }
+    if (checker == nullptr) {
+      target.verdict = without_checker(node, is_container);
+      take(target, own);
+      return;
+    }
+    add_relatives(node, target, own);
+    if (target.verdict.state != State::skipped) choose(node, *checker, target, own);
+    take(target, own);
+  }
+
+  static Verdict without_checker(const Node& node, bool is_container) {
+    if (hides_something(node)) return {State::skipped, text_of(*node.trouble)};
+    const std::string& type = node.identity.type;
+    if (is_never_checked(type) || is_container) return {State::listed, ""};
+    if (type.empty() && node.format.empty()) return {State::listed, "nothing known is on it"};
+    return {State::listed, "no checker is known for it"};
+  }
+
+  void add_relatives(const Node& node, Target& target, std::set<std::size_t>& own) {
+    try {
+      const jobs::Relatives relatives =
+          jobs::relatives_of(*catalog_, *catalog_->find(catalog_->name_of(node.id)));
+      target.alone = relatives.alone;
+      for (const std::uint64_t id : relatives.devices) {
+        taken_.insert(id);
+        own.insert(from_.at(id).begin(), from_.at(id).end());
+        if (id != node.id) target.others.push_back(catalog_->name_of(id));
+      }
+      if (!relatives.missing.empty()) {
+        target.verdict = {State::skipped, relatives.what + ", and " + relatives.missing};
+      }
+    } catch (const Error& error) {
+      target.verdict = {State::skipped, error.what()};
+    }
+  }
+
+  /// What a running guest writes cannot be judged.
+  bool skip_busy(Target& target, const std::set<std::size_t>& own) const {
+    const auto busy =
+        std::ranges::find_if(own, [&](std::size_t one) { return !sources_[one].writer.empty(); });
+    if (busy == own.end()) return false;
+    target.busy = true;
+    target.verdict = {State::skipped, "in use: " + sources_[*busy].path + " is written by " +
+                                          sources_[*busy].writer};
+    return true;
+  }
+
+  /// Whether it is checked, by which program, or why not.
+  void choose(const Node& node, const Checker& checker, Target& target,
+              const std::set<std::size_t>& own) {
+    if (skip_busy(target, own)) return;
+    // Damage inside of the filesystem is what the checker is for.
+    if (node.trouble && cannot_be_read(node.trouble->state)) {
+      target.verdict = {State::skipped, text_of(*node.trouble)};
+      return;
+    }
+    target.condition = condition_of(node.identity.type, *node.device, request_.now);
+    if (request_.only_due && target.condition.due.empty() && !target.condition.needs_replay) {
+      target.verdict = {State::listed, "no check is due"};
+      return;
+    }
+    std::string refused;
+    const auto program = find_program(std::string(checker.program), &refused);
+    if (!program) {
+      target.verdict = {State::skipped, std::string(checker.program) +
+                                            " is not installed (package " +
+                                            std::string(checker.package) + ")"};
+      if (!refused.empty()) target.verdict.why = refused;
+      return;
+    }
+    target.checker = &checker;
+    target.program = *program;
+    constexpr std::uint64_t kAtLeast = 32U << 20U;
+    target.memory = kAtLeast + (target.size >> 20U) * checker.memory_per_mib;
+  }
+
+  void take(Target& target, const std::set<std::size_t>& own) {
+    for (const std::size_t one : own) {
+      together_.join(*own.begin(), one);
+      target.sources.push_back(sources_[one].path);
+    }
+    first_source_.push_back(own.empty() ? std::nullopt : std::optional(*own.begin()));
+    plan_.targets.push_back(std::move(target));
+  }
+
+  void make_units() {
+    std::map<std::size_t, Unit> units;
+    for (std::size_t i = 0; i < plan_.targets.size(); ++i) {
+      const Target& target = plan_.targets[i];
+      if (target.checker == nullptr || !first_source_[i]) continue;
+      Unit& unit = units[together_.find(*first_source_[i])];
+      unit.targets.push_back(i);
+      unit.needs_overlay = unit.needs_overlay || target.is_written();
+    }
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      const auto unit = units.find(together_.find(i));
+      if (unit != units.end()) unit->second.sources.push_back(i);
+    }
+    const auto heaviest = [&](const Unit& unit) {
+      std::uint64_t most = 0;
+      for (const std::size_t target : unit.targets) {
+        most = std::max(most, plan_.targets[target].memory);
+      }
+      return most;
+    };
+    for (auto& [root, unit] : units) plan_.units.push_back(std::move(unit));
+    std::ranges::stable_sort(
+        plan_.units, [&](const Unit& a, const Unit& b) { return heaviest(a) > heaviest(b); });
+  }
+
+  const PlanRequest& request_;
+  const std::vector<Source>& sources_;
+  const std::shared_ptr<const Catalog> catalog_;
+  const Tree& tree_;
+  Together together_;
+  std::map<std::string, std::size_t> by_path_;
+  std::map<std::uint64_t, std::set<std::size_t>> from_;
+  std::set<std::uint64_t> named_;
+  std::set<std::uint64_t> seen_;
+  /// Devices whose filesystem is a target already.
+  std::set<std::uint64_t> taken_;
+  std::vector<std::optional<std::size_t>> first_source_;  ///< of each target
+  Plan plan_;
+};
+
+}  // namespace
+
+std::string place_of(const Tree& tree, const Node& node) {
+  std::string place;
+  for (const Node* one = &node;;) {
+    std::string own;
+    if (one->parents.empty()) {
+      own = one->source_path;
+    } else {
+      // Copies of one volume are told apart by their order.
+      const Node& parent = tree.at(one->parents.front());
+      const auto at = std::ranges::find(parent.children, one->id);
+      own = std::to_string(at - parent.children.begin()) + ":" + one->name;
+    }
+    place = own + '\0' + place;
+    if (one->parents.empty()) return place;
+    one = &tree.at(one->parents.front());
+  }
+}
+
+Plan make_plan(const Peeling& peeling, const PlanRequest& request) {
+  return Planner(peeling, request).make();
+}
+
+}  // namespace peelfs::check

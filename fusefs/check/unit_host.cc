@@ -1,0 +1,245 @@
+#include "check/unit_host.h"
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <thread>
+
+#include "check/fleet_plan.h"
+#include "jobs/background.h"
+#include "jobs/orders.h"
+#include "jobs/relatives.h"
+#include "jobs/workplace.h"
+#include "mount/mount.h"
+#include "peelfs/error.h"
+
+namespace peelfs::check {
+namespace {
+
+constexpr std::string_view kMounted = "mounted";
+constexpr std::string_view kFailed = "failed";
+
+extern "C" void do_nothing(int /*number*/) {}
+
+/// A signal does not end the process that must take the mount away; it ends its mount in order.
+void take_signals() {
+  struct sigaction action {};
+  action.sa_handler = do_nothing;
+  action.sa_flags = SA_RESTART;
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(number, &action, nullptr);
+}
+
+void leave_signals() {
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) std::signal(number, SIG_DFL);
+}
+
+using Places = std::map<std::string, const Catalog::Entry*>;
+
+Places places_in(const Catalog& catalog) {
+  Places places;
+  for (const Catalog::Entry& entry : catalog.devices()) {
+    places.emplace(place_of(catalog.tree(), *entry.node), &entry);
+  }
+  return places;
+}
+
+/// The names of the devices in this mount, and what libblkid is to know beside each.
+std::vector<std::string> describe(const Catalog& catalog, const Places& places,
+                                  const HostDevice& device, const std::string& mountpoint) {
+  const auto found = places.find(device.place);
+  if (found == places.end()) return {""};
+  const Catalog::Entry& entry = *found->second;
+  std::vector<std::string> list{entry.name};
+  const auto add = [&](const world::ListedDevice& one) {
+    list.insert(list.end(), {one.path, one.type, one.uuid, one.label});
+  };
+  if (device.alone) {
+    const Identity& identity = entry.node->identity;
+    add({mountpoint + "/" + entry.name, identity.type, identity.uuid, identity.label});
+  } else {
+    std::ranges::for_each(jobs::listed_with(catalog, entry, mountpoint), add);
+  }
+  return list;
+}
+
+/// A file without a name, for what one process tells another that does not read yet.
+UniqueFd make_note() {
+  UniqueFd note(::memfd_create("peelfs", MFD_CLOEXEC));
+  if (!note) throw Error::system(errno, "cannot make a file in memory");
+  return note;
+}
+
+/// Until nothing uses it any more; what hangs is left to the lazy end of the mount.
+std::string unmount(const std::string& mountpoint) {
+  constexpr int kTries = 100;
+  for (int i = 0;; ++i) {
+    try {
+      request_unmount(mountpoint);
+      return "";
+    } catch (const Error& error) {
+      if (error.error_number() != EBUSY || i == kTries) {
+        try {
+          UnmountOptions lazy;
+          lazy.lazy = true;
+          request_unmount(mountpoint, lazy);
+        } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the first reason is the better
+        }
+        return error.what();
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+/// Reports what is mounted, and waits to be told to end.
+void tell_and_wait(const HostOrder& order, int control, const UniqueFd& described,
+                   const jobs::Workplace& work) {
+  ::lseek(described.get(), 0, SEEK_SET);
+  jobs::send_list(control, {std::string(kMounted), work.mountpoint(), work.world()});
+  for (std::size_t i = 0; i < order.devices.size(); ++i) {
+    std::vector<std::string> list;
+    if (!jobs::receive_list(described.get(), list)) list = {""};
+    jobs::send_list(control, list);
+  }
+  char byte = 0;
+  while (::read(control, &byte, 1) < 0 && errno == EINTR) {
+  }
+}
+
+/// Mounts, reports, and ends the mount.
+void serve(const HostOrder& order, int control) {
+  const jobs::Workplace work("fsck");
+  std::string failure;
+  {
+    jobs::Lifeline lifeline;
+    const UniqueFd described = make_note();
+    MountOptions options;
+    options.mountpoint = work.mountpoint();
+    options.fsname = order.fsname;
+    options.read_only = std::ranges::none_of(order.devices, &HostDevice::written);
+    options.quiet = true;
+    CapturedErrors errors;
+    // The callback runs in the process that will serve the mount, before that looks at `options`.
+    const int code = run_mount(options, [&] {
+      leave_signals();
+      lifeline.end_mount_without_us(work.path(), "");
+      auto peeling = std::make_shared<Peeling>(order.request, order.keys);
+      const auto catalog = peeling->catalog();
+      const Places places = places_in(*catalog);
+      for (const HostDevice& device : order.devices) {
+        jobs::send_list(described.get(), describe(*catalog, places, device, work.mountpoint()));
+        const auto found = places.find(device.place);
+        if (!device.written || found == places.end()) continue;
+        options.writable_containers.push_back(found->second->name);
+      }
+      return peeling;
+    });
+    const std::string said = errors.finish();
+    if (code != mount_exit::kOk && code != mount_exit::kPartial) {
+      jobs::send_list(control, {std::string(kFailed),
+                                said.empty() ? "the sources could not be mounted" : said});
+      return;
+    }
+    // Whatever becomes of the process that asked for it: the mount is ended below.
+    try {
+      tell_and_wait(order, control, described, work);
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it asks for nothing any more
+    }
+    failure = unmount(work.mountpoint());
+  }
+  jobs::send_list(control, {failure});
+}
+
+[[noreturn]] void be_host(const HostOrder& order, UniqueFd control, const std::vector<int>& others,
+                          pid_t parent) {
+  ::setpgid(0, 0);  // Ctrl-C is for the process that has the terminal
+  take_signals();
+  std::signal(SIGPIPE, SIG_IGN);
+  for (const int fd : others) ::close(fd);
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  if (::getppid() != parent) ::_exit(0);
+  if (order.background) jobs::yield_to_others();
+  try {
+    serve(order, control.get());
+  } catch (const Error& error) {
+    try {
+      jobs::send_list(control.get(), {std::string(kFailed), error.what()});
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it asks for nothing any more
+    }
+  }
+  ::_exit(0);
+}
+
+}  // namespace
+
+UnitHost::UnitHost(const HostOrder& order, const std::vector<int>& others)
+    : devices_(order.devices.size()) {
+  std::array<int, 2> pair{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+    throw Error::system(errno, "cannot make a socket for a mount");
+  }
+  control_.reset(pair[0]);
+  UniqueFd theirs(pair[1]);
+  const pid_t self = ::getpid();
+  process_ = ::fork();
+  if (process_ < 0) throw Error::system(errno, "cannot start a process for a mount");
+  if (process_ == 0) {
+    control_.reset();
+    be_host(order, std::move(theirs), others, self);
+  }
+}
+
+UnitHost::~UnitHost() {
+  control_.reset();
+  if (process_ > 0) ::waitpid(process_, nullptr, 0);
+}
+
+HostReport UnitHost::report() {
+  HostReport report;
+  std::vector<std::string> list;
+  if (!jobs::receive_list(control_.get(), list) || list.empty()) {
+    report.failure = "the process that mounts the sources has ended";
+    return report;
+  }
+  if (list.front() != kMounted || list.size() != 3) {
+    report.failure = list.back();
+    return report;
+  }
+  report.mountpoint = list[1];
+  report.world = list[2];
+  for (std::size_t i = 0; i < devices_; ++i) {
+    MountedDevice device;
+    if (!jobs::receive_list(control_.get(), list) || list.empty()) list = {""};
+    device.name = list.front();
+    for (std::size_t at = 1; at + 4 <= list.size(); at += 4) {
+      device.relatives.push_back({list[at], list[at + 1], list[at + 2], list[at + 3]});
+    }
+    report.devices.push_back(std::move(device));
+  }
+  return report;
+}
+
+void UnitHost::end(bool now) noexcept {
+  if (now && process_ > 0) ::kill(-process_, SIGTERM);
+  ::shutdown(control_.get(), SHUT_WR);
+}
+
+std::string UnitHost::wait() {
+  std::vector<std::string> list;
+  const bool said = jobs::receive_list(control_.get(), list);
+  control_.reset();
+  if (process_ > 0) ::waitpid(process_, nullptr, 0);
+  process_ = -1;
+  return said && !list.empty() ? list.front() : "";
+}
+
+}  // namespace peelfs::check

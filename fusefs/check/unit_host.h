@@ -1,0 +1,72 @@
+// A process that mounts the sources of one unit, for the commands that check what is in them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mount/process.h"
+#include "peel/peeling.h"
+#include "world/world.h"
+
+namespace peelfs::check {
+
+/// A device that is checked there.
+struct HostDevice {
+  std::string place;     ///< see place_of()
+  bool alone = false;    ///< see jobs::Relatives
+  bool written = false;  ///< its journal is replayed
+};
+
+/// What a unit's process is to mount.
+struct HostOrder {
+  PeelRequest request;
+  std::shared_ptr<KeyRing> keys;
+  std::string fsname;  ///< see MountOptions
+  std::vector<HostDevice> devices;
+  bool background = false;  ///< it yields the processors and the disks to all others
+};
+
+/// A device as that mount has it.
+struct MountedDevice {
+  std::string name;                            ///< empty: it is not there any more
+  std::vector<world::ListedDevice> relatives;  ///< see jobs::listed_with()
+};
+
+/// What the process has said.
+struct HostReport {
+  std::string failure;  ///< why nothing is mounted; empty: it is mounted
+  std::string mountpoint;
+  std::string world;                   ///< an empty directory, see world::Plan
+  std::vector<MountedDevice> devices;  ///< in the order of HostOrder::devices
+};
+
+/// Not thread-safe, but the processes are independent of one another.
+class UnitHost {
+ public:
+  /// Starts it. To be called by a process with one thread.
+  /// @param others descriptors of this process that the new one must not keep @throws Error
+  UnitHost(const HostOrder& order, const std::vector<int>& others);
+  /// Does not wait for it: see end().
+  ~UnitHost();
+  UnitHost(const UnitHost&) = delete;
+  UnitHost& operator=(const UnitHost&) = delete;
+
+  /// Becomes readable when there is a report, and when the mount has ended.
+  int control() const noexcept { return control_.get(); }
+  /// The report; waits for it. To be called once.
+  HostReport report();
+  /// Tells it to end the mount. @param now also while it is still being made
+  void end(bool now) noexcept;
+  /// Waits until the mount is gone. @return why it could not be ended; empty: it is
+  std::string wait();
+
+ private:
+  UniqueFd control_;
+  pid_t process_ = -1;
+  const std::size_t devices_;
+};
+
+}  // namespace peelfs::check
