@@ -358,5 +358,29 @@ TEST_F(Keys, NoSecretWhereOthersCanSeeIt) {
   EXPECT_FALSE(contains(terminal.screen(), "first-pass"));
 }
 
+// A key derivation of more than a second: only then there is a line, and it goes away again.
+TEST(Looking, ALineTellsOfALongSearch) {
+  SKIP_WITHOUT("qemu-img");
+  const TemporaryDirectory folder;
+  must_run("truncate -s 4M " + (folder / "plain"));
+  must_run(
+      "qemu-img convert --object secret,id=s,data=sesame -f raw -O luks "
+      "-o key-secret=s,iter-time=1200 " +
+      (folder / "plain") + " " + (folder / "slow.img"));
+  write_file(folder / "key", as_bytes("sesame"));
+  const std::string command =
+      PEELFS_PROGRAM " ls --key-file " + (folder / "key") + " " + (folder / "slow.img");
+  Terminal person(command);
+  EXPECT_TRUE(person.wait_for("looking into the sources: "));
+  EXPECT_TRUE(person.wait_for("devices so far"));
+  EXPECT_TRUE(person.wait_for("\r\x1b[K")) << "it is taken away";
+  EXPECT_TRUE(person.wait_for("slow_crypt"));
+  EXPECT_EQ(person.finish(), 0);
+  Terminal quiet(command + " -q");
+  EXPECT_TRUE(quiet.wait_for("slow_crypt"));
+  EXPECT_EQ(quiet.finish(), 0);
+  EXPECT_FALSE(contains(quiet.screen(), "looking into")) << quiet.screen();
+}
+
 }  // namespace
 }  // namespace peelfs::test
