@@ -63,8 +63,21 @@ TEST_F(FsckLeavings, JUnitIsXmlAndNoSource) {
       "  print(s.get(\"name\")[-4:], s.get(\"tests\"), s.get(\"failures\"), "
       "len(s.findall(\".//failure\")))' " +
       report);
-  EXPECT_EQ(told, ".img 1 1 1\n.img 1 0 0\n");
+  EXPECT_EQ(told, ".img 1 1 1\n.img 1 0 0\nelfs 1 0 0\n");
   EXPECT_EQ(fsck("--junit " + good + " " + images_.path()).exit_code, 16) << "it is a source";
+}
+
+TEST_F(FsckLeavings, ASourceThatCannotBeOpenedIsInEveryReport) {
+  SKIP_WITHOUT("python3");
+  make_ext4("good.img");
+  remember();
+  const std::string report = other_ / "report.xml";
+  const Checked checked =
+      fsck("--junit " + report + " " + (images_ / "good.img") + " " + (images_ / "gone.img"));
+  EXPECT_EQ(checked.exit_code, 8);
+  EXPECT_TRUE(contains(checked.errors, "gone.img")) << checked.errors;
+  EXPECT_TRUE(contains(run("cat " + (other_ / "out.json")).output, "gone.img: No such file"));
+  EXPECT_TRUE(contains(run("cat " + report).output, "<error message=\"")) << "in JUnit's report";
 }
 
 TEST_F(FsckLeavings, NoSourceIsOpenedForWriting) {

@@ -110,6 +110,7 @@ std::string json_of(const FsckResult& result) {
         object_of(result.plan.targets[i], result.outcomes[i], result.logs[i]));
   }
   document["in-snapshots"] = result.plan.in_snapshots;
+  document["warnings"] = result.warnings;
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -152,6 +153,16 @@ std::string junit_of(const FsckResult& result) {
             "\" time=\"" + seconds_text(counts.seconds) + "\">\n" + counts.cases +
             "  </testsuite>\n";
   }
+  // What could not be opened has no filesystem that a case could stand for.
+  std::string why;
+  for (const std::string& warning : result.warnings) why += (why.empty() ? "" : "; ") + warning;
+  text += std::string("  <testsuite name=\"peelfs\" tests=\"1\" failures=\"0\" errors=\"") +
+          (result.complete ? "0" : "1") +
+          "\" skipped=\"0\" time=\"0.000\">\n    <testcase classname=\"peelfs\" "
+          "name=\"every source was opened\" time=\"0.000\"" +
+          (result.complete ? "/>\n"
+                           : ">\n      <error message=\"" + xml(why) + "\"/>\n    </testcase>\n") +
+          "  </testsuite>\n";
   return text + "</testsuites>\n";
 }
 

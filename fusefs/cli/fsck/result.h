@@ -12,6 +12,8 @@ struct FsckResult {
   const check::Plan& plan;
   const std::vector<check::Outcome>& outcomes;  ///< of each of the plan's targets
   const std::vector<std::string>& logs;         ///< paths, empty ones where there is none
+  std::vector<std::string> warnings;            ///< sources that could not be opened, and more
+  bool complete = true;  ///< every source was opened, and all that was asked for was done
   int exit_code = 0;
 };
 

@@ -186,7 +186,8 @@ int run(const FsckOptions& options) {
     warn(telling.logs().failure());
     code |= fsck_exit::kOperational;
   }
-  const FsckResult result{plan, outcomes, telling.logs().paths(), code};
+  const FsckResult result{
+      plan, outcomes, telling.logs().paths(), peeling->warnings(), peeling->complete(), code};
   said.json ? put(json_of(result)) : print_table(result);
   finish_output();
   if (!said.junit.empty()) replace_file(said.junit, junit_of(result));
