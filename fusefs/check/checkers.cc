@@ -5,6 +5,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
+#include <initializer_list>
 
 namespace peelfs::check {
 namespace {
@@ -44,9 +45,44 @@ Verdict failed(std::string_view program, int code, std::string_view output) {
 /// above says that there is no verdict.
 Verdict as_fsck(std::string_view program, int code, std::string_view output) {
   constexpr int kVerdicts = 7;
+  constexpr int kErrorsLeft = 4;
+  constexpr int kBySignal = 128;
   if (code == 0) return {State::clean, ""};
-  if ((code & ~kVerdicts) != 0) return failed(program, code, output);
-  return {State::errors, std::string(program) + " found errors"};
+  if ((code & ~kVerdicts) == 0) return {State::errors, std::string(program) + " found errors"};
+  if (code < kBySignal && (code & kErrorsLeft) != 0) {
+    return {State::errors, std::string(program) +
+                               " found errors, and did not get to the end (exit code " +
+                               std::to_string(code) + ")"};
+  }
+  return failed(program, code, output);
+}
+
+bool contains_any(std::string_view output, std::initializer_list<std::string_view> texts) {
+  return std::ranges::any_of(
+      texts, [&](std::string_view text) { return output.find(text) != std::string_view::npos; });
+}
+
+/// fsck.fat ends with 1 for a filesystem that is only marked as mounted, too. Whatever it says
+/// besides is about damage.
+bool only_the_dirty_bit(std::string_view output) {
+  constexpr std::array kHarmless{Words("fsck.fat "),
+                                 Words("Dirty bit is set."),
+                                 Words(" Automatically removing dirty bit."),
+                                 Words("*** Filesystem was changed ***"),
+                                 Words("The changes have not yet been written"),
+                                 Words("Leaving filesystem unchanged.")};
+  bool is_dirty = false;
+  while (!output.empty()) {
+    const std::string_view line = output.substr(0, output.find('\n'));
+    output.remove_prefix(std::min(output.size(), line.size() + 1));
+    is_dirty = is_dirty || line.starts_with("Dirty bit is set.");
+    const bool is_summary =
+        line.find(" files, ") != std::string_view::npos && line.ends_with(" clusters");
+    if (line.empty() || is_summary) continue;
+    if (std::ranges::none_of(kHarmless, [&](Words known) { return line.starts_with(known); }))
+      return false;
+  }
+  return is_dirty;
 }
 
 Verdict judge_ext(int code, std::string_view output) {
@@ -60,6 +96,11 @@ Verdict judge_xfs(int code, std::string_view output) {
   if (code == 0) {
     return {State::clean, has_log ? "its log holds changes, which only the kernel can replay" : ""};
   }
+  // These say that it cannot look at the filesystem, with the exit code of one that is damaged.
+  const bool cannot =
+      contains_any(output, {"fatal error --", "unsupported filesystem features",
+                            "Cannot get host filesystem geometry", "out of memory"});
+  if (code == 1 && cannot) return failed("xfs_repair", code, output);
   if (code == 1 && has_log) {
     return {State::skipped,
             "its log must be replayed first, which only the kernel can (mount it once); without "
@@ -71,12 +112,19 @@ Verdict judge_xfs(int code, std::string_view output) {
 
 Verdict judge_btrfs(int code, std::string_view output) {
   if (code == 0) return {State::clean, ""};
+  if (code == 1 && contains_any(output, {"unsupported option features", "unsupported RO option",
+                                         "memory allocation failed", "not enough memory"})) {
+    return failed("btrfs", code, output);
+  }
   if (code == 1) return {State::errors, "btrfs check found errors"};
   return failed("btrfs", code, output);
 }
 
 Verdict judge_fat(int code, std::string_view output) {
   if (code == 0) return {State::clean, ""};
+  if (code == 1 && only_the_dirty_bit(output)) {
+    return {State::clean, "it is marked as not unmounted, which a check at boot takes away"};
+  }
   if (code == 1) return {State::errors, "fsck.fat found errors"};
   return failed("fsck.fat", code, output);
 }
@@ -198,7 +246,8 @@ constexpr std::array kRows{
             .program = "reiserfsck",
             .package = "reiserfsprogs",
             .check = kReiserCheck,
-            .judge = judge_reiserfs},
+            .judge = judge_reiserfs,
+            .opens_for_writing = true},
 };
 
 }  // namespace

@@ -21,7 +21,7 @@ struct Checker {
   std::span<const std::string_view> check;
   /// The words that replay its journal and do nothing else; empty: the program cannot.
   std::span<const std::string_view> replay = {};
-  /// What came of the check. @param output at least the last 64 KiB of it
+  /// What came of the check. @param output the first and the last 64 KiB of it, at least
   Verdict (*judge)(int code, std::string_view output) = nullptr;
   /// How far the check is, if this line of its output tells; per cent. Null: it never tells.
   std::optional<unsigned> (*percent)(std::string_view line) = nullptr;

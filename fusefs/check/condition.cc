@@ -20,6 +20,7 @@ Condition of_ext(const BlockDevice& device, std::int64_t now) {
   const ByteReader super(bytes, "superblock");
   Condition condition;
   if (bytes.size() < kSize || super.le16(0x38) != kMagic) return condition;
+  condition.tells = true;
   const std::uint16_t mounts = super.le16(0x34);
   const auto most_mounts = static_cast<std::int16_t>(super.le16(0x36));
   const std::uint16_t state = super.le16(0x3A);
@@ -51,6 +52,7 @@ Condition of_fat(const BlockDevice& device) {
   const ByteReader boot(bytes, "boot sector");
   Condition condition;
   if (bytes.size() < kSize || boot.le16(510) != 0xAA55) return condition;
+  condition.tells = true;
   const bool is_32 = boot.le16(22) == 0;  // sectors of a FAT of FAT12 and FAT16
   const std::uint8_t flags = boot.u8(is_32 ? 0x41 : 0x25);
   if ((flags & 1U) != 0) condition.due = "it was not unmounted";
@@ -66,6 +68,7 @@ Condition of_exfat(const BlockDevice& device) {
   const ByteReader boot(bytes, "boot sector");
   Condition condition;
   if (bytes.size() < kSize || !boot.has(3, "EXFAT   ")) return condition;
+  condition.tells = true;
   const std::uint16_t flags = boot.le16(106);
   if ((flags & kMediaFailure) != 0) {
     condition.due = "failures of its medium are recorded in it";
@@ -75,7 +78,38 @@ Condition of_exfat(const BlockDevice& device) {
   return condition;
 }
 
+/// Of ext with blocks of this size: the backup that lies in the second block group.
+bool has_ext_backup(const BlockDevice& device, std::uint32_t log_size) {
+  constexpr std::size_t kSize = 1024;
+  constexpr std::uint16_t kMagic = 0xEF53;
+  const std::uint64_t block = std::uint64_t{kSize} << log_size;
+  const std::uint64_t first = log_size == 0 ? 1 : 0;
+  const std::uint64_t place = (block * 8 + first) * block;
+  if (place + kSize > device.size()) return false;
+  const Buffer bytes = read_up_to(device, place, kSize);
+  const ByteReader super(bytes, "superblock");
+  // s_magic, s_log_block_size, s_block_group_nr
+  return bytes.size() == kSize && super.le16(0x38) == kMagic && super.le32(0x18) == log_size &&
+         super.le16(0x5A) == 1;
+}
+
 }  // namespace
+
+std::string lost_filesystem(const BlockDevice& device) {
+  try {
+    constexpr std::uint32_t kLargest = 2;  // 4 KiB
+    for (std::uint32_t log_size = 0; log_size <= kLargest; ++log_size) {
+      if (!has_ext_backup(device, log_size)) continue;
+      const std::uint64_t block = std::uint64_t{1024} << log_size;
+      return "its superblock is lost; a backup of that of an ext2, ext3 or ext4 is there (e2fsck "
+             "-b " +
+             std::to_string(block * 8 + (log_size == 0 ? 1 : 0)) + " -B " + std::to_string(block) +
+             ")";
+    }
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then nothing is known of it
+  }
+  return "";
+}
 
 Condition condition_of(const std::string& fstype, const BlockDevice& device,
                        std::chrono::system_clock::time_point now) {

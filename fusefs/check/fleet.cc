@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <deque>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -22,7 +24,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// As much of the output as a verdict may need.
+/// As much of the beginning, and of the end, of the output as a verdict may need.
 constexpr std::size_t kTail = std::size_t{64} << 10U;
 constexpr std::chrono::milliseconds kTick{100};
 
@@ -38,6 +40,8 @@ struct LiveUnit {
   std::deque<std::size_t> checks;
   std::size_t running = 0;
   bool is_replaying = false;
+  /// Where a journal is replayed: the devices that there were before.
+  std::set<std::string> before;
 };
 
 /// A command under way.
@@ -46,9 +50,31 @@ struct LiveRun {
   LiveUnit* unit = nullptr;
   bool is_replay = false;
   jobs::Run run;
-  std::string tail;  ///< of its output
-  std::string line;  ///< that is not complete yet
+  std::string head, tail;  ///< of its output
+  std::string line;        ///< that is not complete yet
 };
+
+/// The devices of a mount, with what is on each: "os43p2 (ext4)".
+std::set<std::string> devices_in(const std::string& mountpoint) {
+  std::set<std::string> devices;
+  std::ifstream file(mountpoint + "/.peelfs/status.json");
+  const auto tree = nlohmann::json::parse(file, nullptr, false);
+  if (tree.is_discarded()) return devices;
+  std::vector<const nlohmann::json*> lists{&tree.at("blockdevices")};
+  while (!lists.empty()) {
+    const nlohmann::json& list = *lists.back();
+    lists.pop_back();
+    for (const auto& device : list) {
+      const auto type = device.find("fstype");
+      const bool known = type != device.end() && type->is_string();
+      devices.insert(device.at("name").get<std::string>() +
+                     (known ? " (" + type->get<std::string>() + ")" : ""));
+      const auto children = device.find("children");
+      if (children != device.end()) lists.push_back(&*children);
+    }
+  }
+  return devices;
+}
 
 class Fleet {
  public:
@@ -139,7 +165,7 @@ class Fleet {
       finish(unit, number, std::move(verdict));
     };
     if (device.name.empty()) {
-      refuse({State::skipped, "it was not there when it was looked at again"});
+      refuse({State::skipped, device.why});
       return;
     }
     jobs::Order order;
@@ -169,7 +195,8 @@ class Fleet {
   }
 
   bool start_a_unit() {
-    if (waiting_.empty()) return false;
+    // Each mount is a process, and a lock on its images: no more than are soon worked on.
+    if (waiting_.empty() || units_.size() >= std::size_t{2} * options_.at_once) return false;
     const Unit& unit = *waiting_.front();
     waiting_.pop_front();
     auto live = std::make_unique<LiveUnit>();
@@ -201,9 +228,10 @@ class Fleet {
     order.request = request_;
     order.request.found = nullptr;
     order.request.sources.clear();
-    // Files that images of this unit name, and that were named as sources, are named still.
-    for (const Source& source : peeling_.sources()) {
-      order.request.allow_references.push_back(source.path);
+    // Files that images of this unit take bytes from were allowed before, perhaps because a person
+    // named them as sources.
+    for (const std::string& path : unit.references) {
+      if (::access(path.c_str(), F_OK) == 0) order.request.allow_references.push_back(path);
     }
     for (const std::size_t one : unit.sources) {
       const Source& source = peeling_.sources()[one];
@@ -227,7 +255,13 @@ class Fleet {
     order.background = options_.background;
     for (const std::size_t target : unit.targets) {
       const Target& one = plan_.targets[target];
-      order.devices.push_back({one.place, one.alone, one.is_written()});
+      order.devices.push_back({.place = one.place,
+                               .size = one.size,
+                               .fstype = one.fstype,
+                               .uuid = one.uuid,
+                               .others = one.others.size(),
+                               .alone = one.alone,
+                               .written = one.is_written()});
     }
     return order;
   }
@@ -274,18 +308,21 @@ class Fleet {
     for (LiveUnit* const unit : units) hear(*unit);
   }
 
-  void hear(LiveRun& run) {
+  /// @return whether there may be more to hear at once
+  bool hear(LiveRun& run) {
     std::array<char, 16384> part{};
-    for (;;) {
+    constexpr int kPartsInOneTurn = 64;  // others wait to be heard
+    for (int i = 0; i < kPartsInOneTurn; ++i) {
       const ssize_t got = ::read(run.run.output(), part.data(), part.size());
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0 && errno == EAGAIN) return;
+      if (got < 0 && errno == EAGAIN) return false;
       if (got <= 0) {
         run.run.close_output();
-        return;
+        return false;
       }
       take(run, std::string_view(part.data(), static_cast<std::size_t>(got)));
     }
+    return true;
   }
 
   /// Lines that only say how far it is are for nobody to read.
@@ -308,12 +345,18 @@ class Fleet {
       }
     }
     observer_.said(run.target, line);
+    if (run.head.size() < kTail) {
+      run.head += line;
+      return;
+    }
     run.tail += line;
     if (run.tail.size() > 2 * kTail) run.tail.erase(0, run.tail.size() - kTail);
   }
 
   void end(LiveRun& run) {
-    hear(run);
+    constexpr int kMostTurns = 4096;
+    for (int i = 0; i < kMostTurns && run.run.output() >= 0 && hear(run); ++i) {
+    }
     take_line(run);
     LiveUnit& unit = *run.unit;
     const std::size_t target = run.target;
@@ -326,10 +369,11 @@ class Fleet {
       if (run.is_replay) {
         goes_on = ending.code == 0 || ending.code == 1;
         outcome.was_replayed = goes_on;
-        verdict = plan_.targets[target].checker->judge(ending.code, run.tail);
+        verdict = plan_.targets[target].checker->judge(ending.code, run.head + run.tail);
         verdict.why = "its journal could not be replayed: " + verdict.why;
       } else {
-        verdict = plan_.targets[target].checker->judge(ending.code, run.tail);
+        verdict = plan_.targets[target].checker->judge(ending.code, run.head + run.tail);
+        add_caveat(target, verdict);
         if (outcome.was_replayed && verdict.state == State::clean) {
           verdict = {State::replayed, "its journal had to be replayed first, as at boot"};
         } else if (outcome.was_replayed) {
@@ -347,6 +391,12 @@ class Fleet {
     finish(unit, target, std::move(verdict));
   }
 
+  void add_caveat(std::size_t target, Verdict& verdict) const {
+    const std::string caveat(plan_.targets[target].checker->caveat);
+    if (verdict.state != State::clean || caveat.empty()) return;
+    verdict.why += (verdict.why.empty() ? "" : "; ") + caveat;
+  }
+
   void hear(LiveUnit& unit) {
     if (unit.is_mounted || unit.is_ending) {
       gone(unit);
@@ -355,10 +405,13 @@ class Fleet {
     unit.report = unit.host->report();
     if (unit.report.failure.empty()) {
       unit.is_mounted = true;
+      if (!unit.replays.empty()) unit.before = devices_in(unit.report.mountpoint);
       return;
     }
     for (const std::size_t target : unit.unit->targets) {
-      set(target, {State::failed, unit.report.failure});
+      outcomes_[target].is_busy = unit.report.is_busy;
+      set(target, {unit.report.is_busy ? State::skipped : State::failed,
+                   (unit.report.is_busy ? "in use: " : "") + unit.report.failure});
     }
     unit.checks.clear();
     unit.replays.clear();
@@ -384,8 +437,28 @@ class Fleet {
     set(target, std::move(verdict));
     if (unit.running == 0 && unit.checks.empty() && unit.replays.empty() && unit.host != nullptr &&
         !unit.is_ending) {
+      compare_devices(unit);
       unit.is_ending = true;
       unit.host->end(false);
+    }
+  }
+
+  /// The plan was made before the journals were replayed. An image file that only a journal knew of
+  /// was not checked, and one that is gone was in vain.
+  void compare_devices(LiveUnit& unit) {
+    if (unit.before.empty()) return;
+    const std::set<std::string> after = devices_in(unit.report.mountpoint);
+    std::vector<std::string> fresh;
+    std::ranges::set_difference(after, unit.before, std::back_inserter(fresh));
+    std::vector<std::string> lost;
+    std::ranges::set_difference(unit.before, after, std::back_inserter(lost));
+    if (fresh.empty() && lost.empty()) return;
+    std::string text = "the replay of the journal has changed what lies in it";
+    if (!fresh.empty())
+      text += "; not checked: " + fresh.front() + (fresh.size() > 1 ? " and more" : "");
+    if (!lost.empty()) text += "; gone: " + lost.front() + (lost.size() > 1 ? " and more" : "");
+    for (const std::size_t target : unit.unit->targets) {
+      if (outcomes_[target].was_replayed) outcomes_[target].left_out = text;
     }
   }
 

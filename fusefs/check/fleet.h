@@ -50,6 +50,9 @@ struct Outcome {
   std::vector<std::string> command;  ///< the last that was run; empty: none
   int exit_code = -1;                ///< of that
   bool was_replayed = false;
+  /// What was not checked though it belongs to it, a clause; empty: nothing.
+  std::string left_out;
+  bool is_busy = false;  ///< skipped because a program began to write one of its sources
   double seconds = 0;
 };
 

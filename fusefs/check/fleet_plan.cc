@@ -33,10 +33,10 @@ bool hides_something(const Node& node) {
   return node.trouble->state != Trouble::note;
 }
 
-/// Bytes are missing: a checker would take that for damage, which a repair would make true.
-bool cannot_be_read(Trouble::State state) {
-  return state == Trouble::missing || state == Trouble::degraded || state == Trouble::denied ||
-         state == Trouble::io || state == Trouble::locked;
+/// Linux' filesystems, of a GPT and of an MBR. What is in them is known, or lost; others may well
+/// hold what nobody knows.
+bool promises_filesystem(const std::string& parttype) {
+  return parttype == "0x83" || parttype == "0fc63daf-8483-4772-8e79-3d69d8477de4";
 }
 
 class Planner {
@@ -53,7 +53,12 @@ class Planner {
   Plan make() {
     find_sources();
     find_named();
-    for (const std::uint64_t root : tree_.roots) visit(root);
+    for (const std::uint64_t root : tree_.roots) visit(root, {});
+    if (!named_.empty() && plan_.targets.empty()) {
+      throw Error(Fault::usage, "there is no filesystem in what is named behind --")
+          .found(request_.names.front())
+          .advice("'peelfs ls' shows what there is");
+    }
     make_units();
     return std::move(plan_);
   }
@@ -101,23 +106,34 @@ class Planner {
     }
   }
 
-  void visit(std::uint64_t id, bool in_snapshot = false, unsigned depth = 0) {
+  /// Where a device is on the way from a source down.
+  struct Way {
+    bool in_snapshot = false;
+    bool is_named = false;  ///< it, or what it lies in
+    unsigned depth = 0;
+  };
+
+  void visit(std::uint64_t id, Way way) {
     const Node& node = tree_.at(id);
-    in_snapshot = in_snapshot || node.kind == "snapshot";
-    if (!seen_.insert(id).second) return;
-    consider(node, in_snapshot, depth);
-    for (const std::uint64_t child : node.children) visit(child, in_snapshot, depth + 1);
+    way.in_snapshot = way.in_snapshot || node.kind == "snapshot";
+    way.is_named = way.is_named || named_.contains(id);
+    // One that lies on several devices is named with any of them.
+    if (!seen_.insert(id).second && !(way.is_named && !considered_.contains(id))) return;
+    consider(node, way);
+    ++way.depth;
+    for (const std::uint64_t child : node.children) visit(child, way);
   }
 
-  void consider(const Node& node, bool in_snapshot, unsigned depth) {
+  void consider(const Node& node, const Way& way) {
     const std::string& name = catalog_->name_of(node.id);
     if (node.hidden && !hides_something(node)) return;
     if (node.component || !node.part_of.empty() || taken_.contains(node.id)) return;
-    if (!named_.empty() && !named_.contains(node.id)) return;
+    if (!named_.empty() && !way.is_named) return;
+    considered_.insert(node.id);
     const Checker* const checker = checker_of(node.identity.type);
     const bool is_container = !node.children.empty() && checker == nullptr;
-    if (is_container && !hides_something(node) && !named_.contains(node.id)) return;
-    if (in_snapshot && named_.empty()) {
+    if (is_container && !hides_something(node)) return;
+    if (way.in_snapshot && named_.empty()) {
       if (checker != nullptr) ++plan_.in_snapshots;
       return;
     }
@@ -127,14 +143,15 @@ class Planner {
     target.fstype = node.identity.type.empty() ? node.format : node.identity.type;
     target.label = node.identity.label;
     target.size = node.device->size();
-    target.depth = depth;
+    target.depth = way.depth;
+    target.uuid = node.identity.uuid;
     std::set<std::size_t> own = from_.at(node.id);
     if (skip_busy(target, own)) {
       take(target, own);
       return;
     }
     if (checker == nullptr) {
-      target.verdict = without_checker(node, is_container);
+      target.verdict = without_checker(node);
       take(target, own);
       return;
     }
@@ -143,12 +160,20 @@ class Planner {
     take(target, own);
   }
 
-  static Verdict without_checker(const Node& node, bool is_container) {
+  static Verdict without_checker(const Node& node) {
     if (hides_something(node)) return {State::skipped, text_of(*node.trouble)};
     const std::string& type = node.identity.type;
-    if (is_never_checked(type) || is_container) return {State::listed, ""};
-    if (type.empty() && node.format.empty()) return {State::listed, "nothing known is on it"};
-    return {State::listed, "no checker is known for it"};
+    if (is_never_checked(type)) return {State::listed, ""};
+    if (!type.empty() || !node.format.empty()) return {State::listed, "no checker is known for it"};
+    if (node.device->size() == 0) return {State::skipped, "it is empty: 0 bytes"};
+    if (const std::string lost = lost_filesystem(*node.device); !lost.empty()) {
+      return {State::errors, lost};
+    }
+    if (promises_filesystem(node.parttype)) {
+      return {State::skipped,
+              "nothing known is on it, and its partition type is that of a filesystem"};
+    }
+    return {State::listed, "nothing known is on it"};
   }
 
   void add_relatives(const Node& node, Target& target, std::set<std::size_t>& own) {
@@ -159,7 +184,12 @@ class Planner {
       for (const std::uint64_t id : relatives.devices) {
         taken_.insert(id);
         own.insert(from_.at(id).begin(), from_.at(id).end());
-        if (id != node.id) target.others.push_back(catalog_->name_of(id));
+        if (id == node.id) continue;
+        target.others.push_back(catalog_->name_of(id));
+        const auto& trouble = tree_.at(id).trouble;
+        if (trouble && cannot_be_read(trouble->state)) {
+          target.verdict = {State::skipped, target.others.back() + ": " + text_of(*trouble)};
+        }
       }
       if (!relatives.missing.empty()) {
         target.verdict = {State::skipped, relatives.what + ", and " + relatives.missing};
@@ -191,7 +221,9 @@ class Planner {
     }
     target.condition = condition_of(node.identity.type, *node.device, request_.now);
     if (request_.only_due && target.condition.due.empty() && !target.condition.needs_replay) {
-      target.verdict = {State::listed, "no check is due"};
+      target.verdict = {State::listed, target.condition.tells
+                                           ? "no check is due"
+                                           : "it does not say when a check is due"};
       return;
     }
     std::string refused;
@@ -205,6 +237,12 @@ class Planner {
     }
     target.checker = &checker;
     target.program = *program;
+    // That a journal is to be replayed is said when it was.
+    if (node.trouble && !(target.is_replayed() && node.trouble->state == Trouble::note)) {
+      target.remarks.push_back(text_of(*node.trouble));
+    } else if (!target.condition.due.empty() && !target.is_replayed()) {
+      target.remarks.push_back("a check was due: " + target.condition.due);
+    }
     constexpr std::uint64_t kAtLeast = 32U << 20U;
     target.memory = kAtLeast + (target.size >> 20U) * checker.memory_per_mib;
   }
@@ -231,6 +269,15 @@ class Planner {
       const auto unit = units.find(together_.find(i));
       if (unit != units.end()) unit->second.sources.push_back(i);
     }
+    for (const auto& [id, node] : tree_.nodes) {
+      const std::set<std::size_t>& own = from_.at(id);
+      if (own.empty()) continue;
+      const auto unit = units.find(together_.find(*own.begin()));
+      if (unit == units.end()) continue;
+      for (const Part& part : node->parts) {
+        if (part.file != nullptr) unit->second.references.push_back(part.name);
+      }
+    }
     const auto heaviest = [&](const Unit& unit) {
       std::uint64_t most = 0;
       for (const std::size_t target : unit.targets) {
@@ -251,7 +298,7 @@ class Planner {
   std::map<std::string, std::size_t> by_path_;
   std::map<std::uint64_t, std::set<std::size_t>> from_;
   std::set<std::uint64_t> named_;
-  std::set<std::uint64_t> seen_;
+  std::set<std::uint64_t> seen_, considered_;
   /// Devices whose filesystem is a target already.
   std::set<std::uint64_t> taken_;
   std::vector<std::optional<std::size_t>> first_source_;  ///< of each target
@@ -259,6 +306,11 @@ class Planner {
 };
 
 }  // namespace
+
+bool cannot_be_read(Trouble::State state) {
+  return state == Trouble::missing || state == Trouble::degraded || state == Trouble::denied ||
+         state == Trouble::io || state == Trouble::locked;
+}
 
 std::string place_of(const Tree& tree, const Node& node) {
   std::string place;

@@ -17,6 +17,7 @@ namespace peelfs::check {
 /// A filesystem, or what stands in the place of one: a device that could not be looked into.
 struct Target {
   std::string device;  ///< its flat name in the whole run
+  std::string uuid;    ///< raw
   std::string place;   ///< see place_of()
   std::string fstype;  ///< as libblkid names it, or the format; raw
   std::string label;   ///< raw
@@ -24,6 +25,8 @@ struct Target {
   std::vector<std::string> sources;  ///< paths as the person wrote them
   /// Names of the other devices of the same filesystem.
   std::vector<std::string> others;
+  /// What else there is to say of it, one clause each.
+  std::vector<std::string> remarks;
   const Checker* checker = nullptr;  ///< null: it is not checked, and `verdict` says why
   std::string program;               ///< the checker's path
   Condition condition;
@@ -48,6 +51,8 @@ struct Unit {
   std::vector<std::size_t> sources;  ///< indices into Peeling::sources()
   std::vector<std::size_t> targets;  ///< indices into Plan::targets, in their order
   bool needs_overlay = false;        ///< one of them is written
+  /// Paths of files that images of these sources take bytes from, besides.
+  std::vector<std::string> references;
 };
 
 struct Plan {
@@ -62,6 +67,9 @@ struct PlanRequest {
   bool only_due = false;
   std::chrono::system_clock::time_point now;
 };
+
+/// Bytes are missing: a checker would take that for damage, which a repair would make true.
+bool cannot_be_read(Trouble::State state);
 
 /// A device of a tree, told by the files and places that lead to it. The same sources, opened again
 /// without others beside them, have the same places; names may differ.

@@ -27,6 +27,7 @@ namespace {
 
 constexpr std::string_view kMounted = "mounted";
 constexpr std::string_view kFailed = "failed";
+constexpr std::string_view kBusy = "busy";
 
 extern "C" void do_nothing(int /*number*/) {}
 
@@ -52,13 +53,40 @@ Places places_in(const Catalog& catalog) {
   return places;
 }
 
+/// What is not as it was when the plan was made; empty: nothing.
+std::string changed(const Catalog& catalog, const Catalog::Entry& entry, const HostDevice& before) {
+  const Node& node = *entry.node;
+  const std::string kChanged = "it has changed since it was looked at: ";
+  if (node.device->size() != before.size) return kChanged + "its size";
+  if (node.identity.type != before.fstype) return kChanged + "what is on it";
+  if (node.identity.uuid != before.uuid) return kChanged + "its UUID";
+  if (node.trouble && cannot_be_read(node.trouble->state)) return kChanged + text_of(*node.trouble);
+  try {
+    const jobs::Relatives relatives = jobs::relatives_of(catalog, entry);
+    if (!relatives.missing.empty()) return kChanged + relatives.what + ", and " + relatives.missing;
+    if (relatives.devices.size() != before.others + 1)
+      return kChanged + "the devices that belong to it";
+    for (const std::uint64_t id : relatives.devices) {
+      const auto& trouble = catalog.tree().at(id).trouble;
+      if (trouble && cannot_be_read(trouble->state)) {
+        return kChanged + catalog.name_of(id) + ": " + text_of(*trouble);
+      }
+    }
+  } catch (const Error& error) {
+    return kChanged + error.what();
+  }
+  return "";
+}
+
 /// The names of the devices in this mount, and what libblkid is to know beside each.
 std::vector<std::string> describe(const Catalog& catalog, const Places& places,
                                   const HostDevice& device, const std::string& mountpoint) {
   const auto found = places.find(device.place);
-  if (found == places.end()) return {""};
+  if (found == places.end()) return {"", "it was not there when it was looked at again"};
   const Catalog::Entry& entry = *found->second;
-  std::vector<std::string> list{entry.name};
+  if (const std::string change = changed(catalog, entry, device); !change.empty())
+    return {"", change};
+  std::vector<std::string> list{entry.name, ""};
   const auto add = [&](const world::ListedDevice& one) {
     list.insert(list.end(), {one.path, one.type, one.uuid, one.label});
   };
@@ -100,6 +128,17 @@ std::string unmount(const std::string& mountpoint) {
   }
 }
 
+/// @throws Error; that a source is in use is noted
+std::shared_ptr<Peeling> open(const HostOrder& order, const UniqueFd& note) {
+  try {
+    return std::make_shared<Peeling>(order.request, order.keys);
+  } catch (const Error& error) {
+    if (error.error_number() == EBUSY)
+      jobs::send_list(note.get(), {std::string(kBusy), error.what()});
+    throw;
+  }
+}
+
 /// Reports what is mounted, and waits to be told to end.
 void tell_and_wait(const HostOrder& order, int control, const UniqueFd& described,
                    const jobs::Workplace& work) {
@@ -107,7 +146,7 @@ void tell_and_wait(const HostOrder& order, int control, const UniqueFd& describe
   jobs::send_list(control, {std::string(kMounted), work.mountpoint(), work.world()});
   for (std::size_t i = 0; i < order.devices.size(); ++i) {
     std::vector<std::string> list;
-    if (!jobs::receive_list(described.get(), list)) list = {""};
+    if (!jobs::receive_list(described.get(), list)) list = {"", "nothing was said of it"};
     jobs::send_list(control, list);
   }
   char byte = 0;
@@ -132,7 +171,7 @@ void serve(const HostOrder& order, int control) {
     const int code = run_mount(options, [&] {
       leave_signals();
       lifeline.end_mount_without_us(work.path(), "");
-      auto peeling = std::make_shared<Peeling>(order.request, order.keys);
+      const auto peeling = open(order, described);
       const auto catalog = peeling->catalog();
       const Places places = places_in(*catalog);
       for (const HostDevice& device : order.devices) {
@@ -145,8 +184,12 @@ void serve(const HostOrder& order, int control) {
     });
     const std::string said = errors.finish();
     if (code != mount_exit::kOk && code != mount_exit::kPartial) {
-      jobs::send_list(control, {std::string(kFailed),
-                                said.empty() ? "the sources could not be mounted" : said});
+      std::vector<std::string> note;
+      ::lseek(described.get(), 0, SEEK_SET);
+      if (!jobs::receive_list(described.get(), note) || note.front() != kBusy) {
+        note = {std::string(kFailed), said.empty() ? "the sources could not be mounted" : said};
+      }
+      jobs::send_list(control, note);
       return;
     }
     // Whatever becomes of the process that asked for it: the mount is ended below.
@@ -192,6 +235,7 @@ UnitHost::UnitHost(const HostOrder& order, const std::vector<int>& others)
   const pid_t self = ::getpid();
   process_ = ::fork();
   if (process_ < 0) throw Error::system(errno, "cannot start a process for a mount");
+  if (process_ > 0) ::setpgid(process_, process_);  // whoever of the two comes first
   if (process_ == 0) {
     control_.reset();
     be_host(order, std::move(theirs), others, self);
@@ -205,6 +249,7 @@ UnitHost::~UnitHost() {
 
 HostReport UnitHost::report() {
   HostReport report;
+  reported_ = true;
   std::vector<std::string> list;
   if (!jobs::receive_list(control_.get(), list) || list.empty()) {
     report.failure = "the process that mounts the sources has ended";
@@ -212,15 +257,18 @@ HostReport UnitHost::report() {
   }
   if (list.front() != kMounted || list.size() != 3) {
     report.failure = list.back();
+    report.is_busy = list.front() == kBusy;
     return report;
   }
   report.mountpoint = list[1];
   report.world = list[2];
   for (std::size_t i = 0; i < devices_; ++i) {
     MountedDevice device;
-    if (!jobs::receive_list(control_.get(), list) || list.empty()) list = {""};
+    if (!jobs::receive_list(control_.get(), list) || list.empty())
+      list = {"", "nothing was said of it"};
     device.name = list.front();
-    for (std::size_t at = 1; at + 4 <= list.size(); at += 4) {
+    if (list.size() > 1) device.why = list[1];
+    for (std::size_t at = 2; at + 4 <= list.size(); at += 4) {
       device.relatives.push_back({list[at], list[at + 1], list[at + 2], list[at + 3]});
     }
     report.devices.push_back(std::move(device));
@@ -234,8 +282,10 @@ void UnitHost::end(bool now) noexcept {
 }
 
 std::string UnitHost::wait() {
+  // A report that nobody asked for comes first.
+  const bool is_mounted = reported_ || report().failure.empty();
   std::vector<std::string> list;
-  const bool said = jobs::receive_list(control_.get(), list);
+  const bool said = is_mounted && jobs::receive_list(control_.get(), list);
   control_.reset();
   if (process_ > 0) ::waitpid(process_, nullptr, 0);
   process_ = -1;

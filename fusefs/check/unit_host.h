@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,9 +16,13 @@ namespace peelfs::check {
 
 /// A device that is checked there.
 struct HostDevice {
-  std::string place;     ///< see place_of()
-  bool alone = false;    ///< see jobs::Relatives
-  bool written = false;  ///< its journal is replayed
+  std::string place;  ///< see place_of()
+  // What was found there before. Where it is another now there is nothing to check.
+  std::uint64_t size = 0;
+  std::string fstype, uuid;
+  std::size_t others = 0;  ///< devices of the same filesystem, besides
+  bool alone = false;      ///< see jobs::Relatives
+  bool written = false;    ///< its journal is replayed
 };
 
 /// What a unit's process is to mount.
@@ -31,13 +36,15 @@ struct HostOrder {
 
 /// A device as that mount has it.
 struct MountedDevice {
-  std::string name;                            ///< empty: it is not there any more
+  std::string name;                            ///< empty: see `why`
+  std::string why;                             ///< why it cannot be checked
   std::vector<world::ListedDevice> relatives;  ///< see jobs::listed_with()
 };
 
 /// What the process has said.
 struct HostReport {
-  std::string failure;  ///< why nothing is mounted; empty: it is mounted
+  std::string failure;   ///< why nothing is mounted; empty: it is mounted
+  bool is_busy = false;  ///< because a source is in use now
   std::string mountpoint;
   std::string world;                   ///< an empty directory, see world::Plan
   std::vector<MountedDevice> devices;  ///< in the order of HostOrder::devices
@@ -66,6 +73,7 @@ class UnitHost {
  private:
   UniqueFd control_;
   pid_t process_ = -1;
+  bool reported_ = false;
   const std::size_t devices_;
 };
 

@@ -1,5 +1,6 @@
 #include "jobs/orders.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,7 +17,11 @@ void send(int fd, const std::string& text) {
   std::string message(reinterpret_cast<const char*>(&size), sizeof size);
   message += text;
   for (std::size_t done = 0; done < message.size();) {
-    const ssize_t put = ::write(fd, message.data() + done, message.size() - done);
+    // Of a socket whose other end has gone: an error, and no SIGPIPE.
+    ssize_t put = ::send(fd, message.data() + done, message.size() - done, MSG_NOSIGNAL);
+    if (put < 0 && errno == ENOTSOCK) {
+      put = ::write(fd, message.data() + done, message.size() - done);
+    }
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) throw Error::system(errno, "cannot start the command");
     done += static_cast<std::size_t>(put);

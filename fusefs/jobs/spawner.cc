@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <thread>
@@ -143,6 +144,9 @@ void end_with(int control, Runner& runner) {
   use_no_terminal();
   close_others({requests.get()});
   std::signal(SIGCHLD, SIG_IGN);
+  // What the commands write is read by a program, too.
+  ::setenv("LC_ALL", "C", 1);
+  ::unsetenv("LANGUAGE");
   std::signal(SIGPIPE, SIG_IGN);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
   if (::getppid() != parent) ::_exit(0);
@@ -151,7 +155,14 @@ void end_with(int control, Runner& runner) {
   while (receive_request(requests.get(), background, descriptors)) {
     UniqueFd control(descriptors[0]);
     UniqueFd output(descriptors[1]);
-    if (::fork() == 0) serve_run(std::move(control), std::move(output), background != 0);
+    const pid_t child = ::fork();
+    if (child == 0) serve_run(std::move(control), std::move(output), background != 0);
+    if (child > 0) continue;
+    try {
+      send_list(control.get(),
+                {Error::system(errno, "cannot start a process for a command").what()});
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it asks for nothing any more
+    }
   }
   ::_exit(0);
 }

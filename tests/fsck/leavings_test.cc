@@ -65,6 +65,11 @@ TEST_F(FsckLeavings, JUnitIsXmlAndNoSource) {
       report);
   EXPECT_EQ(told, ".img 1 1 1\n.img 1 0 0\nelfs 1 0 0\n");
   EXPECT_EQ(fsck("--junit " + good + " " + images_.path()).exit_code, 16) << "it is a source";
+  EXPECT_EQ(fsck("--junit " + report + " " + good).exit_code, 0) << "it is ours";
+  must_run("echo precious > " + (other_ / "precious"));
+  EXPECT_EQ(fsck("--junit " + (other_ / "precious") + " " + good).exit_code, 16);
+  EXPECT_EQ(run("cat " + (other_ / "precious")).output, "precious\n");
+  EXPECT_EQ(fsck("--junit " + (other_ / "none/report.xml") + " " + good).exit_code, 8);
 }
 
 TEST_F(FsckLeavings, ASourceThatCannotBeOpenedIsInEveryReport) {
@@ -103,6 +108,15 @@ std::string many(const TemporaryDirectory& folder) {
       "cd " + folder.path() +
       " && for i in 1 2 3 4 5 6; do truncate -s 64M g$i.img && mke2fs -q -F -t ext4 g$i.img; done");
   return folder.path();
+}
+
+TEST_F(FsckLeavings, ClosedDescriptors) {
+  const std::string source = make_ext4("a.img");
+  remember();
+  const std::string command = place() + PEELFS_PROGRAM " fsck --json " + source;
+  EXPECT_EQ(run(command + " 2>&-").exit_code, 0);
+  EXPECT_EQ(run(command + " <&- 2>&-").exit_code, 0);
+  EXPECT_EQ(run(command + " >&-").exit_code, 8) << "the results would be lost";
 }
 
 TEST_F(FsckLeavings, CtrlCEndsAllOfIt) {

@@ -171,6 +171,73 @@ TEST_F(FsckVerdict, OnlyWhatIsNamed) {
   EXPECT_EQ(fsck(images_.path() + " -- c").exit_code, 16);
 }
 
+TEST_F(FsckVerdict, ANamedContainerStandsForAllWithinIt) {
+  SKIP_WITHOUT("debugfs");
+  SKIP_WITHOUT("sfdisk");
+  const std::string disk = images_ / "disk.img";
+  make_disk(disk);
+  make_ext4("other.img");
+  remember();
+  const Checked checked = fsck(images_.path() + " -- disk");
+  EXPECT_EQ(checked.state("diskp1"), "clean");
+  EXPECT_EQ(checked.state("other"), "(none)");
+}
+
+TEST_F(FsckVerdict, AFilesystemWithoutItsSuperblockIsNotPassedOver) {
+  const std::string lost = make_ext4("lost.img", "64M");
+  must_run("dd status=none conv=notrunc if=/dev/zero bs=1k count=1 seek=1 of=" + lost);
+  must_run("truncate -s 0 " + (images_ / "empty.img"));
+  remember();
+  const Checked checked = fsck(images_.path());
+  EXPECT_EQ(checked.exit_code, 12);
+  EXPECT_EQ(checked.state("lost"), "errors") << checked.reason("lost");
+  EXPECT_EQ(checked.state("empty"), "skipped") << checked.reason("empty");
+}
+
+TEST_F(FsckVerdict, WhatTheKernelHasRecordedIsSaid) {
+  SKIP_WITHOUT("debugfs");
+  must_run("debugfs -w -R 'ssv state 3' " + make_ext4("err.img") + " 2>&1");
+  remember();
+  const Checked checked = fsck(images_ / "err.img");
+  EXPECT_TRUE(contains(checked.devices.at("err").at("remarks").dump(), "recorded errors"))
+      << checked.devices.at("err").dump();
+}
+
+TEST_F(FsckVerdict, AnXfsWithALogElsewhereIsNotCalledDamaged) {
+  SKIP_WITHOUT("mkfs.xfs");
+  must_run("cd " + images_.path() +
+           " && truncate -s 320M x.img && truncate -s 80M log.img && PATH=$PATH:/sbin:/usr/sbin "
+           "mkfs.xfs -q "
+           "-l logdev=log.img,size=64m x.img");
+  remember();
+  const Checked checked = fsck(images_ / "x.img");
+  EXPECT_EQ(checked.exit_code, 8);
+  EXPECT_EQ(checked.state("x"), "failed") << checked.reason("x");
+}
+
+// An image file that only the journal of the outer filesystem knows of: the plan did not have it.
+TEST_F(FsckVerdict, WhatAReplayBringsInIsNotPassedOver) {
+  SKIP_WITHOUT("debugfs");
+  const std::string inner = make_ext4("in.img", "8M");
+  const std::string outer = images_ / "outer.img";
+  must_run("mkdir " + (other_ / "t") + " && mv " + inner + " " + (other_ / "t/in.img") +
+           " && truncate -s 64M " + outer +
+           " && mke2fs -q -F -t ext4 -b 4096 -O ^metadata_csum -d " + (other_ / "t") + " " + outer);
+  const std::string block =
+      must_run("debugfs -R 'bmap <2> 0' " + outer + " 2>/dev/null | tr -d '\\n'");
+  const std::string root = other_ / "root";
+  must_run("dd status=none bs=4096 count=1 skip=" + block + " if=" + outer + " of=" + root);
+  must_run("debugfs -w -R 'unlink /in.img' " + outer + " 2>&1");
+  must_run("printf 'jo\njw -b " + block + " " + root + "\njc\n' | debugfs -w " + outer + " 2>&1");
+  remember();
+  const Checked checked = fsck(outer);
+  EXPECT_EQ(checked.exit_code & 8, 8) << checked.errors;
+  ASSERT_TRUE(checked.devices.contains("outer"));
+  EXPECT_TRUE(checked.devices.at("outer").at("journal-replayed").get<bool>());
+  EXPECT_TRUE(contains(checked.devices.at("outer").at("left-out").dump(), "not checked: in"))
+      << checked.devices.at("outer").dump();
+}
+
 TEST_F(FsckVerdict, OnlyWhatIsDue) {
   SKIP_WITHOUT("tune2fs");
   const std::string due = make_ext4("due.img");
@@ -192,11 +259,11 @@ TEST_F(FsckVerdict, EachKindByItsOwnChecker) {
     const char* tool;
     const char* device;
   };
-  const std::vector<Kind> kinds{{"mkfs.xfs -q", "xfs_repair", "xfs"},
-                                {"mkfs.vfat", "fsck.fat", "vfat"},
-                                {"mkfs.exfat", "fsck.exfat", "exfat"},
-                                {"mkfs.ntfs -q -F", "ntfsfix", "ntfs"},
-                                {"mkfs.f2fs -q", "fsck.f2fs", "f2fs"}};
+  const std::vector<Kind> kinds{
+      {"mkfs.xfs -q", "xfs_repair", "xfs"},  {"mkfs.vfat", "fsck.fat", "vfat"},
+      {"mkfs.exfat", "fsck.exfat", "exfat"}, {"mkfs.ntfs -q -F", "ntfsfix", "ntfs"},
+      {"mkfs.f2fs -q", "fsck.f2fs", "f2fs"}, {"mkreiserfs -q -ff", "reiserfsck", "reiserfs"},
+      {"mkfs.jfs -q", "jfs_fsck", "jfs"}};
   std::set<std::string> made;
   for (const Kind& kind : kinds) {
     const std::string program = std::string(kind.make).substr(0, std::string(kind.make).find(' '));
@@ -213,6 +280,9 @@ TEST_F(FsckVerdict, EachKindByItsOwnChecker) {
   for (const std::string& name : made) {
     EXPECT_EQ(checked.state(name), "clean") << name << ": " << checked.reason(name);
     EXPECT_EQ(checked.devices.at(name).at("fstype"), name);
+  }
+  if (made.contains("ntfs")) {
+    EXPECT_TRUE(contains(checked.reason("ntfs"), "chkdsk")) << "ntfsfix does not look at all of it";
   }
 }
 

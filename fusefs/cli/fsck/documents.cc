@@ -27,7 +27,9 @@ Json object_of(const check::Target& target, const check::Outcome& outcome, const
                         ? std::string("listed")
                         : std::string(check::state_name(outcome.verdict.state));
   object["reason"] = text_or_null(outcome.verdict.why);
-  object["busy"] = target.busy;
+  object["left-out"] = text_or_null(outcome.left_out);
+  object["remarks"] = target.remarks;
+  object["busy"] = target.busy || outcome.is_busy;
   object["due"] = text_or_null(target.condition.due);
   object["journal-replayed"] = outcome.was_replayed;
   object["command"] = outcome.command.empty() ? Json(nullptr) : Json(outcome.command);
@@ -39,7 +41,13 @@ Json object_of(const check::Target& target, const check::Outcome& outcome, const
 
 /// For an attribute or the text of an element. XML 1.0 has no way to write most control characters.
 std::string xml(std::string_view raw) {
-  const std::string text = printable(raw);
+  std::string text = printable(raw);
+  // The two characters of the first plane that are none in XML: U+FFFE and U+FFFF.
+  for (const std::string_view none : {"\xEF\xBF\xBE", "\xEF\xBF\xBF"}) {
+    for (std::size_t at = 0; (at = text.find(none, at)) != std::string::npos;) {
+      text.replace(at, none.size(), "?");
+    }
+  }
   std::string result;
   for (const char c : text) {
     switch (c) {
@@ -72,7 +80,10 @@ std::string case_of(const check::Target& target, const check::Outcome& outcome) 
   std::string text = "    <testcase classname=\"" + xml(source_of(target)) + "\" name=\"" +
                      xml(target.device) + (target.fstype.empty() ? "" : " " + xml(target.fstype)) +
                      "\" time=\"" + seconds_text(outcome.seconds) + "\"";
-  const std::string why = xml(outcome.verdict.why);
+  std::string all = outcome.verdict.why;
+  if (!outcome.left_out.empty()) all += (all.empty() ? "" : "; ") + outcome.left_out;
+  for (const std::string& remark : target.remarks) all += (all.empty() ? "" : "; ") + remark;
+  const std::string why = xml(all);
   switch (outcome.verdict.state) {
     case check::State::errors:
       return text + ">\n      <failure message=\"" + why + "\"/>\n    </testcase>\n";
@@ -144,7 +155,7 @@ std::string junit_of(const FsckResult& result) {
     }
     counts.cases += case_of(target, outcome);
   }
-  std::string text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n";
+  std::string text(kJunitBegins);
   for (const std::string& name : order) {
     const Counts& counts = suites.at(name);
     text += "  <testsuite name=\"" + xml(name) + "\" tests=\"" + std::to_string(counts.tests) +

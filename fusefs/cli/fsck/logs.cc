@@ -53,11 +53,14 @@ FsckLogs::FsckLogs(const check::Plan& plan, std::string directory)
 }
 
 std::string FsckLogs::name_for(const check::Target& target) {
-  std::string name = source_of(target) + "." + target.device;
-  const unsigned before = names_[name]++;
-  if (before > 0) name += "~" + std::to_string(before + 1);
-  constexpr std::size_t kLongest = 240;
-  return safe_file_name(name.substr(0, kLongest) + ".log");
+  constexpr std::size_t kLongest = 200;
+  const std::string whole = source_of(target) + "." + target.device;
+  const std::string name = safe_file_name(whole).substr(0, kLongest);
+  std::string unique = name + ".log";
+  for (unsigned i = 2; !names_.insert(unique).second; ++i) {
+    unique = name + "~" + std::to_string(i) + ".log";
+  }
+  return unique;
 }
 
 void FsckLogs::started(std::size_t target, const std::vector<std::string>& words) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,7 @@ class FsckLogs {
 
   const check::Plan& plan_;
   const std::string directory_;
-  std::map<std::string, unsigned> names_;  ///< how often each was wanted
+  std::set<std::string> names_;
   std::vector<std::string> paths_;
   std::map<std::size_t, UniqueFd> files_;
   std::string failure_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "check/fleet.h"
@@ -25,6 +26,9 @@ void print_table(const FsckResult& result);
 
 /// One JSON document.
 std::string json_of(const FsckResult& result);
+
+inline constexpr std::string_view kJunitBegins =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n";
 
 /// JUnit's XML: a suite for each source, a case for each filesystem.
 std::string junit_of(const FsckResult& result);

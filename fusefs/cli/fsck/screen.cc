@@ -17,11 +17,25 @@ namespace {
 /// As many as leave room on the smallest terminal.
 constexpr std::size_t kMostLines = 12;
 
-std::size_t columns() {
-  constexpr std::size_t kUsual = 80;
+winsize terminal_size() {
+  constexpr unsigned short kRows = 24;
+  constexpr unsigned short kColumns = 80;
   winsize size{};
-  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
-  return size.ws_col;
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) {
+    size.ws_row = kRows;
+    size.ws_col = kColumns;
+  }
+  return size;
+}
+
+/// Takes the last character away, whole.
+void shorten(std::string& text) {
+  constexpr unsigned char kContinues = 0x80;
+  constexpr unsigned char kMask = 0xC0;
+  while (text.size() > 1 && (static_cast<unsigned char>(text.back()) & kMask) == kContinues) {
+    text.pop_back();
+  }
+  text.pop_back();
 }
 
 std::string clock_text(double seconds) {
@@ -89,17 +103,18 @@ void FsckScreen::tick() {
   });
   if (!any && drawn_ == 0) return;
   ++turn_;
-  const std::size_t width = columns();
+  const winsize size = terminal_size();
+  const std::size_t most = std::min<std::size_t>(kMostLines, std::max(2, size.ws_row - 3));
   std::vector<std::string> texts;
   for (const auto& [target, line] : lines_) {
-    if (texts.size() == kMostLines) break;
+    if (texts.size() == most) break;
     texts.push_back(text_of(target, line, now));
   }
   texts.push_back(std::to_string(done_) + " of " + std::to_string(all_) + " checked");
   clear();
   std::string out;
   for (std::string& text : texts) {
-    while (!text.empty() && display_width(text) >= width) text.pop_back();
+    while (!text.empty() && display_width(text) >= size.ws_col) shorten(text);
     out += text + "\n";
   }
   drawn_ = texts.size();

@@ -48,6 +48,10 @@ std::vector<std::string> remarks_of(const check::Target& target, const check::Ou
     remarks.push_back(text);
   }
   if (!outcome.verdict.why.empty()) remarks.push_back(outcome.verdict.why);
+  if (!outcome.left_out.empty()) remarks.push_back(outcome.left_out);
+  if (!outcome.command.empty()) {
+    remarks.insert(remarks.end(), target.remarks.begin(), target.remarks.end());
+  }
   const bool is_bad = outcome.verdict.state == check::State::errors ||
                       outcome.verdict.state == check::State::failed;
   if (is_bad && !log.empty()) remarks.push_back("see " + log);

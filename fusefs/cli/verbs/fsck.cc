@@ -1,8 +1,14 @@
 // `peelfs fsck`: checks every filesystem in the sources, each by its own checker.
 #include "cli/verbs/fsck.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -21,6 +27,7 @@
 #include "cli/values.h"
 #include "host/output_file.h"
 #include "jobs/spawner.h"
+#include "mount/process.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -131,11 +138,13 @@ class Telling : public check::FleetObserver {
 
 int code_of(const FsckOptions& options, const check::Target& target,
             const check::Outcome& outcome) {
+  const int left_out = outcome.left_out.empty() ? fsck_exit::kOk : fsck_exit::kOperational;
   switch (outcome.verdict.state) {
     case check::State::errors:
-      return fsck_exit::kErrorsLeft;
+      return fsck_exit::kErrorsLeft | left_out;
     case check::State::skipped:
-      return target.busy && options.skip_busy ? fsck_exit::kOk : fsck_exit::kOperational;
+      return (target.busy || outcome.is_busy) && options.skip_busy ? fsck_exit::kOk
+                                                                   : fsck_exit::kOperational;
     case check::State::failed:
       return fsck_exit::kOperational;
     case check::State::cancelled:
@@ -145,15 +154,37 @@ int code_of(const FsckOptions& options, const check::Target& target,
     case check::State::listed:
       break;
   }
-  return fsck_exit::kOk;
+  return left_out;
+}
+
+/// The report may take the place of an older one, and of nothing else. Said before all the work.
+void check_report(const std::string& path) {
+  if (path.empty()) return;
+  refuse_replacing(path);
+  const std::string folder = std::filesystem::absolute(path).parent_path().string();
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw Error::system(errno, "cannot write " + path);
+  }
+  std::ifstream file(path);
+  std::string begin(kJunitBegins.size(), '\0');
+  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  begin.resize(static_cast<std::size_t>(file.gcount()));
+  if (begin.empty() || begin == kJunitBegins) return;
+  throw Error(Fault::usage, path + " is there already, and is no report of peelfs fsck")
+      .advice("name another file with --junit");
 }
 
 int run(const FsckOptions& options) {
+  if (::fcntl(STDOUT_FILENO, F_GETFD) < 0) {
+    throw Error(Fault::io, "standard output is closed: the results would be lost")
+        .advice("send them to a file, or to /dev/null");
+  }
+  open_standard_descriptors();
   // Before any key is read that a command could inherit, and after those in the environment.
   FsckOptions said = options;
   take_from_environment(said.from.keys.origins);
   jobs::Spawner spawner;
-  if (!said.junit.empty()) refuse_replacing(said.junit);
+  check_report(said.junit);
   const Opening opening{
       .from = said.from,
       .patience = Patience{.limit = said.patience, .code = fsck_exit::kOperational},
@@ -165,7 +196,7 @@ int run(const FsckOptions& options) {
   const check::Plan plan = check::make_plan(
       *peeling,
       {.names = said.names, .only_due = said.only_due, .now = std::chrono::system_clock::now()});
-  if (!said.junit.empty()) refuse_replacing(said.junit);  // now that the sources are known
+  check_report(said.junit);  // now that the sources are known
   const Interruptible interruptible;
   Telling telling(plan, said);
   check::FleetOptions fleet;
@@ -188,9 +219,9 @@ int run(const FsckOptions& options) {
   }
   const FsckResult result{
       plan, outcomes, telling.logs().paths(), peeling->warnings(), peeling->complete(), code};
+  if (!said.junit.empty()) replace_file(said.junit, junit_of(result));
   said.json ? put(json_of(result)) : print_table(result);
   finish_output();
-  if (!said.junit.empty()) replace_file(said.junit, junit_of(result));
   if (plan.in_snapshots > 0 && !said.quiet) {
     warn(std::to_string(plan.in_snapshots) +
          " filesystems in snapshots were not checked; name them behind -- if they matter");

@@ -17,7 +17,9 @@ TEST(Checkers, ExitCodesAreThoseOfFsck) {
     EXPECT_EQ(judged(kind, 0).state, State::clean) << kind;
     EXPECT_EQ(judged(kind, 4).state, State::errors) << kind;
     EXPECT_EQ(judged(kind, 8).state, State::failed) << kind;
-    EXPECT_EQ(judged(kind, 12).state, State::failed) << kind << ": it did not get to the end";
+    EXPECT_EQ(judged(kind, 12).state, State::errors)
+        << kind << ": errors, though not all are known";
+    EXPECT_EQ(judged(kind, 40).state, State::failed) << kind << ": it was cancelled";
     EXPECT_EQ(judged(kind, 137, "x\nlast words\n").state, State::failed) << kind;
   }
   EXPECT_NE(judged("ext4", 137, "x\nlast words\n").why.find("last words"), std::string::npos);
@@ -33,6 +35,30 @@ TEST(Checkers, ALogThatOnlyTheKernelReplaysIsNoDamage) {
   EXPECT_EQ(judged("xfs", 0, alert).state, State::clean);
   EXPECT_FALSE(judged("xfs", 0, alert).why.empty());
   EXPECT_EQ(judged("xfs", 2).state, State::failed);
+}
+
+// What a program cannot look at is not damaged, though its exit code is the same.
+TEST(Checkers, WhatIsNotSupportedIsNoDamage) {
+  EXPECT_EQ(judged("xfs", 1, "fatal error -- This filesystem has an external log.\n").state,
+            State::failed);
+  EXPECT_EQ(judged("xfs", 1, "Found unsupported filesystem features.  Exiting now.\n").state,
+            State::failed);
+  EXPECT_EQ(
+      judged("btrfs", 1, "ERROR: couldn't open because of unsupported option features\n").state,
+      State::failed);
+  EXPECT_EQ(judged("btrfs", 1, "ERROR: errors found in fs roots\n").state, State::errors);
+}
+
+TEST(Checkers, AFatThatIsOnlyMarkedIsClean) {
+  const std::string marked =
+      "fsck.fat 4.2 (2021-01-31)\nDirty bit is set. Fs was not properly unmounted and some data "
+      "may be "
+      "corrupt.\n Automatically removing dirty bit.\n\n*** Filesystem was changed ***\n"
+      "Leaving filesystem unchanged.\nx.img: 0 files, 0/16343 clusters\n";
+  EXPECT_EQ(judged("vfat", 1, marked).state, State::clean);
+  EXPECT_FALSE(judged("vfat", 1, marked).why.empty());
+  EXPECT_EQ(judged("vfat", 1, marked + "/X has a bad start cluster\n").state, State::errors);
+  EXPECT_EQ(judged("vfat", 1, "fsck.fat 4.2 (2021-01-31)\n").state, State::errors);
 }
 
 TEST(Checkers, ProgressOfE2fsck) {
@@ -88,6 +114,24 @@ TEST(FsckCondition, OfExt) {
   EXPECT_EQ(condition_after(make, "ext4", "tune2fs -i 30d image").due, "");
   EXPECT_EQ(condition_after(make, "ext4", "tune2fs -i 30d image", later).due,
             "its last check was 40 days ago, and one is due after 30");
+}
+
+TEST(FsckCondition, ALostSuperblockIsFoundByItsBackup) {
+  if (!test::have_program("mke2fs")) GTEST_SKIP() << "mke2fs is not installed";
+  for (const char* const size : {"1024", "2048", "4096"}) {
+    const test::TemporaryDirectory folder;
+    const std::string path = folder / "image";
+    test::must_run("truncate -s 200M " + path + " && mke2fs -q -F -t ext4 -b " + size + " " + path);
+    test::must_run("dd status=none conv=notrunc if=/dev/zero bs=1k count=2 of=" + path);
+    const std::string said = lost_filesystem(*test::file_device(path));
+    ASSERT_NE(said.find("e2fsck -b "), std::string::npos) << size << said;
+    const std::string options = said.substr(said.find("-b "), said.find(')') - said.find("-b "));
+    EXPECT_EQ(
+        test::run("PATH=$PATH:/sbin:/usr/sbin e2fsck -fy " + options + " " + path).exit_code & ~3,
+        0)
+        << options;
+  }
+  EXPECT_EQ(lost_filesystem(test::MemoryDevice{Buffer(1 << 20)}), "");
 }
 
 TEST(FsckCondition, OfFat) {
