@@ -57,7 +57,8 @@ said to be; so is whatever could not be looked into: locked, damaged, incomplete
   --timeout SECONDS       leave a source out that does not answer so long (60)
 )";
 constexpr const char* kAfter = R"(
-Filesystems in snapshots of an image are checked only if they are named.
+Filesystems in snapshots of an image are checked only if they are named. NAME may be a
+device that holds others: all within it are checked.
 
 In the table: clean; replayed (clean, once its journal was replayed); errors; skipped and
 failed, with the reason below; - for what is never checked.
