@@ -79,8 +79,9 @@ bool only_the_dirty_bit(std::string_view output) {
     const bool is_summary =
         line.find(" files, ") != std::string_view::npos && line.ends_with(" clusters");
     if (line.empty() || is_summary) continue;
-    if (std::ranges::none_of(kHarmless, [&](Words known) { return line.starts_with(known); }))
+    if (std::ranges::none_of(kHarmless, [&](Words known) { return line.starts_with(known); })) {
       return false;
+    }
   }
   return is_dirty;
 }

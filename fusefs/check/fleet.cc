@@ -28,9 +28,13 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kTail = std::size_t{64} << 10U;
 constexpr std::chrono::milliseconds kTick{100};
 
-/// A unit from the start of its mount to its end.
+/// Units that are mounted by one process: a mount costs as much as a small check.
+using Batch = std::vector<const Unit*>;
+
+/// A batch from the start of its mount to its end.
 struct LiveUnit {
-  const Unit* unit = nullptr;
+  Batch batch;
+  Unit unit;  ///< all of the batch, as one
   std::unique_ptr<UnitHost> host;
   HostReport report;
   bool is_mounted = false;
@@ -91,7 +95,7 @@ class Fleet {
     for (std::size_t i = 0; i < outcomes_.size(); ++i) {
       outcomes_[i].verdict = plan.targets[i].verdict;
     }
-    for (const Unit& unit : plan.units) waiting_.push_back(&unit);
+    make_batches();
     world::HostFiles opened = world::opened_host_files();
     world::add_what_mounts_show(opened);
     world_.mounted_from_originals = world::filesystems_on(opened);
@@ -110,6 +114,51 @@ class Fleet {
 
  private:
   // ---- what is started
+
+  /// Large units, and those with an overlay, are alone; the others are put together, as far as that
+  /// leaves work for all that run at once.
+  void make_batches() {
+    constexpr std::uint64_t kSmall = std::uint64_t{4} << 30U;  // bytes of filesystems
+    constexpr std::size_t kMostSources = 16;
+    std::vector<const Unit*> small;
+    for (const Unit& unit : plan_.units) {
+      std::uint64_t size = 0;
+      for (const std::size_t target : unit.targets) size += plan_.targets[target].size;
+      const bool is_small =
+          !unit.needs_overlay && size <= kSmall && unit.sources.size() <= kMostSources / 2;
+      if (is_small) {
+        small.push_back(&unit);
+      } else {
+        waiting_.push_back({&unit});
+      }
+    }
+    const std::size_t parts = std::size_t{4} * options_.at_once;
+    const std::size_t in_each = std::clamp<std::size_t>(small.size() / parts, 1, kMostSources);
+    Batch batch;
+    std::size_t sources = 0;
+    for (const Unit* const unit : small) {
+      if (batch.size() == in_each || sources + unit->sources.size() > kMostSources) {
+        waiting_.push_back(std::exchange(batch, {}));
+        sources = 0;
+      }
+      batch.push_back(unit);
+      sources += unit->sources.size();
+    }
+    if (!batch.empty()) waiting_.push_back(std::move(batch));
+  }
+
+  static Unit all_of(const Batch& batch) {
+    Unit all;
+    for (const Unit* const unit : batch) {
+      all.sources.insert(all.sources.end(), unit->sources.begin(), unit->sources.end());
+      all.targets.insert(all.targets.end(), unit->targets.begin(), unit->targets.end());
+      all.references.insert(all.references.end(), unit->references.begin(), unit->references.end());
+      all.needs_overlay = all.needs_overlay || unit->needs_overlay;
+    }
+    // As in the whole run, so that the order decides in the same way where it does.
+    std::ranges::sort(all.sources);
+    return all;
+  }
 
   void start_what_fits() {
     while (!is_cancelled_ && busy() < options_.at_once) {
@@ -157,7 +206,7 @@ class Fleet {
 
   void start(LiveUnit& unit, std::size_t number, bool replay) {
     const Target& target = plan_.targets[number];
-    const auto at = std::ranges::find(unit.unit->targets, number) - unit.unit->targets.begin();
+    const auto at = std::ranges::find(unit.unit.targets, number) - unit.unit.targets.begin();
     const MountedDevice& device = unit.report.devices.at(static_cast<std::size_t>(at));
     if (!began_[number]) began_[number] = Clock::now();
     const auto refuse = [&](Verdict verdict) {
@@ -197,10 +246,11 @@ class Fleet {
   bool start_a_unit() {
     // Each mount is a process, and a lock on its images: no more than are soon worked on.
     if (waiting_.empty() || units_.size() >= std::size_t{2} * options_.at_once) return false;
-    const Unit& unit = *waiting_.front();
-    waiting_.pop_front();
     auto live = std::make_unique<LiveUnit>();
-    live->unit = &unit;
+    live->batch = std::move(waiting_.front());
+    waiting_.pop_front();
+    live->unit = all_of(live->batch);
+    const Unit& unit = live->unit;
     for (const std::size_t target : unit.targets) {
       live->checks.push_back(target);
       if (plan_.targets[target].is_replayed()) live->replays.push_back(target);
@@ -408,7 +458,14 @@ class Fleet {
       if (!unit.replays.empty()) unit.before = devices_in(unit.report.mountpoint);
       return;
     }
-    for (const std::size_t target : unit.unit->targets) {
+    if (unit.batch.size() > 1) {
+      // One of them must be the reason. The others are not to suffer for it.
+      for (const Unit* const one : unit.batch) waiting_.push_front({one});
+      unit.checks.clear();
+      gone(unit);
+      return;
+    }
+    for (const std::size_t target : unit.unit.targets) {
       outcomes_[target].is_busy = unit.report.is_busy;
       set(target, {unit.report.is_busy ? State::skipped : State::failed,
                    (unit.report.is_busy ? "in use: " : "") + unit.report.failure});
@@ -454,10 +511,11 @@ class Fleet {
     std::ranges::set_difference(unit.before, after, std::back_inserter(lost));
     if (fresh.empty() && lost.empty()) return;
     std::string text = "the replay of the journal has changed what lies in it";
-    if (!fresh.empty())
+    if (!fresh.empty()) {
       text += "; not checked: " + fresh.front() + (fresh.size() > 1 ? " and more" : "");
+    }
     if (!lost.empty()) text += "; gone: " + lost.front() + (lost.size() > 1 ? " and more" : "");
-    for (const std::size_t target : unit.unit->targets) {
+    for (const std::size_t target : unit.unit.targets) {
       if (outcomes_[target].was_replayed) outcomes_[target].left_out = text;
     }
   }
@@ -473,8 +531,10 @@ class Fleet {
 
   void cancel() {
     is_cancelled_ = true;
-    for (const Unit* const unit : std::exchange(waiting_, {})) {
-      for (const std::size_t target : unit->targets) set(target, {State::cancelled, ""});
+    for (const Batch& batch : std::exchange(waiting_, {})) {
+      for (const Unit* const unit : batch) {
+        for (const std::size_t target : unit->targets) set(target, {State::cancelled, ""});
+      }
     }
     std::set<std::size_t> ended;
     for (const auto& run : runs_) {
@@ -502,7 +562,7 @@ class Fleet {
   std::vector<Outcome> outcomes_;
   std::vector<std::optional<Clock::time_point>> began_;
   world::Plan world_;  ///< what is the same for all commands
-  std::deque<const Unit*> waiting_;
+  std::deque<Batch> waiting_;
   std::vector<std::unique_ptr<LiveUnit>> units_;
   std::vector<std::unique_ptr<LiveRun>> runs_;
   bool is_cancelled_ = false;

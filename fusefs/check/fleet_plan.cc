@@ -324,7 +324,7 @@ std::string place_of(const Tree& tree, const Node& node) {
       const auto at = std::ranges::find(parent.children, one->id);
       own = std::to_string(at - parent.children.begin()) + ":" + one->name;
     }
-    place = own + '\0' + place;
+    place.insert(0, own.append(1, '\0'));
     if (one->parents.empty()) return place;
     one = &tree.at(one->parents.front());
   }

@@ -56,24 +56,25 @@ Places places_in(const Catalog& catalog) {
 /// What is not as it was when the plan was made; empty: nothing.
 std::string changed(const Catalog& catalog, const Catalog::Entry& entry, const HostDevice& before) {
   const Node& node = *entry.node;
-  const std::string kChanged = "it has changed since it was looked at: ";
-  if (node.device->size() != before.size) return kChanged + "its size";
-  if (node.identity.type != before.fstype) return kChanged + "what is on it";
-  if (node.identity.uuid != before.uuid) return kChanged + "its UUID";
-  if (node.trouble && cannot_be_read(node.trouble->state)) return kChanged + text_of(*node.trouble);
+  const std::string begin = "it has changed since it was looked at: ";
+  if (node.device->size() != before.size) return begin + "its size";
+  if (node.identity.type != before.fstype) return begin + "what is on it";
+  if (node.identity.uuid != before.uuid) return begin + "its UUID";
+  if (node.trouble && cannot_be_read(node.trouble->state)) return begin + text_of(*node.trouble);
   try {
     const jobs::Relatives relatives = jobs::relatives_of(catalog, entry);
-    if (!relatives.missing.empty()) return kChanged + relatives.what + ", and " + relatives.missing;
-    if (relatives.devices.size() != before.others + 1)
-      return kChanged + "the devices that belong to it";
+    if (!relatives.missing.empty()) return begin + relatives.what + ", and " + relatives.missing;
+    if (relatives.devices.size() != before.others + 1) {
+      return begin + "the devices that belong to it";
+    }
     for (const std::uint64_t id : relatives.devices) {
       const auto& trouble = catalog.tree().at(id).trouble;
       if (trouble && cannot_be_read(trouble->state)) {
-        return kChanged + catalog.name_of(id) + ": " + text_of(*trouble);
+        return begin + catalog.name_of(id) + ": " + text_of(*trouble);
       }
     }
   } catch (const Error& error) {
-    return kChanged + error.what();
+    return begin + error.what();
   }
   return "";
 }
@@ -84,8 +85,9 @@ std::vector<std::string> describe(const Catalog& catalog, const Places& places,
   const auto found = places.find(device.place);
   if (found == places.end()) return {"", "it was not there when it was looked at again"};
   const Catalog::Entry& entry = *found->second;
-  if (const std::string change = changed(catalog, entry, device); !change.empty())
+  if (const std::string change = changed(catalog, entry, device); !change.empty()) {
     return {"", change};
+  }
   std::vector<std::string> list{entry.name, ""};
   const auto add = [&](const world::ListedDevice& one) {
     list.insert(list.end(), {one.path, one.type, one.uuid, one.label});
@@ -133,8 +135,9 @@ std::shared_ptr<Peeling> open(const HostOrder& order, const UniqueFd& note) {
   try {
     return std::make_shared<Peeling>(order.request, order.keys);
   } catch (const Error& error) {
-    if (error.error_number() == EBUSY)
+    if (error.error_number() == EBUSY) {
       jobs::send_list(note.get(), {std::string(kBusy), error.what()});
+    }
     throw;
   }
 }
@@ -171,7 +174,7 @@ void serve(const HostOrder& order, int control) {
     const int code = run_mount(options, [&] {
       leave_signals();
       lifeline.end_mount_without_us(work.path(), "");
-      const auto peeling = open(order, described);
+      auto peeling = open(order, described);
       const auto catalog = peeling->catalog();
       const Places places = places_in(*catalog);
       for (const HostDevice& device : order.devices) {
@@ -264,8 +267,9 @@ HostReport UnitHost::report() {
   report.world = list[2];
   for (std::size_t i = 0; i < devices_; ++i) {
     MountedDevice device;
-    if (!jobs::receive_list(control_.get(), list) || list.empty())
+    if (!jobs::receive_list(control_.get(), list) || list.empty()) {
       list = {"", "nothing was said of it"};
+    }
     device.name = list.front();
     if (list.size() > 1) device.why = list[1];
     for (std::size_t at = 2; at + 4 <= list.size(); at += 4) {

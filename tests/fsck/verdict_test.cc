@@ -132,6 +132,35 @@ TEST_F(FsckVerdict, ARunningGuestIsLeftAlone) {
   EXPECT_EQ(fsck(images_.path()).exit_code, 0);
 }
 
+// It holds no image's write lock, but one that keeps others from relying on it: that shows only
+// when the image is mounted. The images that are mounted beside it are checked all the same.
+TEST_F(FsckVerdict, AGuestThatStartsMeanwhileSpoilsNoOther) {
+  SKIP_WITHOUT("python3");
+  for (int i = 0; i < 24; ++i) make_ext4("g" + std::to_string(i) + ".img", "8M");
+  remember();
+  Terminal guest(
+      "exec python3 -c 'import fcntl, struct, time\n"
+      "f = open(\"" +
+      (images_ / "g7.img") +
+      "\", \"rb\")\n"
+      "fcntl.fcntl(f, 37, struct.pack(\"hhqqhh\", fcntl.F_RDLCK, 0, 103, 1, 0, 0))\n"
+      "print(\"locked\", flush=True)\n"
+      "time.sleep(60)'");
+  ASSERT_TRUE(guest.wait_for("locked"));
+  const Checked checked = fsck("-j 1 " + images_.path());
+  const Checked lenient = fsck("-j 1 --skip-busy " + images_.path());
+  guest.type("\x03");
+  guest.finish();
+  EXPECT_EQ(checked.exit_code, 8) << checked.errors;
+  EXPECT_EQ(lenient.exit_code, 0) << lenient.errors;
+  EXPECT_EQ(checked.devices.size(), 24U);
+  for (const auto& [name, device] : checked.devices) {
+    EXPECT_EQ(device.at("state"), name == "g7" ? "skipped" : "clean") << device.dump();
+  }
+  EXPECT_TRUE(contains(checked.reason("g7"), "in use")) << checked.reason("g7");
+  EXPECT_TRUE(checked.devices.at("g7").at("busy").get<bool>());
+}
+
 TEST_F(FsckVerdict, GuestsWithinGuests) {
   const std::string image = fixture_image("variant3");
   if (image.empty()) GTEST_SKIP() << "variant3 is not here";
