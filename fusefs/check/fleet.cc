@@ -8,13 +8,13 @@
 #include <cerrno>
 #include <deque>
 #include <fstream>
-#include <iterator>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "check/batches.h"
+#include "check/mounted_devices.h"
 #include "check/unit_host.h"
 #include "peelfs/error.h"
 #include "world/host_files.h"
@@ -27,9 +27,6 @@ using Clock = std::chrono::steady_clock;
 /// As much of the beginning, and of the end, of the output as a verdict may need.
 constexpr std::size_t kTail = std::size_t{64} << 10U;
 constexpr std::chrono::milliseconds kTick{100};
-
-/// Units that are mounted by one process: a mount costs as much as a small check.
-using Batch = std::vector<const Unit*>;
 
 /// A batch from the start of its mount to its end.
 struct LiveUnit {
@@ -44,8 +41,9 @@ struct LiveUnit {
   std::deque<std::size_t> checks;
   std::size_t running = 0;
   bool is_replaying = false;
-  /// Where a journal is replayed: the devices that there were before.
-  std::set<std::string> before;
+  /// Where a journal is replayed: the devices that there were before, see devices_in().
+  std::optional<std::set<std::string>> before;
+  bool is_compared = false;
 };
 
 /// A command under way.
@@ -57,28 +55,6 @@ struct LiveRun {
   std::string head, tail;  ///< of its output
   std::string line;        ///< that is not complete yet
 };
-
-/// The devices of a mount, with what is on each: "os43p2 (ext4)".
-std::set<std::string> devices_in(const std::string& mountpoint) {
-  std::set<std::string> devices;
-  std::ifstream file(mountpoint + "/.peelfs/status.json");
-  const auto tree = nlohmann::json::parse(file, nullptr, false);
-  if (tree.is_discarded()) return devices;
-  std::vector<const nlohmann::json*> lists{&tree.at("blockdevices")};
-  while (!lists.empty()) {
-    const nlohmann::json& list = *lists.back();
-    lists.pop_back();
-    for (const auto& device : list) {
-      const auto type = device.find("fstype");
-      const bool known = type != device.end() && type->is_string();
-      devices.insert(device.at("name").get<std::string>() +
-                     (known ? " (" + type->get<std::string>() + ")" : ""));
-      const auto children = device.find("children");
-      if (children != device.end()) lists.push_back(&*children);
-    }
-  }
-  return devices;
-}
 
 class Fleet {
  public:
@@ -95,7 +71,7 @@ class Fleet {
     for (std::size_t i = 0; i < outcomes_.size(); ++i) {
       outcomes_[i].verdict = plan.targets[i].verdict;
     }
-    make_batches();
+    for (Batch& batch : make_batches(plan, options.at_once)) waiting_.push_back(std::move(batch));
     world::HostFiles opened = world::opened_host_files();
     world::add_what_mounts_show(opened);
     world_.mounted_from_originals = world::filesystems_on(opened);
@@ -114,51 +90,6 @@ class Fleet {
 
  private:
   // ---- what is started
-
-  /// Large units, and those with an overlay, are alone; the others are put together, as far as that
-  /// leaves work for all that run at once.
-  void make_batches() {
-    constexpr std::uint64_t kSmall = std::uint64_t{4} << 30U;  // bytes of filesystems
-    constexpr std::size_t kMostSources = 16;
-    std::vector<const Unit*> small;
-    for (const Unit& unit : plan_.units) {
-      std::uint64_t size = 0;
-      for (const std::size_t target : unit.targets) size += plan_.targets[target].size;
-      const bool is_small =
-          !unit.needs_overlay && size <= kSmall && unit.sources.size() <= kMostSources / 2;
-      if (is_small) {
-        small.push_back(&unit);
-      } else {
-        waiting_.push_back({&unit});
-      }
-    }
-    const std::size_t parts = std::size_t{4} * options_.at_once;
-    const std::size_t in_each = std::clamp<std::size_t>(small.size() / parts, 1, kMostSources);
-    Batch batch;
-    std::size_t sources = 0;
-    for (const Unit* const unit : small) {
-      if (batch.size() == in_each || sources + unit->sources.size() > kMostSources) {
-        waiting_.push_back(std::exchange(batch, {}));
-        sources = 0;
-      }
-      batch.push_back(unit);
-      sources += unit->sources.size();
-    }
-    if (!batch.empty()) waiting_.push_back(std::move(batch));
-  }
-
-  static Unit all_of(const Batch& batch) {
-    Unit all;
-    for (const Unit* const unit : batch) {
-      all.sources.insert(all.sources.end(), unit->sources.begin(), unit->sources.end());
-      all.targets.insert(all.targets.end(), unit->targets.begin(), unit->targets.end());
-      all.references.insert(all.references.end(), unit->references.begin(), unit->references.end());
-      all.needs_overlay = all.needs_overlay || unit->needs_overlay;
-    }
-    // As in the whole run, so that the order decides in the same way where it does.
-    std::ranges::sort(all.sources);
-    return all;
-  }
 
   void start_what_fits() {
     while (!is_cancelled_ && busy() < options_.at_once) {
@@ -262,7 +193,8 @@ class Fleet {
     std::ranges::stable_sort(live->replays, {},
                              [&](std::size_t one) { return plan_.targets[one].depth; });
     try {
-      live->host = std::make_unique<UnitHost>(order_for(unit), descriptors());
+      live->host = std::make_unique<UnitHost>(
+          host_order(peeling_, request_, plan_, unit, options_.background), descriptors());
     } catch (const Error& error) {
       for (const std::size_t target : unit.targets) {
         finish(*live, target, {State::failed, error.what()});
@@ -271,49 +203,6 @@ class Fleet {
     }
     units_.push_back(std::move(live));
     return true;
-  }
-
-  HostOrder order_for(const Unit& unit) const {
-    HostOrder order;
-    order.request = request_;
-    order.request.found = nullptr;
-    order.request.sources.clear();
-    // Files that images of this unit take bytes from were allowed before, perhaps because a person
-    // named them as sources.
-    for (const std::string& path : unit.references) {
-      if (::access(path.c_str(), F_OK) == 0) order.request.allow_references.push_back(path);
-    }
-    for (const std::size_t one : unit.sources) {
-      const Source& source = peeling_.sources()[one];
-      SourceSpec spec;
-      spec.path = source.path;
-      // The name that a person gave it, not the one that was made from its file's.
-      const auto said = std::ranges::find(request_.sources, source.path, &SourceSpec::path);
-      if (said != request_.sources.end()) spec.name = said->name;
-      if (!request_.sources.empty()) spec.patience = request_.sources.front().patience;
-      spec.raw = source.raw;
-      spec.from_directory = source.from_directory;
-      order.request.sources.push_back(std::move(spec));
-      order.fsname += (order.fsname.empty() ? "" : "|") + source.path;
-    }
-    constexpr std::size_t kLongest = 1000;  // the kernel takes one page of options in all
-    if (order.fsname.size() > kLongest) order.fsname = order.fsname.substr(0, kLongest) + "...";
-    // No guest may begin to write what is being checked.
-    order.request.relied_on = true;
-    if (unit.needs_overlay) order.request.overlay.kind = overlay::Request::Kind::temporary;
-    order.keys = peeling_.keys();
-    order.background = options_.background;
-    for (const std::size_t target : unit.targets) {
-      const Target& one = plan_.targets[target];
-      order.devices.push_back({.place = one.place,
-                               .size = one.size,
-                               .fstype = one.fstype,
-                               .uuid = one.uuid,
-                               .others = one.others.size(),
-                               .alone = one.alone,
-                               .written = one.is_written()});
-    }
-    return order;
   }
 
   /// What a process that is started here must not keep.
@@ -455,7 +344,8 @@ class Fleet {
     unit.report = unit.host->report();
     if (unit.report.failure.empty()) {
       unit.is_mounted = true;
-      if (!unit.replays.empty()) unit.before = devices_in(unit.report.mountpoint);
+      unit.is_compared = !unit.replays.empty();
+      if (unit.is_compared) unit.before = devices_in(unit.report.mountpoint);
       return;
     }
     if (unit.batch.size() > 1) {
@@ -503,18 +393,9 @@ class Fleet {
   /// The plan was made before the journals were replayed. An image file that only a journal knew of
   /// was not checked, and one that is gone was in vain.
   void compare_devices(LiveUnit& unit) {
-    if (unit.before.empty()) return;
-    const std::set<std::string> after = devices_in(unit.report.mountpoint);
-    std::vector<std::string> fresh;
-    std::ranges::set_difference(after, unit.before, std::back_inserter(fresh));
-    std::vector<std::string> lost;
-    std::ranges::set_difference(unit.before, after, std::back_inserter(lost));
-    if (fresh.empty() && lost.empty()) return;
-    std::string text = "the replay of the journal has changed what lies in it";
-    if (!fresh.empty()) {
-      text += "; not checked: " + fresh.front() + (fresh.size() > 1 ? " and more" : "");
-    }
-    if (!lost.empty()) text += "; gone: " + lost.front() + (lost.size() > 1 ? " and more" : "");
+    if (!unit.is_compared) return;
+    const std::string text = difference(unit.before, devices_in(unit.report.mountpoint));
+    if (text.empty()) return;
     for (const std::size_t target : unit.unit.targets) {
       if (outcomes_[target].was_replayed) outcomes_[target].left_out = text;
     }

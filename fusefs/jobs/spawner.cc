@@ -42,45 +42,54 @@ Sockets make_sockets(int type) {
   return {UniqueFd(pair[0]), UniqueFd(pair[1])};
 }
 
-/// The two descriptors of one run, beside one byte: whether it runs in the background.
-bool send_request(int to, char background, const std::array<int, 2>& descriptors) {
-  iovec part{&background, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof descriptors)> room{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof descriptors);
-  std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(to, &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent == 1;
-}
+/// What is sent for one run: a byte, which says whether it runs in the background, and beside it
+/// the two descriptors.
+class Request {
+ public:
+  using Descriptors = std::array<int, 2>;
 
-/// @return false: no more come
-bool receive_request(int from, char& background, std::array<int, 2>& descriptors) {
-  iovec part{&background, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof descriptors)> room{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
-  ssize_t got = 0;
-  do {
-    got = ::recvmsg(from, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
-  const cmsghdr* const header = got == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (header == nullptr || header->cmsg_len != CMSG_LEN(sizeof descriptors)) return false;
-  std::memcpy(descriptors.data(), CMSG_DATA(header), sizeof descriptors);
-  return true;
-}
+  Request() {
+    message_.msg_iov = &part_;
+    message_.msg_iovlen = 1;
+    message_.msg_control = room_.data();
+    message_.msg_controllen = room_.size();
+  }
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  bool send(int to, bool background, const Descriptors& descriptors) {
+    byte_ = background ? 1 : 0;
+    cmsghdr* const header = CMSG_FIRSTHDR(&message_);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptors);
+    std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
+    ssize_t sent = 0;
+    do {
+      sent = ::sendmsg(to, &message_, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == 1;
+  }
+
+  /// @return false: no more come
+  bool receive(int from, bool& background, Descriptors& descriptors) {
+    ssize_t got = 0;
+    do {
+      got = ::recvmsg(from, &message_, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    const cmsghdr* const header = got == 1 ? CMSG_FIRSTHDR(&message_) : nullptr;
+    if (header == nullptr || header->cmsg_len != CMSG_LEN(sizeof descriptors)) return false;
+    std::memcpy(descriptors.data(), CMSG_DATA(header), sizeof descriptors);
+    background = byte_ != 0;
+    return true;
+  }
+
+ private:
+  char byte_ = 0;
+  iovec part_{&byte_, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(Descriptors))> room_{};
+  msghdr message_{};
+};
 
 /// Keeps 0 to 2 and these.
 void close_others(std::initializer_list<int> kept) {
@@ -150,13 +159,13 @@ void end_with(int control, Runner& runner) {
   std::signal(SIGPIPE, SIG_IGN);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
   if (::getppid() != parent) ::_exit(0);
-  char background = 0;
-  std::array<int, 2> descriptors{};
-  while (receive_request(requests.get(), background, descriptors)) {
+  bool background = false;
+  Request::Descriptors descriptors{};
+  while (Request().receive(requests.get(), background, descriptors)) {
     UniqueFd control(descriptors[0]);
     UniqueFd output(descriptors[1]);
     const pid_t child = ::fork();
-    if (child == 0) serve_run(std::move(control), std::move(output), background != 0);
+    if (child == 0) serve_run(std::move(control), std::move(output), background);
     if (child > 0) continue;
     try {
       send_list(control.get(),
@@ -186,8 +195,7 @@ Spawner::~Spawner() {
 Run Spawner::start(const Order& order, bool background) {
   Sockets control = make_sockets(SOCK_STREAM);
   Pipe output = make_pipe();
-  if (!send_request(requests_.get(), background ? 1 : 0,
-                    {control.theirs.get(), output.writer.get()})) {
+  if (!Request().send(requests_.get(), background, {control.theirs.get(), output.writer.get()})) {
     throw Error::system(errno, "cannot start a command: the process that starts them has ended");
   }
   control.theirs.reset();
