@@ -48,6 +48,12 @@ void note_closing(const HostFile& file) noexcept {
   open.files.erase(&file);
 }
 
+void forget_open_files() {
+  OpenFiles& open = open_files();
+  const MutexLock lock(open.mutex);
+  open.files.clear();
+}
+
 void refuse_writing_what_is_in_use() {
   std::vector<std::pair<FileId, std::string>> written;
   for_each_open_file([&](const HostFile& file) {

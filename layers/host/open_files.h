@@ -12,6 +12,9 @@ namespace peelfs {
 /// @param act must open and close none itself
 void for_each_open_file(const std::function<void(const HostFile&)>& act);
 
+/// In a process that was forked from one that has files open: they are not its own.
+void forget_open_files();
+
 /// For the constructor and the destructor of HostFile.
 void note_opened(const HostFile& file);
 void note_closing(const HostFile& file) noexcept;

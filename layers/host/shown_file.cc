@@ -57,6 +57,8 @@ ShownAt mount_with(off_t byte) {
 }  // namespace
 
 void announce_mount() {
+  // A mark on what another process has open would stay when this one has ended.
+  forget_open_files();
   mark = kShownBase;
 }
 

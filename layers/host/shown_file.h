@@ -16,7 +16,7 @@
 namespace peelfs {
 
 /// From now on this process marks every host file that it opens. For the process that serves a
-/// mount, before it opens anything.
+/// mount, before it opens anything. What it has inherited open is not marked.
 void announce_mount();
 /// Which mount it is. @param device st_dev of its files
 void announce_mount(dev_t device);
