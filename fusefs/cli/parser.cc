@@ -75,6 +75,7 @@ std::vector<std::string> Parser::run(std::vector<std::string> words) {
     if (!operands_only && word.starts_with("--") && word.ends_with('=')) {
       throw usage("option '" + printable(word.substr(0, word.size() - 1)) + "' needs a value");
     }
+    if (!operands_only) refuse_value_of_flag(word);
     reversed.push_back(shielded(word));
   }
   std::reverse(reversed.begin(), reversed.end());  // CLI11 pops them off the end
@@ -96,6 +97,19 @@ std::vector<std::string> Parser::run(std::vector<std::string> words) {
   std::vector<std::string> result;
   for (const std::string& operand : operands->results()) result.push_back(unshielded(operand));
   return result;
+}
+
+void Parser::refuse_value_of_flag(const std::string& word) const {
+  const auto equals = word.find('=');
+  if (!word.starts_with("--") || equals == std::string::npos) return;
+  const std::string name = word.substr(0, equals);
+  for (const Name& one : names()) {
+    if (one.name != name || one.with_value) continue;
+    // "--commit=no" must not commit.
+    throw usage("option '" + printable(name) + "' takes no value")
+        .found("'" + printable(word) + "'")
+        .advice("write " + printable(name) + ", or leave it out");
+  }
 }
 
 std::vector<Parser::Name> Parser::names() const {

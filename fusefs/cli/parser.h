@@ -46,6 +46,8 @@ class Parser {
     std::function<void(const std::string&)> take;
     std::function<void()> act;
   };
+  /// @throws Error(Fault::usage) for "--flag=value": a flag must not mean the opposite of its value
+  void refuse_value_of_flag(const std::string& word) const;
   Error unknown(const std::vector<std::string>& extras) const;
 
   const std::string program_;

@@ -188,6 +188,8 @@ TEST(Arguments, EveryMistakeIsNamed) {
       {{"umout", "/mnt"}, "did you mean 'peelfs umount'"},
       {{"ls", "--jsn", "x"}, "did you mean '--json'"},
       {{"ls", "-Z", "x"}, "unknown option '-Z'"},
+      {{"ls", "--no-search=no", "x"}, "'--no-search' takes no value"},
+      {{"try", "--commit=0", "x", "n", "--", "true", "{}"}, "'--commit' takes no value"},
       {{"ls", "--key-file"}, "key-file"},
       {{"ls", "--key-file=", "x"}, "--key-file' needs a value"},
       {{"ls", "--key", "a=pass:b", "x"}, "does not say where the key is"},
