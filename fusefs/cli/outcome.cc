@@ -11,8 +11,8 @@
 #include <optional>
 
 #include "cli/commit.h"
-#include "cli/exit_codes.h"
 #include "cli/interrupt.h"
+#include "cli/next_command.h"
 #include "cli/text.h"
 #include "jobs/workplace.h"
 #include "overlay/cover.h"
@@ -52,16 +52,31 @@ std::optional<std::string> read_line() {
   return text;
 }
 
-Outcome ask(bool may_commit, const std::string& overlays) {
-  if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return Outcome::keep;
-  say("peelfs: until you decide they are in " + shown(overlays));
+}  // namespace
+
+void say(const std::string& text) {
+  std::fputs((text + "\n").c_str(), stderr);
+}
+
+overlay::CommitRequest commit_request_of(const Written& written) {
+  overlay::CommitRequest request =
+      commit_request(written.from.sources, written.from.allow_references, written.from.directives,
+                     written.overlays);
+  request.accept_shared = written.accept_shared;
+  return request;
+}
+
+bool can_ask() {
+  return ::isatty(STDIN_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
+}
+
+Outcome ask(const Question& question) {
+  if (!can_ask()) return Outcome::keep;
+  const std::string letters = std::string("[") + (question.may_commit ? "c/" : "") + "d/k" +
+                              (question.details ? "/s" : "") + "] ";
   for (;;) {
     forget_what_was_typed();
-    std::fputs(may_commit ? "Commit these changes into the sources, drop them, or keep them for "
-                            "later? [c/d/k] "
-                          : "The command has failed. Drop these changes, or keep them for later? "
-                            "[d/k] ",
-               stderr);
+    std::fputs((question.text + " " + letters).c_str(), stderr);
     std::fflush(stderr);
     if (!wait_for_answer()) {
       say("");
@@ -72,86 +87,65 @@ Outcome ask(bool may_commit, const std::string& overlays) {
       say("");
       return Outcome::keep;
     }
-    if (*answer == "d" || *answer == "drop") return Outcome::drop;
-    if (*answer == "k" || *answer == "keep") return Outcome::keep;
-    if (may_commit && (*answer == "c" || *answer == "commit")) return Outcome::commit;
+    const auto is = [&](const std::string& word) {
+      return *answer == word || *answer == word.substr(0, 1);
+    };
+    if (is("drop")) return Outcome::drop;
+    if (is("keep")) return Outcome::keep;
+    if (question.may_commit && is("commit")) return Outcome::commit;
+    if (question.details && is("show")) {
+      question.details();
+      continue;
+    }
     say("peelfs: '" + shown(*answer) + "' is none of the answers: a word (" +
-        (may_commit ? "commit, " : "") + "drop, keep), or its first letter alone");
+        (question.may_commit ? "commit, " : "") + "drop, keep" +
+        (question.details ? ", show" : "") + "), or its first letter alone");
   }
 }
 
-}  // namespace
-
-void say(const std::string& text) {
-  std::fputs((text + "\n").c_str(), stderr);
-}
-
-overlay::CommitRequest commit_request_of(const TryOptions& options, const std::string& directory) {
-  overlay::CommitRequest request = commit_request(
-      options.from.sources, options.from.allow_references, options.from.directives, directory);
-  request.accept_shared = options.accept_shared;
-  return request;
-}
-
-Outcome decide(const TryOptions& options, const std::string& overlays, int code, int ended) {
-  const bool good = is_success(options.command_line, code, options.good_codes);
-  Outcome outcome = options.outcome;
-  if (outcome == Outcome::ask) outcome = ended != 0 ? Outcome::keep : ask(good, overlays);
-  if (outcome == Outcome::commit && !good) {
-    warn("not committed: the command has ended with " + std::to_string(code) +
-         " (--ok CODES says which codes besides 0 are good)");
-    return Outcome::keep;
-  }
-  return outcome;
-}
-
-void conclude(const TryOptions& options, const std::string& overlays, Outcome outcome) {
+void conclude(const Written& written, Outcome outcome) {
   switch (outcome) {
     case Outcome::commit:
       try {
-        commit_overlays(commit_request_of(options, overlays), options.quiet, true);
+        commit_overlays(commit_request_of(written), written.quiet, true);
       } catch (const Error&) {
-        explain_kept(options, overlays);
+        explain_kept(written);
         throw;
       }
-      jobs::remove_if_empty(overlays);
+      jobs::remove_if_empty(written.overlays);
       break;
     case Outcome::drop:
-      jobs::remove_overlays(overlays);
+      jobs::remove_overlays(written.overlays);
       say("peelfs: the changes are dropped; the sources are as they were");
       break;
     default:
-      explain_kept(options, overlays);
+      explain_kept(written);
   }
 }
 
-void explain_kept(const TryOptions& options, const std::string& overlays) {
-  std::vector<std::string> sources;
-  for (const std::string& path : options.from.allow_references) {
-    sources.insert(sources.end(), {"--allow-reference", path});
-  }
-  for (const std::string& source : options.from.sources) {
-    sources.push_back((source.starts_with('-') ? "./" : "") + source);
-  }
-  std::string text = "peelfs: the changes are kept in " + shown(overlays) + ". What next:";
-  for (const char* const verb : {"diff", "commit", "drop"}) {
-    std::vector<std::string> line{"peelfs", verb, "--overlay", overlays};
-    if (verb != std::string_view("drop")) line.insert(line.end(), sources.begin(), sources.end());
+void explain_kept(const Written& written) {
+  std::string text = "peelfs: the changes are kept in " + shown(written.overlays) + ". What next:";
+  for (const std::string verb : {"diff", "commit", "drop"}) {
+    std::vector<std::string> line{"peelfs", verb, "--overlay", written.overlays};
+    if (verb != "drop" && written.accept_shared) line.emplace_back("--accept-shared");
+    const std::vector<std::string> words =
+        verb == "diff" ? look_words(written.from) : source_words(written.from);
+    if (verb != "drop") line.insert(line.end(), words.begin(), words.end());
     text += "\n  " + shell_line(line);
   }
   say(text);
 }
 
-void keep_what_was_written(const TryOptions& options, const std::string& overlays) {
+void keep_what_was_written(const Written& written) {
   try {
-    const auto paths = overlay::overlays_in(overlays);
+    const auto paths = overlay::overlays_in(written.overlays);
     if (std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
-      if (options.keep.empty()) jobs::remove_overlays(overlays);
+      if (written.own) jobs::remove_overlays(written.overlays);
       return;
     }
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then they stay
   }
-  explain_kept(options, overlays);
+  explain_kept(written);
 }
 
 }  // namespace peelfs::cli

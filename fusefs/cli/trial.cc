@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cli/changes_text.h"
+#include "cli/exit_codes.h"
 #include "cli/interrupt.h"
 #include "cli/out_of_reach.h"
 #include "cli/outcome.h"
@@ -215,6 +216,39 @@ bool show_changes(const TryOptions& options, const std::string& overlays, const 
   return !changes.empty();
 }
 
+/// @param said the options as the person wrote them
+Written written_of(const TryOptions& said, const TryOptions& options, const std::string& overlays) {
+  return {.from = said.from,
+          .overlays = overlays,
+          .own = options.keep.empty(),
+          .accept_shared = options.accept_shared,
+          .quiet = options.quiet};
+}
+
+/// What was said on the command line, or what the person answers. Nothing of a command that has
+/// failed is committed, and after a signal the changes are kept.
+/// @param code the command's @param ended a signal that told peelfs to end; 0: none
+Outcome decide(const TryOptions& options, const std::string& overlays, int code, int ended) {
+  const bool good = is_success(options.command_line, code, options.good_codes);
+  Outcome outcome = options.outcome;
+  if (outcome == Outcome::ask && (ended != 0 || !can_ask())) outcome = Outcome::keep;
+  if (outcome == Outcome::ask) {
+    say("peelfs: until you decide they are in " + shown(overlays));
+    outcome = ask({.text = good ? "Commit these changes into the sources, drop them, or keep them "
+                                  "for later?"
+                                : "The command has failed. Drop these changes, or keep them for "
+                                  "later?",
+                   .may_commit = good,
+                   .details = {}});
+  }
+  if (outcome == Outcome::commit && !good) {
+    warn("not committed: the command has ended with " + std::to_string(code) +
+         " (--ok CODES says which codes besides 0 are good)");
+    return Outcome::keep;
+  }
+  return outcome;
+}
+
 /// Said before the command runs, too, and not only when everything is done.
 void refuse_uncommittable(const TryOptions& options) {
   if (options.outcome != Outcome::commit) return;
@@ -223,7 +257,7 @@ void refuse_uncommittable(const TryOptions& options) {
     if (const auto file = identity_of(path)) refuse_in_use(*file, path);
   }
   try {
-    overlay::refuse_unwritable(commit_request_of(options, ""));
+    overlay::refuse_unwritable(commit_request_of(written_of(options, options, "")));
   } catch (Error& error) {
     error.add_context("nothing was run, since its changes could not be committed");
     throw;
@@ -249,6 +283,7 @@ int run_trial(const TryOptions& said) {
   const bool own = options.keep.empty();
   const std::string overlays =
       own ? jobs::make_folder("/var/tmp") : std::filesystem::absolute(options.keep).string();
+  const Written written = written_of(said, options, overlays);
   int code = 0;
   bool changed = true;
   bool is_mounted = false;
@@ -262,7 +297,7 @@ int run_trial(const TryOptions& said) {
   } catch (const Error&) {
     // What was written until then is worth looking at. What lies in the person's own directory, and
     // was never mounted here, is older.
-    if (own || is_mounted) keep_what_was_written(options, overlays);
+    if (own || is_mounted) keep_what_was_written(written);
     throw;
   }
   if (!changed) {
@@ -270,7 +305,7 @@ int run_trial(const TryOptions& said) {
     if (own) jobs::remove_overlays(overlays);
     return code;
   }
-  conclude(options, overlays, decide(options, overlays, code, jobs::Runner::ended_by()));
+  conclude(written, decide(options, overlays, code, jobs::Runner::ended_by()));
   return code;
 }
 

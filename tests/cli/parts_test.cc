@@ -142,6 +142,31 @@ TEST_F(Parts, TryTellsWhatToRun) {
   EXPECT_TRUE(marked(one_));
 }
 
+// What lies within an encrypted device is compared only with its key, and is found only by it.
+TEST_F(Parts, TryTellsTheKeysToo) {
+  SKIP_WITHOUT("qemu-img");
+  must_run("head -c 3M /dev/zero > " + (folder_ / "plain") + " && mke2fs -q -F -t ext2 " +
+           (folder_ / "plain"));
+  const std::string luks = folder_ / "luks.img";
+  make_luks(luks, folder_ / "plain", "pass word");
+  const std::string key = folder_ / "the key";
+  write_file(key, as_bytes("pass word"));
+  const std::string command = " luks_crypt -- tune2fs -L new {}";
+  for (const std::string& how :
+       {"--key-file " + quoted(key), "--key luks=file:" + quoted(key) + " --depth 2 --no-prompt"}) {
+    const Outputs kept = try_it(how + " " + quoted(luks) + command);
+    EXPECT_EQ(kept.exit_code, 0) << kept.errors;
+    const CommandResult diff = pasted(between(kept.errors, "What next:\n", "\n") + " </dev/null");
+    EXPECT_EQ(diff.exit_code, 0) << diff.output;
+    EXPECT_TRUE(contains(diff.output, "luks_crypt")) << diff.output;
+    EXPECT_TRUE(contains(diff.output, "superblock")) << diff.output;
+    EXPECT_EQ(pasted("peelfs commit" + between(kept.errors, "  peelfs commit", "\n")).exit_code, 0);
+    EXPECT_TRUE(contains(peelfs("ls " + how + " " + quoted(luks)).output, " new "));
+    must_run(std::string("PATH=$PATH:/sbin:/usr/sbin; ") + PEELFS_PROGRAM + " try --commit " + how +
+             " " + quoted(luks) + " luks_crypt -- tune2fs -L old {} 2>&1");
+  }
+}
+
 TEST_F(Parts, WhereToLookIsQuoted) {
   const std::string here = folder_ / "no such place";
   const Outputs refused = peelfs_apart(quoted(one_) + " " + quoted(here));

@@ -64,37 +64,7 @@ std::uint64_t parse_amount(std::string_view value, const char* option, const cha
   return *amount;
 }
 
-void bind_one(Parser& parser, SourceOptions& options, const char* name) {
-  parser.option(std::string("--") + name, [&options, name](const std::string& value) {
-    set_source_option(options, name, value);
-  });
-}
-
-}  // namespace
-
-void bind_sources(Parser& parser, SourceOptions& options) {
-  bind_keys(parser, options.keys);
-  for (const char* name : {"header", "as", "allow-reference", "depth", "kdf-memory",
-                           "kdf-iterations", "kdf-seconds", "run-files", "identify-bytes"}) {
-    bind_one(parser, options, name);
-  }
-  // An action, which comes behind every --depth.
-  parser.action("--no-search", [&options] { options.limits.search_depth = 0; });
-}
-
-void bind_as(Parser& parser, std::vector<Directive>& directives) {
-  parser.option("--as",
-                [&directives](const std::string& value) { add_directive(directives, value); });
-}
-
-void bind_allow_reference(Parser& parser, std::vector<std::string>& paths) {
-  parser.option("--allow-reference", [&paths](const std::string& value) {
-    need_value("allow-reference", value);
-    paths.push_back(value);
-  });
-}
-
-bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value) {
+bool set_option(SourceOptions& options, std::string_view name, std::string_view value) {
   if (set_key_option(options.keys, name, value)) return true;
   if (name == "no-search") {
     refuse_value(name, value);
@@ -136,6 +106,45 @@ bool set_source_option(SourceOptions& options, std::string_view name, std::strin
   } else {
     return false;
   }
+  return true;
+}
+
+void bind_one(Parser& parser, SourceOptions& options, const char* name) {
+  parser.option(std::string("--") + name, [&options, name](const std::string& value) {
+    set_source_option(options, name, value);
+  });
+}
+
+}  // namespace
+
+void bind_sources(Parser& parser, SourceOptions& options) {
+  for (const char* name :
+       {"key-file", "key", "volume-key", "header", "as", "allow-reference", "depth", "kdf-memory",
+        "kdf-iterations", "kdf-seconds", "run-files", "identify-bytes"}) {
+    bind_one(parser, options, name);
+  }
+  // An action, which comes behind every --depth.
+  for (const char* const name : {"no-search", "no-prompt"}) {
+    parser.action(std::string("--") + name,
+                  [&options, name] { set_source_option(options, name, ""); });
+  }
+}
+
+void bind_as(Parser& parser, std::vector<Directive>& directives) {
+  parser.option("--as",
+                [&directives](const std::string& value) { add_directive(directives, value); });
+}
+
+void bind_allow_reference(Parser& parser, std::vector<std::string>& paths) {
+  parser.option("--allow-reference", [&paths](const std::string& value) {
+    need_value("allow-reference", value);
+    paths.push_back(value);
+  });
+}
+
+bool set_source_option(SourceOptions& options, std::string_view name, std::string_view value) {
+  if (!set_option(options, name, value)) return false;
+  options.said.emplace_back(name, value);
   return true;
 }
 

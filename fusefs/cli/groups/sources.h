@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli/groups/keys.h"
@@ -19,6 +20,9 @@ struct SourceOptions {
   std::vector<Directive> directives;  ///< of --as, each device once
   std::vector<std::string> allow_references;
   Limits limits;
+  /// All options of these, and those for keys, as the person wrote them: name without dashes,
+  /// value.
+  std::vector<std::pair<std::string, std::string>> said;
 };
 
 void bind_sources(Parser& parser, SourceOptions& options);

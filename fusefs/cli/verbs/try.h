@@ -6,12 +6,10 @@
 #include <vector>
 
 #include "cli/groups/sources.h"
+#include "cli/outcome.h"
 #include "cli/verb.h"
 
 namespace peelfs::cli {
-
-/// What becomes of the overlay when the command has run.
-enum class Outcome { ask, commit, drop, keep };
 
 struct TryOptions : VerbOptions {
   SourceOptions from;
