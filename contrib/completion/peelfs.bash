@@ -91,7 +91,7 @@ _peelfs() {
             revert) options+=" --overlay --accept-shared --accept-part" ;;
             checkpoint) options+=" --overlay --accept-shared --list" ;;
             try) options+=" $sources --accept-shared --commit --drop --keep --ok" ;;
-            fsck) options+=" $sources --jobs --due --since-boot --skip-busy --background --log --junit --json --timeout" ;;
+            fsck) options+=" $sources --jobs --repair --commit --drop --keep --rw --due --since-boot --skip-busy --background --log --junit --json --timeout" ;;
             umount) options+=" --lazy --timeout" ;;
             unlock) options+=" $keys" ;;
         esac

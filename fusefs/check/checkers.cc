@@ -98,9 +98,9 @@ Verdict judge_xfs(int code, std::string_view output) {
     return {State::clean, has_log ? "its log holds changes, which only the kernel can replay" : ""};
   }
   // These say that it cannot look at the filesystem, with the exit code of one that is damaged.
+  // That it cannot get the geometry of the host's filesystem is said of every image.
   const bool cannot =
-      contains_any(output, {"fatal error --", "unsupported filesystem features",
-                            "Cannot get host filesystem geometry", "out of memory"});
+      contains_any(output, {"fatal error --", "unsupported filesystem features", "out of memory"});
   if (code == 1 && cannot) return failed("xfs_repair", code, output);
   if (code == 1 && has_log) {
     return {State::skipped,
@@ -161,6 +161,70 @@ Verdict judge_reiserfs(int code, std::string_view output) {
   return as_fsck("reiserfsck", code, output);
 }
 
+/// Of a repair. fsck(8): 1 and 2 say that something was corrected, 4 that something is left.
+Verdict repaired_as_fsck(std::string_view program, int code, std::string_view output) {
+  constexpr int kCorrected = 3;
+  constexpr int kVerdicts = 7;
+  if ((code & ~kCorrected) == 0) return {State::repaired, ""};
+  if ((code & ~kVerdicts) != 0) return failed(program, code, output);
+  std::string why = std::string(program) + " cannot repair all of it";
+  if (const std::string said = last_line(output); !said.empty()) why += ": " + said;
+  return {State::errors, why};
+}
+
+Verdict repaired_ext(int code, std::string_view output) {
+  return repaired_as_fsck("e2fsck", code, output);
+}
+
+Verdict repaired_exfat(int code, std::string_view output) {
+  return repaired_as_fsck("fsck.exfat", code, output);
+}
+
+Verdict repaired_jfs(int code, std::string_view output) {
+  return repaired_as_fsck("jfs_fsck", code, output);
+}
+
+Verdict repaired_fat(int code, std::string_view output) {
+  return repaired_as_fsck("fsck.fat", code, output);
+}
+
+Verdict repaired_f2fs(int code, std::string_view output) {
+  return repaired_as_fsck("fsck.f2fs", code, output);
+}
+
+Verdict repaired_ntfs(int code, std::string_view output) {
+  return code == 0 ? Verdict{State::repaired, ""} : failed("ntfsfix", code, output);
+}
+
+/// 2 says that its log must be replayed first.
+Verdict repaired_xfs(int code, std::string_view output) {
+  if (code == 0) return {State::repaired, ""};
+  constexpr int kHasLog = 2;
+  if (code == kHasLog) {
+    return {State::errors,
+            "its log must be replayed first, which only the kernel can (mount it once)"};
+  }
+  return failed("xfs_repair", code, output);
+}
+
+/// 1 may mean that it found what it has repaired: the second check tells.
+Verdict repaired_btrfs(int code, std::string_view output) {
+  if (code == 0 || code == 1) return {State::repaired, ""};
+  return failed("btrfs", code, output);
+}
+
+/// 0, or 1: corrected. 4 asks for the tree to be built anew, which may lose files.
+Verdict repaired_reiserfs(int code, std::string_view output) {
+  if (code == 0 || code == 1) return {State::repaired, ""};
+  constexpr int kFatal = 4;
+  if (code == kFatal) {
+    return {State::errors,
+            "reiserfsck can only build its tree anew, which may lose files: run 'reiserfsck "
+            "--rebuild-tree' on it yourself, with peelfs try"};
+  }
+  return failed("reiserfsck", code, output);
+}
+
 /// "3 1200 4800 /path": the pass, how far it is, and of how much. The later passes are short.
 std::optional<unsigned> percent_ext(std::string_view line) {
   constexpr std::array<unsigned, 6> kBegins{0, 70, 90, 92, 95, 100};
@@ -188,6 +252,17 @@ constexpr std::array kF2fsCheck{Words("-f"), Words("--dry-run"), Words("{}")};
 constexpr std::array kJfsCheck{Words("-f"), Words("-n"), Words("{}")};
 constexpr std::array kReiserCheck{Words("--check"), Words("--yes"), Words("{}")};
 
+constexpr std::array kExtRepair{Words("-f"), Words("-y"), Words("-C"), Words("1"), Words("{}")};
+constexpr std::array kXfsRepair{Words("{}")};
+// --force spares the ten seconds in which a person could think of it.
+constexpr std::array kBtrfsRepair{Words("check"), Words("--repair"), Words("--force"), Words("{}")};
+constexpr std::array kFatRepair{Words("-a"), Words("{}")};
+constexpr std::array kExfatRepair{Words("-y"), Words("{}")};
+constexpr std::array kNtfsRepair{Words("{}")};
+constexpr std::array kF2fsRepair{Words("-f"), Words("-y"), Words("{}")};
+constexpr std::array kJfsRepair{Words("-f"), Words("{}")};
+constexpr std::array kReiserRepair{Words("--fix-fixable"), Words("--yes"), Words("{}")};
+
 constexpr Checker ext(std::string_view fstype) {
   return {.fstype = fstype,
           .program = "e2fsck",
@@ -195,6 +270,8 @@ constexpr Checker ext(std::string_view fstype) {
           .check = kExtCheck,
           .replay = kExtReplay,
           .judge = judge_ext,
+          .repair = kExtRepair,
+          .judge_repair = repaired_ext,
           .percent = percent_ext,
           .memory_per_mib = 512};
 }
@@ -208,28 +285,38 @@ constexpr std::array kRows{
             .package = "xfsprogs",
             .check = kXfsCheck,
             .judge = judge_xfs,
+            .repair = kXfsRepair,
+            .judge_repair = repaired_xfs,
             .memory_per_mib = 2048},
     Checker{.fstype = "btrfs",
             .program = "btrfs",
             .package = "btrfs-progs",
             .check = kBtrfsCheck,
             .judge = judge_btrfs,
+            .repair = kBtrfsRepair,
+            .judge_repair = repaired_btrfs,
             .memory_per_mib = 4096},
     Checker{.fstype = "vfat",
             .program = "fsck.fat",
             .package = "dosfstools",
             .check = kNoAction,
-            .judge = judge_fat},
+            .judge = judge_fat,
+            .repair = kFatRepair,
+            .judge_repair = repaired_fat},
     Checker{.fstype = "exfat",
             .program = "fsck.exfat",
             .package = "exfatprogs",
             .check = kNoAction,
-            .judge = judge_exfat},
+            .judge = judge_exfat,
+            .repair = kExfatRepair,
+            .judge_repair = repaired_exfat},
     Checker{.fstype = "ntfs",
             .program = "ntfsfix",
             .package = "ntfs-3g",
             .check = kNoAction,
             .judge = judge_ntfs,
+            .repair = kNtfsRepair,
+            .judge_repair = repaired_ntfs,
             .caveat = "ntfsfix looks at the boot sector, the MFT and the journal only; Windows' "
                       "chkdsk checks the rest"},
     Checker{.fstype = "f2fs",
@@ -237,17 +324,23 @@ constexpr std::array kRows{
             .package = "f2fs-tools",
             .check = kF2fsCheck,
             .judge = judge_f2fs,
+            .repair = kF2fsRepair,
+            .judge_repair = repaired_f2fs,
             .opens_for_writing = true},
     Checker{.fstype = "jfs",
             .program = "jfs_fsck",
             .package = "jfsutils",
             .check = kJfsCheck,
-            .judge = judge_jfs},
+            .judge = judge_jfs,
+            .repair = kJfsRepair,
+            .judge_repair = repaired_jfs},
     Checker{.fstype = "reiserfs",
             .program = "reiserfsck",
             .package = "reiserfsprogs",
             .check = kReiserCheck,
             .judge = judge_reiserfs,
+            .repair = kReiserRepair,
+            .judge_repair = repaired_reiserfs,
             .opens_for_writing = true},
 };
 
@@ -261,6 +354,8 @@ std::string_view state_name(State state) {
       return "replayed";
     case State::errors:
       return "errors";
+    case State::repaired:
+      return "repaired";
     case State::skipped:
       return "skipped";
     case State::failed:

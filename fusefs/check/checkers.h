@@ -23,6 +23,11 @@ struct Checker {
   std::span<const std::string_view> replay = {};
   /// What came of the check. @param output the first and the last 64 KiB of it, at least
   Verdict (*judge)(int code, std::string_view output) = nullptr;
+  /// The words that repair all that its program repairs without asking; never those that give up
+  /// data to get through: a log of XFS is not thrown away, no tree of ReiserFS is built anew.
+  std::span<const std::string_view> repair = {};
+  /// Whether that has done its work: State::repaired, which only says that it has ended well.
+  Verdict (*judge_repair)(int code, std::string_view output) = nullptr;
   /// How far the check is, if this line of its output tells; per cent. Null: it never tells.
   std::optional<unsigned> (*percent)(std::string_view line) = nullptr;
   /// What is always true of its verdict, for people; empty: nothing.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "check/fleet_plan.h"
+#include "check/job.h"
 #include "jobs/spawner.h"
 
 namespace peelfs::check {
@@ -22,6 +23,8 @@ class FleetObserver {
   FleetObserver(const FleetObserver&) = delete;
   FleetObserver& operator=(const FleetObserver&) = delete;
 
+  /// Jobs begin. @param what is done with their targets: "checked", "repaired"
+  virtual void begins(std::string_view /*what*/, std::size_t /*targets*/) {}
   /// A command has been started for a target. @param words its command line
   virtual void started(std::size_t /*target*/, const std::vector<std::string>& /*words*/) {}
   /// How far the check is, per cent.
@@ -50,11 +53,27 @@ struct Outcome {
   std::vector<std::string> command;  ///< the last that was run; empty: none
   int exit_code = -1;                ///< of that
   bool was_replayed = false;
+  /// False: its job was ended before, because of another target.
+  bool was_reached = true;
   /// What was not checked though it belongs to it, a clause; empty: nothing.
   std::string left_out;
   bool is_busy = false;  ///< skipped because a program began to write one of its sources
+  /// Of one that is repaired, or whose journal is replayed: see repair.h.
+  bool is_written = false;  ///< to its source
+  std::string change;       ///< what differs, a clause; empty: it is not known
   double seconds = 0;
 };
+
+/// Does all jobs. Nothing is left behind when it returns: no mount, no process, and no file but
+/// the overlays of Access::overlay. The process must have one thread.
+/// A job with such overlays ends with the first of its targets that could not be repaired.
+/// @param peeling the sources of the plan, open
+/// @param request by which they were opened; what is mounted is opened by it, too
+/// @return one for each target of the plan; only those that are in a job have a verdict:
+/// State::repaired says that its program has done its work, and no more
+std::vector<Outcome> run_jobs(const Peeling& peeling, const PeelRequest& request, const Plan& plan,
+                              std::vector<Job> jobs, jobs::Spawner& spawner,
+                              const FleetOptions& options, FleetObserver& observer);
 
 /// Checks all targets of a plan that have a checker. Nothing is left behind when it returns: no
 /// mount, no process, no file. The process must have one thread.

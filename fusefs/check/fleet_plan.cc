@@ -59,6 +59,7 @@ class Planner {
           .found(request_.names.front())
           .advice("'peelfs ls' shows what there is");
     }
+    find_outer_targets();
     make_units();
     return std::move(plan_);
   }
@@ -146,6 +147,7 @@ class Planner {
     target.depth = way.depth;
     target.uuid = node.identity.uuid;
     std::set<std::size_t> own = from_.at(node.id);
+    devices_.push_back({node.id});
     if (skip_busy(target, own)) {
       take(target, own);
       return;
@@ -181,6 +183,7 @@ class Planner {
       const jobs::Relatives relatives =
           jobs::relatives_of(*catalog_, *catalog_->find(catalog_->name_of(node.id)));
       target.alone = relatives.alone;
+      devices_.back().insert(relatives.devices.begin(), relatives.devices.end());
       for (const std::uint64_t id : relatives.devices) {
         taken_.insert(id);
         own.insert(from_.at(id).begin(), from_.at(id).end());
@@ -256,6 +259,30 @@ class Planner {
     plan_.targets.push_back(std::move(target));
   }
 
+  void find_outer_targets() {
+    std::map<std::uint64_t, std::size_t> targets;
+    for (std::size_t i = 0; i < devices_.size(); ++i) {
+      for (const std::uint64_t id : devices_[i]) targets.emplace(id, i);
+    }
+    for (std::size_t number = 0; number < devices_.size(); ++number) {
+      std::set<std::uint64_t> outer;
+      std::vector<std::uint64_t> next(devices_[number].begin(), devices_[number].end());
+      while (!next.empty()) {
+        const Node& node = tree_.at(next.back());
+        next.pop_back();
+        for (const std::uint64_t parent : node.parents) {
+          if (outer.insert(parent).second) next.push_back(parent);
+        }
+      }
+      std::set<std::size_t> within;
+      for (const std::uint64_t one : outer) {
+        const auto found = targets.find(one);
+        if (found != targets.end() && found->second != number) within.insert(found->second);
+      }
+      plan_.targets[number].within.assign(within.begin(), within.end());
+    }
+  }
+
   void make_units() {
     std::map<std::size_t, Unit> units;
     for (std::size_t i = 0; i < plan_.targets.size(); ++i) {
@@ -299,6 +326,7 @@ class Planner {
   std::map<std::uint64_t, std::set<std::size_t>> from_;
   std::set<std::uint64_t> named_;
   std::set<std::uint64_t> seen_, considered_;
+  std::vector<std::set<std::uint64_t>> devices_;  ///< of each target
   /// Devices whose filesystem is a target already.
   std::set<std::uint64_t> taken_;
   std::vector<std::optional<std::size_t>> first_source_;  ///< of each target

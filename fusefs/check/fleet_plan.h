@@ -30,9 +30,11 @@ struct Target {
   const Checker* checker = nullptr;  ///< null: it is not checked, and `verdict` says why
   std::string program;               ///< the checker's path
   Condition condition;
-  bool alone = false;        ///< see jobs::Relatives
-  bool busy = false;         ///< skipped because a program writes one of its sources
-  unsigned depth = 0;        ///< how many devices it lies within: outer ones are replayed first
+  bool alone = false;  ///< see jobs::Relatives
+  bool busy = false;   ///< skipped because a program writes one of its sources
+  unsigned depth = 0;  ///< how many devices it lies within: outer ones are replayed first
+  /// Other targets that it lies within: indices into Plan::targets, ascending.
+  std::vector<std::size_t> within;
   Verdict verdict;           ///< of one that is not checked
   std::uint64_t memory = 0;  ///< bytes that the check may take
 

@@ -53,12 +53,21 @@ Places places_in(const Catalog& catalog) {
   return places;
 }
 
+/// Whether the same program checks what is there now: e2fsck can make an ext2 of an ext3.
+bool is_kin(const Node& node, const HostDevice& before) {
+  const Checker* const now = checker_of(node.identity.type);
+  const Checker* const then = checker_of(before.fstype);
+  return now != nullptr && then != nullptr && now->program == then->program;
+}
+
 /// What is not as it was when the plan was made; empty: nothing.
 std::string changed(const Catalog& catalog, const Catalog::Entry& entry, const HostDevice& before) {
   const Node& node = *entry.node;
   const std::string begin = "it has changed since it was looked at: ";
   if (node.device->size() != before.size) return begin + "its size";
-  if (node.identity.type != before.fstype) return begin + "what is on it";
+  if (node.identity.type != before.fstype && !(before.after_repair && is_kin(node, before))) {
+    return begin + "what is on it";
+  }
   if (node.identity.uuid != before.uuid) return begin + "its UUID";
   if (node.trouble && cannot_be_read(node.trouble->state)) return begin + text_of(*node.trouble);
   try {
@@ -173,7 +182,8 @@ void serve(const HostOrder& order, int control) {
     // The callback runs in the process that will serve the mount, before that looks at `options`.
     const int code = run_mount(options, [&] {
       leave_signals();
-      lifeline.end_mount_without_us(work.path(), "");
+      lifeline.end_mount_without_us(work.path(), order.worthless_overlays,
+                                    jobs::Lifeline::Overlays::worthless);
       auto peeling = open(order, described);
       const auto catalog = peeling->catalog();
       const Places places = places_in(*catalog);

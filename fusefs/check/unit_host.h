@@ -22,7 +22,9 @@ struct HostDevice {
   std::string fstype, uuid;
   std::size_t others = 0;  ///< devices of the same filesystem, besides
   bool alone = false;      ///< see jobs::Relatives
-  bool written = false;    ///< its journal is replayed
+  bool written = false;    ///< a command opens it for writing
+  /// Its filesystem may be of another kind since, as long as the same program checks that.
+  bool after_repair = false;
 };
 
 /// What a unit's process is to mount.
@@ -31,6 +33,8 @@ struct HostOrder {
   std::shared_ptr<KeyRing> keys;
   std::string fsname;  ///< see MountOptions
   std::vector<HostDevice> devices;
+  /// A directory of overlays that goes when the process that asks for this is killed; empty: none.
+  std::string worthless_overlays;
   bool background = false;  ///< it yields the processors and the disks to all others
 };
 

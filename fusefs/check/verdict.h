@@ -10,6 +10,7 @@ enum class State {
   clean,      ///< nothing is wrong with it
   replayed,   ///< its journal had to be replayed, and nothing is wrong with it then
   errors,     ///< it is damaged
+  repaired,   ///< it was damaged, and is repaired
   skipped,    ///< it could not be looked at, or was not to be: the reason says why
   failed,     ///< its checker did not do its work
   cancelled,  ///< the run was ended before it had a verdict

@@ -83,8 +83,8 @@ struct Total {
   std::uint64_t first = 0;
 };
 
-void add_names(const DeviceChange& change, const std::string& indent, std::size_t most,
-               std::string& out) {
+/// What the changed bytes are, each with how many they are, in the order of their places.
+std::vector<std::pair<std::string, Total>> totals_of(const DeviceChange& change) {
   std::map<std::string, Total> totals;
   for (const NamedRange& range : change.named) {
     Total& total = totals.try_emplace(range.what, Total{0, range.offset}).first->second;
@@ -93,6 +93,12 @@ void add_names(const DeviceChange& change, const std::string& indent, std::size_
   std::vector<std::pair<std::string, Total>> order(totals.begin(), totals.end());
   std::sort(order.begin(), order.end(),
             [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
+  return order;
+}
+
+void add_names(const DeviceChange& change, const std::string& indent, std::size_t most,
+               std::string& out) {
+  const auto order = totals_of(change);
   for (std::size_t i = 0; i < order.size() && i < most; ++i) {
     out += indent + pad_left(human_size(order[i].second.bytes), 8) + "  " + shown(order[i].first) +
            "\n";
@@ -166,6 +172,19 @@ std::vector<DeviceChange> find_changes_visibly(const Peeling& before, const Peel
     bar->update(step.done);
     Interruptible::check();
   });
+}
+
+std::string change_line(const DeviceChange& change) {
+  constexpr std::size_t kMost = 3;
+  std::string text = summary(change);
+  auto order = totals_of(change);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  for (std::size_t i = 0; i < order.size() && i < kMost; ++i) {
+    text += (i == 0 ? ": " : ", ") + human_size(order[i].second.bytes) + " " + order[i].first;
+  }
+  if (order.size() > kMost) text += ", " + std::to_string(order.size() - kMost) + " more";
+  return text;
 }
 
 void print_changes(const std::vector<DeviceChange>& changes, bool ranges, bool names,

@@ -21,12 +21,12 @@ namespace peelfs::jobs {
 namespace {
 
 constexpr std::string_view kPrefix = "peelfs-";
-constexpr std::string_view kOfTry = "peelfs-try-";
 constexpr std::string_view kRandom = "XXXXXX";
 
 /// What the process that serves the mount clears away if nobody else is left to do it.
 struct Leavings {
   std::string workplace, overlays;
+  Lifeline::Overlays worth = Lifeline::Overlays::precious;
   std::atomic<bool> abandoned{false};
 };
 
@@ -43,7 +43,8 @@ void clear_leavings() {
   if (left.overlays.empty()) return;
   try {
     const auto paths = overlay::overlays_in(left.overlays);
-    if (std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
+    if (left.worth == Lifeline::Overlays::worthless ||
+        std::none_of(paths.begin(), paths.end(), overlay::holds_changes)) {
       remove_overlays(left.overlays);
       return;
     }
@@ -86,8 +87,11 @@ void remove_if_empty(const std::string& directory) noexcept {
   std::string plain = directory;
   while (plain.size() > 1 && plain.back() == '/') plain.pop_back();
   const std::string name = plain.substr(plain.rfind('/') + 1);
-  if (name.starts_with(kOfTry) && name.size() == kOfTry.size() + kRandom.size()) {
-    ::rmdir(plain.c_str());
+  for (const std::string_view verb : {"try-", "repair-"}) {
+    const std::string begin = std::string(kPrefix) + std::string(verb);
+    if (name.starts_with(begin) && name.size() == begin.size() + kRandom.size()) {
+      ::rmdir(plain.c_str());
+    }
   }
 }
 
@@ -104,10 +108,12 @@ Lifeline::~Lifeline() {
   [[maybe_unused]] const ssize_t ignored = ::write(pipe_.writer.get(), "", 1);
 }
 
-void Lifeline::end_mount_without_us(const std::string& workplace, const std::string& overlays) {
+void Lifeline::end_mount_without_us(const std::string& workplace, const std::string& overlays,
+                                    Overlays worth) {
   pipe_.writer.reset();
   leavings().workplace = workplace;
   leavings().overlays = overlays;
+  leavings().worth = worth;
   std::atexit(clear_leavings);
 
   // Until the mount waits for them these stay pending, so that the end is in order even then: the

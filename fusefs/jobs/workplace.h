@@ -50,11 +50,15 @@ class Lifeline {
   Lifeline(const Lifeline&) = delete;
   Lifeline& operator=(const Lifeline&) = delete;
 
+  enum class Overlays {
+    precious,   ///< they go if nothing was written to them
+    worthless,  ///< they go: what was written to them can be had again
+  };
   /// In the process that serves the mount, before it does. If the other is killed it ends as if
-  /// told to, the workplace is cleared, and the overlays are removed if nothing was written to
-  /// them.
-  /// @param overlays their directory; empty: it is the person's own, and stays
-  void end_mount_without_us(const std::string& workplace, const std::string& overlays);
+  /// told to, the workplace is cleared, and the overlays go or stay.
+  /// @param overlays their directory; empty: there is none, or it is the person's own, and stays
+  void end_mount_without_us(const std::string& workplace, const std::string& overlays,
+                            Overlays worth = Overlays::precious);
 
  private:
   Pipe pipe_;

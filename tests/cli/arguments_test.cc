@@ -189,6 +189,7 @@ TEST(Arguments, EveryMistakeIsNamed) {
       {{"ls", "--jsn", "x"}, "did you mean '--json'"},
       {{"ls", "-Z", "x"}, "unknown option '-Z'"},
       {{"ls", "--no-search=no", "x"}, "'--no-search' takes no value"},
+      {{"fsck", "--repair=false", "--commit", "x"}, "'--repair' takes no value"},
       {{"try", "--commit=0", "x", "n", "--", "true", "{}"}, "'--commit' takes no value"},
       {{"ls", "--key-file"}, "key-file"},
       {{"ls", "--key-file=", "x"}, "--key-file' needs a value"},

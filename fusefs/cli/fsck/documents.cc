@@ -32,6 +32,8 @@ Json object_of(const check::Target& target, const check::Outcome& outcome, const
   object["busy"] = target.busy || outcome.is_busy;
   object["due"] = text_or_null(target.condition.due);
   object["journal-replayed"] = outcome.was_replayed;
+  object["change"] = text_or_null(outcome.change);
+  object["written"] = outcome.is_written;
   object["command"] = outcome.command.empty() ? Json(nullptr) : Json(outcome.command);
   object["exit"] = outcome.exit_code < 0 ? Json(nullptr) : Json(outcome.exit_code);
   object["seconds"] = outcome.seconds;
@@ -97,6 +99,7 @@ std::string case_of(const check::Target& target, const check::Outcome& outcome) 
              "\"/>\n    </testcase>\n";
     case check::State::clean:
     case check::State::replayed:
+    case check::State::repaired:
       break;
   }
   if (why.empty()) return text + "/>\n";
@@ -151,6 +154,7 @@ std::string junit_of(const FsckResult& result) {
         break;
       case check::State::clean:
       case check::State::replayed:
+      case check::State::repaired:
         break;
     }
     counts.cases += case_of(target, outcome);

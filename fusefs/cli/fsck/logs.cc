@@ -43,6 +43,13 @@ UniqueFd open_log(const std::string& path) {
   return file;
 }
 
+/// What this run has written, to write more.
+UniqueFd open_again(const std::string& path) {
+  UniqueFd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY));
+  if (!file) throw Error::system(errno, "cannot write " + path);
+  return file;
+}
+
 }  // namespace
 
 FsckLogs::FsckLogs(const check::Plan& plan, std::string directory)
@@ -66,8 +73,13 @@ std::string FsckLogs::name_for(const check::Target& target) {
 void FsckLogs::started(std::size_t target, const std::vector<std::string>& words) {
   if (directory_.empty()) return;
   if (!files_.contains(target)) {
-    const std::string path = directory_ + "/" + name_for(plan_.targets[target]);
     try {
+      if (!paths_[target].empty()) {
+        files_[target] = open_again(paths_[target]);
+        write(target, "$ " + shell_line(words) + "\n");
+        return;
+      }
+      const std::string path = directory_ + "/" + name_for(plan_.targets[target]);
       files_[target] = open_log(path);
       paths_[target] = std::filesystem::absolute(path).lexically_normal().string();
       write(target, kFirstLine);

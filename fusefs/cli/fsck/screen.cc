@@ -63,6 +63,12 @@ FsckScreen::~FsckScreen() {
   clear();
 }
 
+void FsckScreen::begin(std::string_view what, std::size_t targets) {
+  what_ = what;
+  done_ = 0;
+  all_ = targets;
+}
+
 void FsckScreen::started(std::size_t target) {
   lines_.try_emplace(target, Line{Clock::now(), 0});
 }
@@ -110,7 +116,7 @@ void FsckScreen::tick() {
     if (texts.size() == most) break;
     texts.push_back(text_of(target, line, now));
   }
-  texts.push_back(std::to_string(done_) + " of " + std::to_string(all_) + " checked");
+  texts.push_back(std::to_string(done_) + " of " + std::to_string(all_) + " " + what_);
   clear();
   std::string out;
   for (std::string& text : texts) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "check/fleet.h"
@@ -20,6 +21,8 @@ class FsckScreen {
   FsckScreen(const FsckScreen&) = delete;
   FsckScreen& operator=(const FsckScreen&) = delete;
 
+  /// What begins now. @param what is done with so many targets: "checked"
+  void begin(std::string_view what, std::size_t targets);
   void started(std::size_t target);
   void progressed(std::size_t target, unsigned percent);
   void finished(std::size_t target);
@@ -39,6 +42,7 @@ class FsckScreen {
   const check::Plan& plan_;
   const bool active_;
   std::map<std::size_t, Line> lines_;
+  std::string what_ = "checked";
   std::size_t done_ = 0, all_ = 0;
   std::size_t drawn_ = 0;  ///< lines that stand on the terminal
   unsigned turn_ = 0;      ///< of the spinner

@@ -48,6 +48,7 @@ std::vector<std::string> remarks_of(const check::Target& target, const check::Ou
     remarks.push_back(text);
   }
   if (!outcome.verdict.why.empty()) remarks.push_back(outcome.verdict.why);
+  if (outcome.is_written && !outcome.change.empty()) remarks.push_back("changed " + outcome.change);
   if (!outcome.left_out.empty()) remarks.push_back(outcome.left_out);
   if (!outcome.command.empty()) {
     remarks.insert(remarks.end(), target.remarks.begin(), target.remarks.end());

@@ -13,7 +13,9 @@
 #include <utility>
 
 #include "check/fleet.h"
+#include "check/repair.h"
 #include "cli/fsck/logs.h"
+#include "cli/fsck/repairs.h"
 #include "cli/fsck/result.h"
 #include "cli/fsck/screen.h"
 #include "cli/groups/format.h"
@@ -41,6 +43,10 @@ reiserfsck. Nothing is changed. A journal that must be replayed is replayed in a
 that is thrown away, so that the verdict is what a guest would find at boot. All devices
 of a filesystem are checked as one: name the sources of all of them.
 
+With --repair those with errors are repaired in an overlay, and checked again. What is
+clean then is shown, and you are asked: commit it into the source, drop it, keep it, or
+show it. What is not clean when checked again is never committed.
+
 The checkers run as the command of 'peelfs try' does: they see no block device of the
 host, and cannot write the sources. Images that a running guest writes are skipped, and
 said to be; so is whatever could not be looked into: locked, damaged, incomplete.
@@ -49,6 +55,10 @@ said to be; so is whatever could not be looked into: locked, damaged, incomplete
                           memory is short. The largest are done first
   --due, --since-boot     only filesystems that a check is due for: not unmounted, marked
                           as having errors, mounted or left unchecked too often (ext, FAT)
+  --repair                repair, in an overlay; without a terminal to ask on, with one of
+    --commit, --drop      do not ask
+    --keep DIR            do not ask: the overlays are, and stay, in DIR/SOURCE
+    --rw                  no overlay, no question: the sources themselves are repaired
   --skip-busy             images in use are no reason for exit status 8
   --background            yield the processors and the disks to all others
   --log DIR               what the checkers write goes into DIR/SOURCE.DEVICE.log
@@ -60,24 +70,62 @@ constexpr const char* kAfter = R"(
 Filesystems in snapshots of an image are checked only if they are named. NAME may be a
 device that holds others: all within it are checked.
 
-In the table: clean; replayed (clean, once its journal was replayed); errors; skipped and
-failed, with the reason below; - for what is never checked.
+In the table: clean; replayed (clean, once its journal was replayed); errors; repaired (in
+the source); skipped and failed, with the reason below; - for what is never checked.
 
-Exit status, as fsck(8), added up: 0 nothing is wrong; 4 errors were found; 8 something
-could not be checked; 16 wrong usage; 32 ended by Ctrl-C or a signal.
+Exit status, as fsck(8), added up: 0 nothing is wrong; 1 repairs, or replays, were written
+to sources; 4 errors are left; 8 something could not be checked; 16 wrong usage; 32 ended
+by Ctrl-C or a signal.
 
 Examples:
   peelfs fsck /var/lib/libvirt/images
   peelfs fsck --key-file key --log logs /dev/vg0/guest disk.qcow2 -- disk2
+  peelfs fsck --repair /srv/images/mail.qcow2
   peelfs fsck --background --skip-busy --due --junit fsck.xml /srv/images
 )";
 constexpr std::array<const char*, 4> kHelp{kBefore, kSourceHelp, kLimitHelp, kAfter};
+
+void set_outcome(FsckOptions& options, Outcome outcome) {
+  if (options.outcome != Outcome::ask && options.outcome != outcome) {
+    throw usage("--commit, --drop and --keep exclude one another");
+  }
+  options.outcome = outcome;
+}
+
+void bind_repair(Parser& parser, FsckOptions& options) {
+  parser.flag("--repair", options.repair);
+  parser.flag("--rw", options.in_place);
+  parser.action("--commit", [&options] { set_outcome(options, Outcome::commit); });
+  parser.action("--drop", [&options] { set_outcome(options, Outcome::drop); });
+  parser.option("--keep", [&options](const std::string& directory) {
+    need_value("keep", directory);
+    set_outcome(options, Outcome::keep);
+    options.keep = directory;
+  });
+}
+
+/// @throws Error(Fault::usage) when the options do not go together
+void check_repair(const FsckOptions& options) {
+  const bool says_outcome = options.outcome != Outcome::ask;
+  if (!options.repair && (says_outcome || options.in_place)) {
+    throw usage("--commit, --drop, --keep and --rw say what becomes of a repair")
+        .expected("--repair beside them");
+  }
+  if (options.in_place && says_outcome) {
+    throw usage("--rw repairs the sources themselves: there is nothing to commit, drop or keep");
+  }
+  if (options.repair && !options.in_place && !says_outcome && !can_ask()) {
+    throw usage("--repair asks before it commits, and there is no terminal to ask on")
+        .expected("--commit, --drop or --keep DIR beside it");
+  }
+}
 
 void bind(Parser& parser, FsckOptions& options) {
   bind_sources(parser, options.from);
   bind_timeout(parser, options.patience);
   bind_json(parser, options.json);
   parser.behind_dashes(options.names);
+  bind_repair(parser, options);
   parser.flag("--due,--since-boot", options.only_due);
   parser.flag("--skip-busy", options.skip_busy);
   parser.flag("--background", options.background);
@@ -102,6 +150,7 @@ void bind(Parser& parser, FsckOptions& options) {
 
 void take(FsckOptions& options, std::vector<std::string> operands) {
   take_sources(options.from.sources, std::move(operands), "");
+  check_repair(options);
 }
 
 /// Hands on what happens to all that tell of it.
@@ -110,6 +159,7 @@ class Telling : public check::FleetObserver {
   Telling(const check::Plan& plan, const FsckOptions& options)
       : screen_(plan, !options.quiet), logs_(plan, options.log), quiet_(options.quiet) {}
 
+  void begins(std::string_view what, std::size_t targets) override { screen_.begin(what, targets); }
   void started(std::size_t target, const std::vector<std::string>& words) override {
     screen_.started(target);
     logs_.started(target, words);
@@ -150,12 +200,14 @@ int code_of(const FsckOptions& options, const check::Target& target,
       return fsck_exit::kOperational;
     case check::State::cancelled:
       return fsck_exit::kCancelled;
+    case check::State::repaired:
+      return fsck_exit::kCorrected | left_out;
     case check::State::clean:
     case check::State::replayed:
     case check::State::listed:
       break;
   }
-  return left_out;
+  return (outcome.is_written ? fsck_exit::kCorrected : fsck_exit::kOk) | left_out;
 }
 
 /// The report may take the place of an older one, and of nothing else. Said before all the work.
@@ -186,6 +238,7 @@ int run(const FsckOptions& options) {
   take_from_environment(said.from.keys.origins);
   jobs::Spawner spawner;
   check_report(said.junit);
+  check_keep_directory(said.keep);
   const Opening opening{
       .from = said.from,
       .patience = Patience{.limit = said.patience, .code = fsck_exit::kOperational},
@@ -205,11 +258,19 @@ int run(const FsckOptions& options) {
   fleet.background = said.background;
   fleet.memory = check::usual_memory();
   fleet.cancelled = [] { return Interruptible::signal() != 0; };
-  const auto outcomes =
-      check::check_all(*peeling, peel_request(opening), plan, spawner, fleet, telling);
+  const PeelRequest request = peel_request(opening);
+  auto outcomes = check::check_all(*peeling, request, plan, spawner, fleet, telling);
+  int settled = fsck_exit::kOk;
+  if (said.repair && Interruptible::signal() == 0) {
+    const auto repairs = check::repair_all(*peeling, request, plan, outcomes, spawner, fleet,
+                                           telling, repair_options(said));
+    telling.screen().clear();
+    // The next commands that are told repeat what the person wrote.
+    settled = settle_repairs(options, *peeling, request, plan, repairs, outcomes);
+  }
   telling.screen().clear();
 
-  int code = peeling->complete() ? fsck_exit::kOk : fsck_exit::kOperational;
+  int code = settled | (peeling->complete() ? fsck_exit::kOk : fsck_exit::kOperational);
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     code |= code_of(said, plan.targets[i], outcomes[i]);
   }
@@ -234,7 +295,7 @@ int run(const FsckOptions& options) {
 
 extern const VerbRow kFsckVerb{
     .word = "fsck",
-    .line = "  peelfs fsck SOURCE... [-- NAME...]    check every filesystem, change nothing\n",
+    .line = "  peelfs fsck SOURCE... [-- NAME...]    check every filesystem; --repair them\n",
     .help = kHelp,
     .failures = FailureCodes::of_fsck,
     .actions = actions_of<FsckOptions, bind, take, run>(),

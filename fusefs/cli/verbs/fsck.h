@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/groups/sources.h"
+#include "cli/outcome.h"
 #include "cli/verb.h"
 
 namespace peelfs::cli {
@@ -26,8 +27,12 @@ struct FsckOptions : VerbOptions {
   std::vector<std::string> names;  ///< behind `--`; empty: all
   unsigned jobs = 0;               ///< -j; 0: as many as there are processors
   bool background = false;
-  bool only_due = false;   ///< --due
-  bool skip_busy = false;  ///< --skip-busy
+  bool repair = false;
+  bool in_place = false;           ///< --rw, of --repair
+  Outcome outcome = Outcome::ask;  ///< --commit, --drop, --keep, of --repair
+  std::string keep;                ///< --keep DIR
+  bool only_due = false;           ///< --due
+  bool skip_busy = false;          ///< --skip-busy
   bool json = false;
   std::string junit;  ///< --junit FILE
   std::string log;    ///< --log DIR

@@ -37,6 +37,33 @@ TEST(Checkers, ALogThatOnlyTheKernelReplaysIsNoDamage) {
   EXPECT_EQ(judged("xfs", 2).state, State::failed);
 }
 
+// xfs_repair says this of every image in a filesystem without a geometry, damaged or not.
+TEST(Checkers, ADamagedXfsInAnImageIsDamaged) {
+  const std::string said =
+      "Cannot get host filesystem geometry.\nRepair may fail if there is a sector size mismatch "
+      "between\nthe image and the host filesystem.\nPhase 1 - find and verify superblock...\n";
+  EXPECT_EQ(judged("xfs", 1, said).state, State::errors);
+  EXPECT_EQ(judged("xfs", 0, said).state, State::clean);
+}
+
+TEST(Checkers, ARepairHasDoneItsWorkOrNot) {
+  const auto repaired = [](const std::string& kind, int code) {
+    return checker_of(kind)->judge_repair(code, "last words\n").state;
+  };
+  for (const char* const kind : {"ext4", "exfat", "jfs", "vfat", "f2fs"}) {
+    EXPECT_EQ(repaired(kind, 0), State::repaired) << kind;
+    EXPECT_EQ(repaired(kind, 1), State::repaired) << kind;
+    EXPECT_EQ(repaired(kind, 4), State::errors) << kind;
+    EXPECT_EQ(repaired(kind, 8), State::failed) << kind;
+    EXPECT_EQ(repaired(kind, 137), State::failed) << kind;
+  }
+  EXPECT_EQ(repaired("xfs", 2), State::errors) << "its log is dirty";
+  EXPECT_EQ(repaired("xfs", 1), State::failed);
+  EXPECT_EQ(repaired("reiserfs", 4), State::errors) << "its tree is not built anew";
+  EXPECT_EQ(repaired("ntfs", 1), State::failed);
+  EXPECT_EQ(repaired("btrfs", 2), State::failed);
+}
+
 // What a program cannot look at is not damaged, though its exit code is the same.
 TEST(Checkers, WhatIsNotSupportedIsNoDamage) {
   EXPECT_EQ(judged("xfs", 1, "fatal error -- This filesystem has an external log.\n").state,
