@@ -282,10 +282,28 @@ class Fleet {
     } catch (const Error& error) {
       verdict = {State::skipped, error.what()};
     }
+    // A program takes what it could not read for damage, and a repair would make that true.
+    if (const std::string failure = job.host->failure_of(names_of(job, step.target));
+        !failure.empty()) {
+      verdict = {State::failed, failure};
+      goes_on = false;
+    }
     --job.running;
     job.is_changing = false;
     std::erase_if(runs_, [&](const auto& one) { return one.get() == &run; });
     if (!goes_on) finish(job, step, std::move(verdict));
+  }
+
+  /// The devices of a target, in the mount of the job; of one on several, all that it could use.
+  std::set<std::string> names_of(const LiveJob& job, std::size_t target) const {
+    const auto at = std::ranges::find(job.unit.targets, target) - job.unit.targets.begin();
+    const MountedDevice& device = job.report.devices.at(static_cast<std::size_t>(at));
+    std::set<std::string> names{device.name};
+    if (plan_.targets[target].others.empty()) return names;
+    for (const world::ListedDevice& one : device.relatives) {
+      names.insert(one.path.substr(one.path.rfind('/') + 1));
+    }
+    return names;
   }
 
   void hear(LiveJob& job) {
@@ -296,7 +314,7 @@ class Fleet {
     job.report = job.host->report();
     if (job.report.failure.empty()) {
       job.is_mounted = true;
-      job.is_compared = job.job.access == Access::thrown_away && !job.alone.empty();
+      job.is_compared = !job.alone.empty();
       if (job.is_compared) job.before = devices_in(job.report.mountpoint);
       return;
     }
@@ -362,14 +380,16 @@ class Fleet {
     }
   }
 
-  /// The plan was made before the journals were replayed. An image file that only a journal knew of
-  /// was not checked, and one that is gone was in vain.
+  /// The plan was made before the journals were replayed and anything was repaired. An image file
+  /// that is seen only since then was not checked, and one that is gone was in vain.
   void compare_devices(LiveJob& job) {
     if (!job.is_compared) return;
     const std::string text = difference(job.before, devices_in(job.report.mountpoint));
     if (text.empty()) return;
     for (const std::size_t target : job.unit.targets) {
-      if (outcomes_[target].was_replayed) outcomes_[target].left_out = text;
+      const bool changed =
+          std::ranges::find(job.job.alone, target, &Step::target) != job.job.alone.end();
+      if (changed) outcomes_[target].left_out = text;
     }
   }
 

@@ -61,6 +61,7 @@ struct Outcome {
   /// Of one that is repaired, or whose journal is replayed: see repair.h.
   bool is_written = false;  ///< to its source
   std::string change;       ///< what differs, a clause; empty: it is not known
+  std::string overlays;     ///< where its repair is kept; empty: nowhere
   double seconds = 0;
 };
 

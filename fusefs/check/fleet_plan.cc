@@ -52,9 +52,11 @@ class Planner {
 
   Plan make() {
     find_sources();
+    find_relied_on();
     find_named();
+    if (request_.with_outside) find_outside();
     for (const std::uint64_t root : tree_.roots) visit(root, {});
-    if (!named_.empty() && plan_.targets.empty()) {
+    if (!named_.empty() && std::ranges::all_of(plan_.targets, &Target::only_outside)) {
       throw Error(Fault::usage, "there is no filesystem in what is named behind --")
           .found(request_.names.front())
           .advice("'peelfs ls' shows what there is");
@@ -76,6 +78,20 @@ class Planner {
       if (node->group == 0) continue;
       const auto [known, first] = groups.emplace(node->group, *own.begin());
       if (!first) together_.join(known->second, *own.begin());
+    }
+  }
+
+  /// Backing files that were named as sources, too, and by which other source they are used.
+  void find_relied_on() {
+    for (const auto& [id, node] : tree_.nodes) {
+      for (const Part& part : node->parts) {
+        if (part.file == nullptr) continue;
+        for (std::size_t i = 0; i < sources_.size(); ++i) {
+          const std::set<std::size_t>& users = from_.at(id);
+          if (sources_[i].file->id() != part.file->id()) continue;
+          if (!users.empty() && !users.contains(i)) relied_on_.emplace(i, *users.begin());
+        }
+      }
     }
   }
 
@@ -107,6 +123,27 @@ class Planner {
     }
   }
 
+  std::set<std::uint64_t> ancestors_of(const std::set<std::uint64_t>& devices) const {
+    std::set<std::uint64_t> outer;
+    std::vector<std::uint64_t> next(devices.begin(), devices.end());
+    while (!next.empty()) {
+      const Node& node = tree_.at(next.back());
+      next.pop_back();
+      for (const std::uint64_t parent : node.parents) {
+        if (outer.insert(parent).second) next.push_back(parent);
+      }
+    }
+    return outer;
+  }
+
+  void find_outside() {
+    outside_ = ancestors_of(named_);
+    if (!request_.only_due) return;
+    for (const auto& [id, node] : tree_.nodes) {
+      if (!node->children.empty()) outside_.insert(id);
+    }
+  }
+
   /// Where a device is on the way from a source down.
   struct Way {
     bool in_snapshot = false;
@@ -129,11 +166,13 @@ class Planner {
     const std::string& name = catalog_->name_of(node.id);
     if (node.hidden && !hides_something(node)) return;
     if (node.component || !node.part_of.empty() || taken_.contains(node.id)) return;
-    if (!named_.empty() && !way.is_named) return;
+    const bool is_asked_for = named_.empty() || way.is_named;
+    if (!is_asked_for && !outside_.contains(node.id)) return;
     considered_.insert(node.id);
     const Checker* const checker = checker_of(node.identity.type);
     const bool is_container = !node.children.empty() && checker == nullptr;
     if (is_container && !hides_something(node)) return;
+    if (!is_asked_for && checker == nullptr) return;
     if (way.in_snapshot && named_.empty()) {
       if (checker != nullptr) ++plan_.in_snapshots;
       return;
@@ -145,6 +184,8 @@ class Planner {
     target.label = node.identity.label;
     target.size = node.device->size();
     target.depth = way.depth;
+    target.in_snapshot = way.in_snapshot;
+    target.only_outside = !is_asked_for;
     target.uuid = node.identity.uuid;
     std::set<std::size_t> own = from_.at(node.id);
     devices_.push_back({node.id});
@@ -223,7 +264,8 @@ class Planner {
       return;
     }
     target.condition = condition_of(node.identity.type, *node.device, request_.now);
-    if (request_.only_due && target.condition.due.empty() && !target.condition.needs_replay) {
+    if (request_.only_due && target.condition.due.empty() && !target.condition.needs_replay &&
+        !outside_.contains(node.id)) {
       target.verdict = {State::listed, target.condition.tells
                                            ? "no check is due"
                                            : "it does not say when a check is due"};
@@ -252,6 +294,8 @@ class Planner {
 
   void take(Target& target, const std::set<std::size_t>& own) {
     for (const std::size_t one : own) {
+      const auto by = relied_on_.find(one);
+      if (by != relied_on_.end()) target.relied_on_by = sources_[by->second].path;
       together_.join(*own.begin(), one);
       target.sources.push_back(sources_[one].path);
     }
@@ -265,19 +309,14 @@ class Planner {
       for (const std::uint64_t id : devices_[i]) targets.emplace(id, i);
     }
     for (std::size_t number = 0; number < devices_.size(); ++number) {
-      std::set<std::uint64_t> outer;
-      std::vector<std::uint64_t> next(devices_[number].begin(), devices_[number].end());
-      while (!next.empty()) {
-        const Node& node = tree_.at(next.back());
-        next.pop_back();
-        for (const std::uint64_t parent : node.parents) {
-          if (outer.insert(parent).second) next.push_back(parent);
-        }
-      }
       std::set<std::size_t> within;
-      for (const std::uint64_t one : outer) {
+      for (const std::uint64_t one : ancestors_of(devices_[number])) {
         const auto found = targets.find(one);
-        if (found != targets.end() && found->second != number) within.insert(found->second);
+        if (found != targets.end()) {
+          if (found->second != number) within.insert(found->second);
+        } else if (checker_of(tree_.at(one).identity.type) != nullptr) {
+          plan_.targets[number].unchecked_outside = catalog_->name_of(one);
+        }
       }
       plan_.targets[number].within.assign(within.begin(), within.end());
     }
@@ -325,6 +364,8 @@ class Planner {
   std::map<std::string, std::size_t> by_path_;
   std::map<std::uint64_t, std::set<std::size_t>> from_;
   std::set<std::uint64_t> named_;
+  std::map<std::size_t, std::size_t> relied_on_;  ///< sources, see find_relied_on()
+  std::set<std::uint64_t> outside_;               ///< see PlanRequest::with_outside
   std::set<std::uint64_t> seen_, considered_;
   std::vector<std::set<std::uint64_t>> devices_;  ///< of each target
   /// Devices whose filesystem is a target already.

@@ -35,6 +35,14 @@ struct Target {
   unsigned depth = 0;  ///< how many devices it lies within: outer ones are replayed first
   /// Other targets that it lies within: indices into Plan::targets, ascending.
   std::vector<std::size_t> within;
+  /// A device that it lies within, with a filesystem that is no target; empty: there is none.
+  std::string unchecked_outside;
+  bool in_snapshot = false;  ///< of an image: nothing can be written there
+  /// Another source whose image takes bytes from one of this target's: to write this would change
+  /// that one. Empty: there is none.
+  std::string relied_on_by;
+  /// It was not asked for, and is checked for the sake of what lies within it.
+  bool only_outside = false;
   Verdict verdict;           ///< of one that is not checked
   std::uint64_t memory = 0;  ///< bytes that the check may take
 
@@ -42,10 +50,14 @@ struct Target {
   bool is_replayed() const {
     return checker != nullptr && condition.needs_replay && !checker->replay.empty();
   }
-  /// Whether a command opens it for writing: it needs an overlay.
-  bool is_written() const {
-    return is_replayed() || (checker != nullptr && checker->opens_for_writing);
+  /// Whether its check opens a device of it for writing, though it changes nothing. e2fsck does so
+  /// with an external journal.
+  bool opens_for_writing() const {
+    return checker != nullptr &&
+           (checker->opens_for_writing || (checker->program == "e2fsck" && !others.empty()));
   }
+  /// Whether a command opens it for writing: it needs an overlay.
+  bool is_written() const { return is_replayed() || opens_for_writing(); }
 };
 
 /// Sources that are mounted as one: the disks of a volume group, of a btrfs filesystem.
@@ -67,6 +79,9 @@ struct Plan {
 struct PlanRequest {
   std::vector<std::string> names;  ///< devices as a person names them; empty: all
   bool only_due = false;
+  /// Check the filesystems that those which are asked for lie within, too, due or not: for a
+  /// repair, which writes through them.
+  bool with_outside = false;
   std::chrono::system_clock::time_point now;
 };
 

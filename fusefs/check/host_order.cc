@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 namespace peelfs::check {
 namespace {
@@ -27,8 +28,8 @@ void open_as(const Job& job, HostOrder& order) {
   }
   if (job.access == Access::overlay || job.access == Access::through) {
     overlay.directory = job.overlays;
-    // Made in this run, and looked at by it only.
-    if (!job.keeps_overlays) order.worthless_overlays = job.overlays;
+    // Until all is done what they hold can be had again.
+    order.worthless_overlays = job.overlays;
   }
 }
 
@@ -36,8 +37,7 @@ void open_as(const Job& job, HostOrder& order) {
 bool is_written(const Job& job, const Target& target, std::size_t number) {
   if (job.access == Access::read_only || job.access == Access::through) return false;
   if (std::ranges::find(job.alone, number, &Step::target) != job.alone.end()) return true;
-  return target.checker->opens_for_writing &&
-         std::ranges::find(job.checks, number) != job.checks.end();
+  return target.opens_for_writing() && std::ranges::find(job.checks, number) != job.checks.end();
 }
 
 }  // namespace
@@ -45,6 +45,7 @@ bool is_written(const Job& job, const Target& target, std::size_t number) {
 std::vector<SourceSpec> specs_of(const Peeling& peeling, const PeelRequest& request,
                                  const Unit& unit) {
   std::vector<SourceSpec> specs;
+  std::set<std::string> stems;
   for (const std::size_t one : unit.sources) {
     const Source& source = peeling.sources()[one];
     SourceSpec spec;
@@ -53,6 +54,12 @@ std::vector<SourceSpec> specs_of(const Peeling& peeling, const PeelRequest& requ
     const auto said = std::ranges::find(request.sources, source.path, &SourceSpec::path);
     if (said != request.sources.end()) spec.name = said->name;
     if (!request.sources.empty()) spec.patience = request.sources.front().patience;
+    // By its stem its overlay is called.
+    const bool is_new = stems.insert(source.stem).second;
+    for (unsigned i = 2; !is_new && spec.name.empty(); ++i) {
+      const std::string name = source.stem + "-" + std::to_string(i);
+      if (stems.insert(name).second) spec.name = name;
+    }
     spec.raw = source.raw;
     spec.from_directory = source.from_directory;
     specs.push_back(std::move(spec));

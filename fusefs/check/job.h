@@ -34,8 +34,6 @@ struct Job {
   std::vector<const Unit*> units;
   Access access = Access::read_only;
   std::string overlays;  ///< their directory, of Access::overlay and Access::through
-  /// It is the person's own; otherwise the overlays are worth nothing when the run is killed.
-  bool keeps_overlays = false;
   /// One after the other, and before all checks: each changes what others read.
   std::vector<Step> alone;
   std::vector<std::size_t> checks;  ///< targets; at once, as many as may be

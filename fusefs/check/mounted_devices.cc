@@ -32,14 +32,14 @@ std::optional<std::set<std::string>> devices_in(const std::string& mountpoint) {
 std::string difference(const std::optional<std::set<std::string>>& before,
                        const std::optional<std::set<std::string>>& after) {
   if (!before || !after) {
-    return "whether the replay of the journal has changed what lies in it could not be seen";
+    return "whether what lies in it has changed could not be seen";
   }
   std::vector<std::string> fresh;
   std::ranges::set_difference(*after, *before, std::back_inserter(fresh));
   std::vector<std::string> lost;
   std::ranges::set_difference(*before, *after, std::back_inserter(lost));
   if (fresh.empty() && lost.empty()) return "";
-  std::string text = "the replay of the journal has changed what lies in it";
+  std::string text = "what lies in it has changed";
   if (!fresh.empty()) {
     text += "; not checked: " + fresh.front() + (fresh.size() > 1 ? " and more" : "");
   }

@@ -1,5 +1,7 @@
 #include "check/repair.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -7,6 +9,7 @@
 
 #include "check/host_order.h"
 #include "jobs/workplace.h"
+#include "overlay/cover.h"
 #include "peelfs/error.h"
 
 namespace peelfs::check {
@@ -67,7 +70,9 @@ class Repairing {
       Attempt attempt;
       attempt.unit = &unit;
       for (const std::size_t target : unit.targets) {
-        if (is_wanted(target)) attempt.wanted.insert(target);
+        const std::string why = why_not(target);
+        if (why.empty() && is_wanted(target)) attempt.wanted.insert(target);
+        if (!why.empty()) give_up(target, why);
       }
       give_up_what_lies_in_damage(attempt);
       if (!attempt.wanted.empty() && may_be_written(attempt))
@@ -76,9 +81,9 @@ class Repairing {
     while (!attempts.empty() && !is_cancelled()) attempts = one_round(std::move(attempts));
     for (const Attempt& attempt : attempts) {
       for (const std::size_t target : attempt.wanted) {
-        give_up(target, how_.in_place ? "the run was ended, perhaps in the middle of it; check it "
-                                        "again"
-                                      : "the run was ended");
+        give_up(target, outcomes_[target].is_written
+                            ? "the run was ended when its repair had begun; check it again"
+                            : "the run was ended");
       }
     }
     return std::move(repairs_);
@@ -94,8 +99,21 @@ class Repairing {
   bool is_wanted(std::size_t target) const {
     const Checker* const checker = plan_.targets[target].checker;
     if (checker == nullptr) return false;
+    if (plan_.targets[target].only_outside) return false;
     if (is_damaged(target)) return !checker->repair.empty();
     return first_[target].verdict.state == State::replayed;
+  }
+
+  /// Why it must not be repaired, whatever is wrong with it; empty: nothing speaks against it.
+  std::string why_not(std::size_t number) const {
+    const Target& target = plan_.targets[number];
+    if (target.in_snapshot) return "a snapshot within an image cannot be written";
+    if (!target.relied_on_by.empty()) {
+      return target.relied_on_by + " is based on it, and would change with it";
+    }
+    // It may be an error of something else.
+    if (!first_[number].verdict.is_whole) return "its program did not get to the end";
+    return "";
   }
 
   void give_up(std::size_t target, const std::string& why) {
@@ -110,23 +128,34 @@ class Repairing {
   void give_up_what_lies_in_damage(Attempt& attempt) {
     for (bool again = true; std::exchange(again, false);) {
       for (const std::size_t target : std::set<std::size_t>(attempt.wanted)) {
-        const auto& within = plan_.targets[target].within;
-        const auto bad = std::ranges::find_if(
-            within, [&](std::size_t outer) { return !may_be_written_into(attempt, outer); });
-        if (bad == within.end()) continue;
-        give_up(target,
-                "it lies within " + plan_.targets[*bad].device + ", which is " +
-                    (is_damaged(*bad) ? "damaged and not repaired" : "not known to be sound"));
+        const std::string why = why_not_within(attempt, plan_.targets[target]);
+        if (why.empty()) continue;
+        give_up(target, "it lies within " + why);
         attempt.wanted.erase(target);
         again = true;
       }
     }
   }
 
+  /// The device within which it must not be written, and why; empty: it may be.
+  std::string why_not_within(const Attempt& attempt, const Target& target) const {
+    for (const std::size_t outer : target.within) {
+      if (may_be_written_into(attempt, outer)) continue;
+      const Target& one = plan_.targets[outer];
+      const State state = first_[outer].verdict.state;
+      return one.device + ", which " +
+             (state == State::errors     ? "is damaged and not repaired"
+              : state == State::replayed ? "has a journal that must be replayed first"
+                                         : "could not be checked") +
+             (one.only_outside ? "; name that, too" : "");
+    }
+    if (target.unchecked_outside.empty()) return "";
+    return target.unchecked_outside + ", which is not checked";
+  }
+
   bool may_be_written_into(const Attempt& attempt, std::size_t outer) const {
     switch (first_[outer].verdict.state) {
       case State::clean:
-      case State::listed:  // no check is due
         return true;
       case State::errors:
       case State::replayed:
@@ -138,7 +167,8 @@ class Repairing {
 
   bool may_be_written(const Attempt& attempt) {
     if (!how_.cannot_be_written) return true;
-    const std::string why = how_.cannot_be_written(specs_of(peeling_, request_, *attempt.unit));
+    const std::string why =
+        how_.cannot_be_written(*attempt.unit, specs_of(peeling_, request_, *attempt.unit));
     for (const std::size_t target : attempt.wanted) {
       if (!why.empty()) give_up(target, why);
     }
@@ -148,7 +178,6 @@ class Repairing {
   Job repair_job(Attempt& attempt) const {
     Job job;
     job.units = {attempt.unit};
-    job.keeps_overlays = how_.keeps_overlays;
     job.access = how_.in_place ? Access::in_place : Access::overlay;
     job.overlays = attempt.folder.path();
     for (const std::size_t target : attempt.wanted) {
@@ -172,7 +201,7 @@ class Repairing {
       const bool same = had_verdict && !first_[target].was_replayed;
       if (!attempt.wanted.contains(target) && !same) continue;
       job.checks.push_back(target);
-      opens_for_writing = opens_for_writing || plan_.targets[target].checker->opens_for_writing;
+      opens_for_writing = opens_for_writing || plan_.targets[target].opens_for_writing();
     }
     if (how_.in_place) {
       job.access = opens_for_writing ? Access::thrown_away : Access::read_only;
@@ -182,29 +211,39 @@ class Repairing {
     return job;
   }
 
+  bool make_folder(Attempt& attempt) {
+    if (how_.in_place) return true;
+    try {
+      attempt.folder = Folder(how_.make_directory(specs_of(peeling_, request_, *attempt.unit)));
+      return true;
+    } catch (const Error& error) {
+      for (const std::size_t target : attempt.wanted) give_up(target, error.what());
+      return false;
+    }
+  }
+
   std::vector<Attempt> one_round(std::vector<Attempt> attempts) {
     std::vector<Job> jobs;
+    std::erase_if(attempts, [&](Attempt& attempt) { return !make_folder(attempt); });
     for (Attempt& attempt : attempts) {
-      if (!how_.in_place) {
-        attempt.folder = Folder(how_.make_directory(specs_of(peeling_, request_, *attempt.unit)));
-      }
       attempt.job = repair_job(attempt);
       jobs.push_back(attempt.job);
     }
-    const std::vector<Outcome> repaired = run(std::move(jobs), "repaired");
+    const std::vector<Outcome> repaired = run(std::move(jobs), "repaired", true);
     if (is_cancelled()) return attempts;
     std::vector<Job> checks;
     for (const Attempt& attempt : attempts) {
       if (how_.in_place || is_done(attempt, repaired)) checks.push_back(second_check(attempt));
     }
-    const std::vector<Outcome> checked = run(std::move(checks), "checked again");
+    const std::vector<Outcome> checked = run(std::move(checks), "checked again", false);
     if (is_cancelled()) return attempts;
     std::vector<Attempt> again;
     for (Attempt& attempt : attempts) settle(std::move(attempt), repaired, checked, again);
     return again;
   }
 
-  std::vector<Outcome> run(std::vector<Job> jobs, std::string_view what) {
+  /// @param is_writing they do not only check
+  std::vector<Outcome> run(std::vector<Job> jobs, std::string_view what, bool is_writing) {
     if (jobs.empty()) return std::vector<Outcome>(plan_.targets.size());
     std::set<std::size_t> targets;
     for (const Job& job : jobs) {
@@ -217,6 +256,8 @@ class Repairing {
     for (const std::size_t target : targets) {
       outcomes_[target].seconds += outcomes[target].seconds;
       if (outcomes[target].command.empty()) continue;
+      // Whatever comes of it: it is not as it was.
+      if (how_.in_place && is_writing) outcomes_[target].is_written = true;
       outcomes_[target].command = outcomes[target].command;
       outcomes_[target].exit_code = outcomes[target].exit_code;
     }
@@ -268,17 +309,25 @@ class Repairing {
       give_up(target, why);
       attempt.wanted.erase(target);
     }
+    for (const std::size_t target : attempt.wanted) {
+      if (!repaired[target].left_out.empty()) {
+        outcomes_[target].left_out = repaired[target].left_out;
+      }
+    }
     if (failed.empty() || how_.in_place) {
       Repair repair;
       repair.unit = attempt.unit;
       repair.overlays = attempt.folder.release();
+      if (how_.accept_directory && !repair.overlays.empty()) {
+        repair.overlays = how_.accept_directory(repair.overlays);
+      }
+      repair.seal = repair.overlays.empty() ? "" : seal_of(repair.overlays);
       for (const std::size_t target : attempt.wanted) {
         // What was not reached in place was not written either.
         if (!is_good(repaired[target])) continue;
         Outcome& outcome = outcomes_[target];
         outcome.verdict = is_damaged(target) ? Verdict{State::repaired, first_[target].verdict.why}
                                              : first_[target].verdict;
-        outcome.is_written = how_.in_place;
         repair.targets.push_back(target);
       }
       if (!repair.targets.empty()) repairs_.push_back(std::move(repair));
@@ -302,6 +351,32 @@ class Repairing {
 };
 
 }  // namespace
+
+std::string seal_of(const std::string& directory) {
+  struct stat status {};
+  const auto add = [&status](const std::string& path, std::string& text) {
+    if (::lstat(path.c_str(), &status) != 0) return false;
+    for (const std::int64_t number :
+         {static_cast<std::int64_t>(status.st_dev), static_cast<std::int64_t>(status.st_ino),
+          static_cast<std::int64_t>(status.st_mode), static_cast<std::int64_t>(status.st_size),
+          static_cast<std::int64_t>(status.st_ctim.tv_sec),
+          static_cast<std::int64_t>(status.st_ctim.tv_nsec)}) {
+      text += std::to_string(number) + " ";
+    }
+    return true;
+  };
+  std::string seal;
+  if (!add(directory, seal) || !S_ISDIR(status.st_mode)) return "";
+  try {
+    for (const std::string& path : overlay::overlays_in(directory)) {
+      seal += path + " ";
+      if (!add(path, seal) || !S_ISREG(status.st_mode)) return "";
+    }
+  } catch (const Error&) {
+    return "";
+  }
+  return seal;
+}
 
 std::vector<Repair> repair_all(const Peeling& peeling, const PeelRequest& request, const Plan& plan,
                                std::vector<Outcome>& outcomes, jobs::Spawner& spawner,

@@ -1,8 +1,10 @@
 #include "check/unit_host.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <chrono>
 #include <csignal>
 #include <map>
+#include <sstream>
 #include <thread>
 
 #include "check/fleet_plan.h"
@@ -19,6 +22,7 @@
 #include "jobs/orders.h"
 #include "jobs/relatives.h"
 #include "jobs/workplace.h"
+#include "mount/log.h"
 #include "mount/mount.h"
 #include "peelfs/error.h"
 
@@ -151,8 +155,11 @@ std::shared_ptr<Peeling> open(const HostOrder& order, const UniqueFd& note) {
   }
 }
 
+constexpr char kEnd = 'e';
+
 /// Reports what is mounted, and waits to be told to end.
-void tell_and_wait(const HostOrder& order, int control, const UniqueFd& described,
+/// @return whether it was: the process that asked for it has ended otherwise
+bool tell_and_wait(const HostOrder& order, int control, const UniqueFd& described,
                    const jobs::Workplace& work) {
   ::lseek(described.get(), 0, SEEK_SET);
   jobs::send_list(control, {std::string(kMounted), work.mountpoint(), work.world()});
@@ -162,14 +169,18 @@ void tell_and_wait(const HostOrder& order, int control, const UniqueFd& describe
     jobs::send_list(control, list);
   }
   char byte = 0;
-  while (::read(control, &byte, 1) < 0 && errno == EINTR) {
+  ssize_t got = 0;
+  while ((got = ::read(control, &byte, 1)) < 0 && errno == EINTR) {
   }
+  return got == 1 && byte == kEnd;
 }
 
 /// Mounts, reports, and ends the mount.
-void serve(const HostOrder& order, int control) {
+/// @param failures a file for note_failures_in()
+void serve(const HostOrder& order, int control, int failures) {
   const jobs::Workplace work("fsck");
   std::string failure;
+  bool is_told = false;
   {
     jobs::Lifeline lifeline;
     const UniqueFd described = make_note();
@@ -182,6 +193,7 @@ void serve(const HostOrder& order, int control) {
     // The callback runs in the process that will serve the mount, before that looks at `options`.
     const int code = run_mount(options, [&] {
       leave_signals();
+      note_failures_in(failures);
       lifeline.end_mount_without_us(work.path(), order.worthless_overlays,
                                     jobs::Lifeline::Overlays::worthless);
       auto peeling = open(order, described);
@@ -207,16 +219,22 @@ void serve(const HostOrder& order, int control) {
     }
     // Whatever becomes of the process that asked for it: the mount is ended below.
     try {
-      tell_and_wait(order, control, described, work);
+      is_told = tell_and_wait(order, control, described, work);
     } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it asks for nothing any more
     }
     failure = unmount(work.mountpoint());
   }
+  if (!is_told && !order.worthless_overlays.empty()) {
+    try {
+      jobs::remove_overlays(order.worthless_overlays);
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): what cannot be removed stays
+    }
+  }
   jobs::send_list(control, {failure});
 }
 
-[[noreturn]] void be_host(const HostOrder& order, UniqueFd control, const std::vector<int>& others,
-                          pid_t parent) {
+[[noreturn]] void be_host(const HostOrder& order, UniqueFd control, int failures,
+                          const std::vector<int>& others, pid_t parent) {
   ::setpgid(0, 0);  // Ctrl-C is for the process that has the terminal
   take_signals();
   std::signal(SIGPIPE, SIG_IGN);
@@ -225,7 +243,7 @@ void serve(const HostOrder& order, int control) {
   if (::getppid() != parent) ::_exit(0);
   if (order.background) jobs::yield_to_others();
   try {
-    serve(order, control.get());
+    serve(order, control.get(), failures);
   } catch (const Error& error) {
     try {
       jobs::send_list(control.get(), {std::string(kFailed), error.what()});
@@ -245,13 +263,15 @@ UnitHost::UnitHost(const HostOrder& order, const std::vector<int>& others)
   }
   control_.reset(pair[0]);
   UniqueFd theirs(pair[1]);
+  failures_ = make_note();
+  ::fcntl(failures_.get(), F_SETFL, O_APPEND);
   const pid_t self = ::getpid();
   process_ = ::fork();
   if (process_ < 0) throw Error::system(errno, "cannot start a process for a mount");
   if (process_ > 0) ::setpgid(process_, process_);  // whoever of the two comes first
   if (process_ == 0) {
     control_.reset();
-    be_host(order, std::move(theirs), others, self);
+    be_host(order, std::move(theirs), failures_.get(), others, self);
   }
 }
 
@@ -290,8 +310,24 @@ HostReport UnitHost::report() {
   return report;
 }
 
+std::string UnitHost::failure_of(const std::set<std::string>& names) const {
+  struct stat status {};
+  if (::fstat(failures_.get(), &status) != 0 || status.st_size == 0) return "";
+  std::string text(static_cast<std::size_t>(status.st_size), '\0');
+  const ssize_t got = ::pread(failures_.get(), text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  std::istringstream notes(text);
+  std::string device;
+  std::string what;
+  while (std::getline(notes, device, '\0') && std::getline(notes, what, '\0')) {
+    if (names.contains(device)) return device + ": " + what;
+  }
+  return "";
+}
+
 void UnitHost::end(bool now) noexcept {
   if (now && process_ > 0) ::kill(-process_, SIGTERM);
+  [[maybe_unused]] const ssize_t ignored = ::send(control_.get(), &kEnd, 1, MSG_NOSIGNAL);
   ::shutdown(control_.get(), SHUT_WR);
 }
 

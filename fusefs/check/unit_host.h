@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,17 +66,23 @@ class UnitHost {
   UnitHost(const UnitHost&) = delete;
   UnitHost& operator=(const UnitHost&) = delete;
 
+  /// What a device of the mount could not read or write since it was mounted, a clause; empty:
+  /// nothing. @param names of devices in the mount
+  std::string failure_of(const std::set<std::string>& names) const;
+
   /// Becomes readable when there is a report, and when the mount has ended.
   int control() const noexcept { return control_.get(); }
   /// The report; waits for it. To be called once.
   HostReport report();
-  /// Tells it to end the mount. @param now also while it is still being made
+  /// Tells it to end the mount; overlays stay. Those that are worthless go if this process ends, or
+  /// this object, before. @param now also while it is still being made
   void end(bool now) noexcept;
   /// Waits until the mount is gone. @return why it could not be ended; empty: it is
   std::string wait();
 
  private:
   UniqueFd control_;
+  UniqueFd failures_;  ///< see note_failures_in()
   pid_t process_ = -1;
   bool reported_ = false;
   const std::size_t devices_;

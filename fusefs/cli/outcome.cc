@@ -58,6 +58,19 @@ void say(const std::string& text) {
   std::fputs((text + "\n").c_str(), stderr);
 }
 
+namespace {
+
+/// Before the first byte of a source is written. A person whose machine stops in the middle has to
+/// know where the other half is.
+void announce_commit(const Written& written) {
+  std::vector<std::string> line{"peelfs", "commit", "--overlay", written.overlays};
+  const std::vector<std::string> words = source_words(written.from);
+  line.insert(line.end(), words.begin(), words.end());
+  say("peelfs: committing; if that is interrupted, this finishes it:\n  " + shell_line(line));
+}
+
+}  // namespace
+
 overlay::CommitRequest commit_request_of(const Written& written) {
   overlay::CommitRequest request =
       commit_request(written.from.sources, written.from.allow_references, written.from.directives,
@@ -106,6 +119,7 @@ Outcome ask(const Question& question) {
 void conclude(const Written& written, Outcome outcome) {
   switch (outcome) {
     case Outcome::commit:
+      if (written.own) announce_commit(written);
       try {
         commit_overlays(commit_request_of(written), written.quiet, true);
       } catch (const Error&) {

@@ -54,11 +54,37 @@ void clear_leavings() {
               "peelfs try was killed; what its command has written is in " + left.overlays);
 }
 
+/// In a directory of another user, or one that others may write without a sticky bit, they can put
+/// another directory in the place of ours.
+void require_that_names_stay(const std::string& folder) {
+  struct stat status {};
+  if (::stat(folder.c_str(), &status) != 0) {
+    throw Error::system(errno, "cannot make a temporary directory in " + folder);
+  }
+  const bool is_own = status.st_uid == 0 || status.st_uid == ::geteuid();
+  const bool is_open = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+  const bool is_sticky = (status.st_mode & S_ISVTX) != 0;
+  if (is_own && (!is_open || is_sticky)) return;
+  throw Error(Fault::denied, "others may rename what lies in " + folder)
+      .found(is_own ? "a directory that others may write, without the sticky bit"
+                    : "a directory of uid " + std::to_string(status.st_uid))
+      .advice("set TMPDIR to a directory of your own")
+      .with_errno(EACCES);
+}
+
+/// Whether it is a directory, and no link to one.
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 }  // namespace
 
 std::string make_folder(const std::string& fallback, std::string_view verb) {
   const char* const place = std::getenv("TMPDIR");
-  std::string path = (place != nullptr && *place != '\0' ? place : fallback) + "/";
+  const std::string folder = place != nullptr && *place != '\0' ? place : fallback;
+  require_that_names_stay(folder);
+  std::string path = folder + "/";
   path.append(kPrefix).append(verb).append("-").append(kRandom);
   if (::mkdtemp(path.data()) == nullptr) throw Error::system(errno, "cannot make " + path);
   return std::filesystem::absolute(path).string();
@@ -96,6 +122,7 @@ void remove_if_empty(const std::string& directory) noexcept {
 }
 
 void remove_overlays(const std::string& directory) {
+  if (!is_directory(directory)) return;
   for (const std::string& path : overlay::overlays_in(directory)) ::unlink(path.c_str());
   ::rmdir(directory.c_str());
 }

@@ -246,6 +246,8 @@ void DeviceFile::log_failure(LogLevel level, std::string_view what, std::uint64_
       log_message(level, name_ + ": " + std::string(what) + " refused: " + why);
       return;
     }
+    note_failure(name_, std::string(what) + " of " + std::to_string(length) + " bytes at " +
+                            std::to_string(offset) + " failed: " + why);
     std::uint64_t suppressed = 0;
     if (!limiter_.allow(suppressed)) return;
     const bool changed = sources_changed();

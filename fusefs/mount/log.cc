@@ -9,6 +9,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,9 @@
 
 namespace peelfs {
 namespace {
+
+/// Where failures are noted; -1: nowhere.
+std::atomic<int> failure_notes{-1};
 
 std::shared_ptr<spdlog::logger> make_logger(const spdlog::sink_ptr& sink, const char* pattern) {
   auto made = std::make_shared<spdlog::logger>("peelfs", sink);
@@ -140,6 +144,26 @@ void log_message(LogLevel level, std::string_view text) noexcept {
     current_logger()->log(kLevels[static_cast<unsigned>(level)], "{}", printable(text));
   } catch (
       ...) {  // NOLINT(bugprone-empty-catch): a log that cannot be written must not stop a read
+  }
+}
+
+void note_failures_in(int file) noexcept {
+  failure_notes = file;
+}
+
+void note_failure(std::string_view device, std::string_view text) noexcept {
+  constexpr off_t kMost = off_t{64} << 10U;
+  const int file = failure_notes;
+  if (file < 0) return;
+  try {
+    struct stat status {};
+    if (::fstat(file, &status) != 0 || status.st_size > kMost) return;
+    std::string line(device);
+    line += '\0';
+    line += text;
+    line += '\0';
+    [[maybe_unused]] const ssize_t ignored = ::write(file, line.data(), line.size());
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory, for a note
   }
 }
 

@@ -45,6 +45,13 @@ void open_log(UniqueFd file, bool daemon, bool debug);
 /// Writes one line; what is not printable is escaped. Never throws. Thread-safe.
 void log_message(LogLevel level, std::string_view text) noexcept;
 
+/// From now on each failure of a device is appended to a file, too, as far as 64 KiB reach: the
+/// device's name and the text, each with a NUL behind it. For a process that watches this one.
+/// @param file stays open; append mode
+void note_failures_in(int file) noexcept;
+/// Never throws. Thread-safe.
+void note_failure(std::string_view device, std::string_view text) noexcept;
+
 /// Lets a burst of messages through, then one in each interval, and counts the others: a failing
 /// disk is heard without filling the host's. Thread-safe.
 class LogLimiter {

@@ -143,6 +143,11 @@ std::shared_ptr<const HostFile> HostFile::open_pinned(int pin, const std::string
   if (fd < 0 && errno == EPERM && !writing) fd = ::open(link.c_str(), O_RDONLY | kCommonFlags);
   if (fd < 0) throw cannot_open(errno, path, writing, block);
   auto file = adopt(fd, path);
+  // The kernel opens a device that can only be read for writing, and refuses the first write.
+  int read_only = 0;
+  if (writing && block && ::ioctl(fd, BLKROGET, &read_only) == 0 && read_only != 0) {
+    throw cannot_open(EROFS, path, writing, block);
+  }
   const FileId expected =
       block ? FileId{true, status.st_rdev, 0} : FileId{false, status.st_dev, status.st_ino};
   if (file->id() != expected) {

@@ -5,6 +5,7 @@
 #include "check/repair.h"
 #include "cli/fsck/repairs.h"
 #include "fsck/repairs.h"
+#include "try/loop_device.h"
 
 namespace peelfs::test {
 namespace {
@@ -37,7 +38,8 @@ class FsckBadRepair : public FsckRepairNested {
     FsckRepairNested::TearDown();
   }
 
-  Repaired repaired(const std::string& image, const std::string& what) const {
+  Repaired repaired(const std::string& image, const std::string& what,
+                    const std::vector<std::string>& names = {}) const {
     jobs::Spawner spawner;
     cli::FsckOptions options;
     options.quiet = true;
@@ -48,8 +50,10 @@ class FsckBadRepair : public FsckRepairNested {
     request.sources.push_back(parse_source(image));
     const Peeling peeling(request, std::make_shared<KeyRing>());
     Repaired result;
-    result.plan = check::make_plan(
-        peeling, {.names = {}, .only_due = false, .now = std::chrono::system_clock::now()});
+    result.plan = check::make_plan(peeling, {.names = names,
+                                             .only_due = false,
+                                             .with_outside = true,
+                                             .now = std::chrono::system_clock::now()});
     for (check::Target& target : result.plan.targets) {
       if (target.checker != nullptr) target.program = script(what, target.program);
     }
@@ -63,7 +67,6 @@ class FsckBadRepair : public FsckRepairNested {
     return result;
   }
 
- private:
   std::string script(const std::string& what, const std::string& real) const {
     const std::string path = other_ / "checker";
     write_file(path, as_bytes("#!/bin/sh\nfor DEV in \"$@\"; do :; done\nREPAIR=\n"
@@ -145,6 +148,184 @@ TEST_F(FsckBadRepair, ARepairThatTakesAnImageAwayIsNotCommitted) {
       "$DEV >/dev/null 2>&1;; esac");
   EXPECT_EQ(done.of("outer").state, State::errors) << done.of("outer").why;
   EXPECT_EQ(done.of("guest").state, State::errors) << done.of("guest").why;
+}
+
+// The first block of the guest's image is also a block of another file: to write the guest there
+// would write that file.
+TEST_F(FsckBadRepair, NothingIsWrittenThroughWhatWasNotAskedFor) {
+  const std::string outer = make_outer(false);
+  const auto block = [&](const std::string& file, int number) {
+    std::string text = must_run("debugfs -R 'bmap " + file + " " + std::to_string(number) + "' " +
+                                outer + " 2>/dev/null");
+    text.erase(text.find_last_not_of(" \n") + 1);
+    return text;
+  };
+  must_run("debugfs -w -R 'sif /lost block[IND] 0' " + outer + " 2>&1");
+  // An extent of one block: its place in the inode's i_block[] is the second word of the leaf.
+  must_run("debugfs -w -R 'sif /lost block[5] " + block("/guest.raw", 1) + "' " + outer + " 2>&1");
+  ASSERT_EQ(block("/lost", 0), block("/guest.raw", 1));
+  remember();
+  const Repaired done = repaired(outer, "", {"guest"});
+  EXPECT_EQ(done.of("guest").state, State::errors) << done.of("guest").why;
+  EXPECT_TRUE(contains(done.of("guest").why, "it lies within outer, which is damaged"))
+      << done.of("guest").why;
+  EXPECT_TRUE(contains(done.of("guest").why, "name that, too"));
+  const Checked due = fsck("--repair --drop --due " + outer);
+  EXPECT_NE(due.state("outer"), "listed") << "the guest is due, and lies within it";
+}
+
+// What cannot be read is no damage, and a repair would make it true.
+TEST_F(FsckBadRepair, WhatCannotBeReadIsNotRepaired) {
+  SKIP_WITHOUT("qemu-img");
+  const std::string bad = make_damaged_ext4("bad.img");
+  const std::string image = images_ / "c.qcow2";
+  must_run("qemu-img convert -c -f raw -O qcow2 " + bad + " " + image + " && rm " + bad);
+  // A compressed cluster that does not unpack: behind the first ones, so that it is found.
+  must_run("python3 - " + image + R"( <<'PYTHON'
+import struct, sys
+with open(sys.argv[1], 'r+b') as disk:
+    header = disk.read(104)
+    l1 = struct.unpack_from('>Q', header, 40)[0]
+    disk.seek(l1)
+    l2 = struct.unpack('>Q', disk.read(8))[0] & 0xfffffffffffe00
+    disk.seek(l2)
+    entries = struct.unpack('>8192Q', disk.read(65536))
+    packed = [e for e in entries if e & (1 << 62)]
+    disk.seek((packed[1] & ((1 << 54) - 1)) + 20)
+    disk.write(b'\xff' * 40)
+PYTHON)");
+  remember();
+  const Checked checked = fsck("--repair --commit " + image);
+  EXPECT_EQ(checked.exit_code, 8) << checked.errors;
+  EXPECT_EQ(checked.state("c"), "failed") << checked.reason("c");
+  EXPECT_TRUE(contains(checked.reason("c"), "read of ")) << checked.reason("c");
+}
+
+TEST_F(FsckBadRepair, AnOverlayThatSomebodyHasWrittenIsNotCommitted) {
+  const std::string bad = make_damaged_ext4("bad.img");
+  remember();
+  Terminal person(place() + "exec " PEELFS_PROGRAM " fsck --repair " + images_.path());
+  ASSERT_TRUE(person.wait_for("[c/d/k/s] ")) << person.screen();
+  must_run("printf X | dd status=none conv=notrunc bs=1 seek=100000 of=$(echo " + scratch_.path() +
+           "/peelfs-repair-*/bad.qcow2)");
+  person.type("c\n");
+  EXPECT_EQ(person.finish(), 12) << person.screen();
+  EXPECT_TRUE(contains(person.screen(), "is not what was checked")) << person.screen();
+  must_run("rm -r " + scratch_.path() + "/peelfs-repair-*");
+}
+
+TEST_F(FsckBadRepair, ATemporaryFolderOfOthersIsRefused) {
+  const std::string bad = make_damaged_ext4("bad.img");
+  remember();
+  must_run("mkdir " + (other_ / "open") + " && chmod 777 " + (other_ / "open"));
+  const CommandResult done =
+      run("TMPDIR=" + (other_ / "open") + " " PEELFS_PROGRAM " fsck --repair --commit " + bad +
+          " </dev/null 2>&1");
+  EXPECT_NE(done.exit_code & 12, 0) << done.output;
+  EXPECT_TRUE(contains(done.output, "others may rename what lies in")) << done.output;
+  EXPECT_EQ(run("ls -A " + (other_ / "open")).output, "");
+}
+
+TEST_F(FsckBadRepair, InPlaceItIsSaidWhatWasWritten) {
+  const std::string bad = make_damaged_ext4("bad.img");
+  const std::string before = digest(bad);
+  jobs::Spawner spawner;
+  PeelRequest request;
+  request.sources.push_back(parse_source(bad));
+  const Peeling peeling(request, std::make_shared<KeyRing>());
+  check::Plan plan = check::make_plan(peeling, {.names = {},
+                                                .only_due = false,
+                                                .with_outside = true,
+                                                .now = std::chrono::system_clock::now()});
+  plan.targets.at(0).program = script(
+      "[ \"$REPAIR\" ] && { printf X | dd of=$DEV bs=1 seek=400000 conv=notrunc "
+      "2>/dev/null; exit 1; }",
+      plan.targets.at(0).program);
+  check::FleetObserver observer;
+  const check::FleetOptions fleet{.at_once = 1, .background = false, .memory = 0, .cancelled = {}};
+  auto outcomes = check::check_all(peeling, request, plan, spawner, fleet, observer);
+  cli::FsckOptions options;
+  options.repair = options.in_place = true;
+  check::repair_all(peeling, request, plan, outcomes, spawner, fleet, observer,
+                    cli::repair_options(options));
+  EXPECT_NE(digest(bad), before);
+  EXPECT_EQ(outcomes.at(0).verdict.state, State::errors);
+  EXPECT_TRUE(outcomes.at(0).is_written);
+}
+
+// An image that only the repair brings to light was not checked.
+TEST_F(FsckBadRepair, WhatARepairBringsToLightIsSaid) {
+  const std::string inner = make_ext4("inner.img");
+  const std::string outer = images_ / "outer.img";
+  must_run("mkdir -p " + (other_ / "in/d") + " && mv " + inner + " " + (other_ / "in/d/guest.raw") +
+           " && truncate -s 64M " + outer + " && mke2fs -q -F -t ext4 -d " + (other_ / "in") + " " +
+           outer + " && debugfs -w -R 'clri /d' " + outer + " 2>&1");
+  const Checked checked = fsck("--repair --commit " + outer);
+  EXPECT_EQ(checked.exit_code, 9) << checked.errors;
+  EXPECT_EQ(checked.state("outer"), "repaired") << checked.reason("outer");
+  EXPECT_TRUE(contains(checked.devices.at("outer").at("left-out").dump(), "not checked"))
+      << checked.devices.at("outer").dump();
+}
+
+TEST_F(FsckBadRepair, TwoSourcesOfOneName) {
+  SKIP_WITHOUT("mkfs.btrfs");
+  must_run("mkdir " + (images_ / "1") + " " + (images_ / "2"));
+  const std::string both = (images_ / "1/d.img") + " " + (images_ / "2/d.img");
+  must_run("truncate -s 128M " + both + " && mkfs.btrfs -q -d raid1 -m raid1 " + both);
+  damage_btrfs(both);
+  const Checked checked = fsck("--repair --commit " + both);
+  EXPECT_EQ(checked.exit_code, 1) << checked.errors;
+  EXPECT_EQ(fsck(both).exit_code, 0);
+}
+
+TEST_F(FsckBadRepair, ABackingFileThatWasNamedIsAllowedToTheEnd) {
+  SKIP_WITHOUT("qemu-img");
+  make_damaged_ext4("b.img");
+  must_run("mkdir " + (images_ / "sub") + " " + (images_ / "other") + " && mv " +
+           (images_ / "b.img") + " " + (images_ / "other/base.img") + " && cd " +
+           (images_ / "sub") +
+           " && qemu-img create -q -f qcow2 -b ../other/base.img -F raw top.qcow2");
+  const std::string base = digest(images_ / "other/base.img");
+  const std::string sources = (images_ / "sub/top.qcow2") + " " + (images_ / "other/base.img");
+  const Checked checked = fsck("--repair --commit " + sources);
+  EXPECT_EQ(checked.exit_code, 5) << checked.errors;
+  EXPECT_EQ(checked.state("top"), "repaired") << checked.reason("top");
+  EXPECT_EQ(checked.state("base"), "errors");
+  EXPECT_TRUE(contains(checked.reason("base"), "top.qcow2 is based on it"))
+      << checked.reason("base");
+  EXPECT_EQ(digest(images_ / "other/base.img"), base) << "to write it would change the other one";
+  const Checked in_place = fsck("--repair --rw " + sources);
+  EXPECT_EQ(in_place.state("base"), "errors") << in_place.reason("base");
+  EXPECT_EQ(digest(images_ / "other/base.img"), base);
+}
+
+// e2fsck opens an external journal for writing, also where it changes nothing.
+TEST_F(FsckBadRepair, AnExternalJournalIsNoDamage) {
+  const std::string journal = images_ / "journal.img";
+  const std::string files = images_ / "files.img";
+  must_run("truncate -s 16M " + journal + " " + files + " && mke2fs -q -F -O journal_dev -b 4096 " +
+           journal);
+  {
+    const LoopDevice loop(journal);
+    if (!loop) GTEST_SKIP() << "there are no loop devices";
+    must_run("mke2fs -q -F -t ext4 -b 4096 -J device=" + loop.path() + " " + files);
+  }
+  remember();
+  const Checked checked = fsck(files + " " + journal);
+  EXPECT_EQ(checked.exit_code, 0) << checked.reason("files");
+  EXPECT_EQ(checked.state("files"), "clean") << checked.reason("files");
+  EXPECT_EQ(fsck("--repair --rw " + files + " " + journal).exit_code, 0);
+}
+
+TEST_F(FsckBadRepair, ADeviceThatCanOnlyBeReadIsNotRepairedInVain) {
+  const std::string bad = make_damaged_ext4("bad.img");
+  remember();
+  const LoopDevice loop(bad, "-r");
+  if (!loop) GTEST_SKIP() << "there are no loop devices";
+  const Checked checked = fsck("--repair --commit " + loop.path());
+  const std::string name = loop.path().substr(5);
+  EXPECT_EQ(checked.exit_code, 4) << checked.errors;
+  EXPECT_TRUE(contains(checked.reason(name), "Read-only file system")) << checked.reason(name);
 }
 
 }  // namespace

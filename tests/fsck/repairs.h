@@ -7,6 +7,31 @@
 
 namespace peelfs::test {
 
+/// Lets both super blocks of a btrfs say that more bytes are used than are.
+inline constexpr const char* kDamageBtrfs = R"(
+import struct, sys
+table = []
+for i in range(256):
+    for _ in range(8):
+        i = (i >> 1) ^ (0x82F63B78 if i & 1 else 0)
+    table.append(i)
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = table[(crc ^ byte) & 255] ^ (crc >> 8)
+    return crc ^ 0xffffffff
+for path in sys.argv[1:]:
+    with open(path, 'r+b') as disk:
+        for at in (0x10000, 0x4000000):
+            disk.seek(at)
+            block = bytearray(disk.read(4096))
+            used = struct.unpack_from('<Q', block, 0x78)[0]
+            struct.pack_into('<Q', block, 0x78, used + 65536)
+            struct.pack_into('<I', block, 0, crc32c(block[32:]))
+            disk.seek(at)
+            disk.write(block)
+)";
+
 class FsckRepair : public FsckFleet {
  protected:
   void SetUp() override {
@@ -37,6 +62,11 @@ class FsckRepair : public FsckFleet {
     must_run("dd status=none bs=512 count=32768 skip=" +
              std::string(number == 1 ? "2048" : "40960") + " if=" + disk + " of=" + path);
     return path;
+  }
+
+  void damage_btrfs(const std::string& devices) const {
+    write_file(other_ / "damage.py", as_bytes(kDamageBtrfs));
+    must_run("python3 " + (other_ / "damage.py") + " " + devices);
   }
 
   std::string digest(const std::string& path) const { return must_run("sha256sum < " + path); }

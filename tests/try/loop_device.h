@@ -12,9 +12,11 @@ namespace peelfs::test {
 /// A loop device on an image, which every user may write while the test runs.
 class LoopDevice {
  public:
-  explicit LoopDevice(const std::string& image) {
+  /// @param options of losetup
+  explicit LoopDevice(const std::string& image, const std::string& options = "") {
     if (::geteuid() != 0) return;
-    const CommandResult made = run("PATH=$PATH:/sbin:/usr/sbin losetup --show -f " + image);
+    const CommandResult made =
+        run("PATH=$PATH:/sbin:/usr/sbin losetup --show " + options + " -f " + image);
     if (made.exit_code != 0) return;
     path_ = made.output.substr(0, made.output.find('\n'));
     run("chmod 666 " + path_);

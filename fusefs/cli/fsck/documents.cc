@@ -34,6 +34,7 @@ Json object_of(const check::Target& target, const check::Outcome& outcome, const
   object["journal-replayed"] = outcome.was_replayed;
   object["change"] = text_or_null(outcome.change);
   object["written"] = outcome.is_written;
+  object["overlay"] = text_or_null(outcome.overlays);
   object["command"] = outcome.command.empty() ? Json(nullptr) : Json(outcome.command);
   object["exit"] = outcome.exit_code < 0 ? Json(nullptr) : Json(outcome.exit_code);
   object["seconds"] = outcome.seconds;

@@ -19,22 +19,38 @@
 #include "host/in_use.h"
 #include "jobs/workplace.h"
 #include "overlay/commit_refusals.h"
+#include "overlay/overlay.h"
+#include "overlay/own_file.h"
 #include "peel/names.h"
 #include "peelfs/error.h"
+#include "peelfs/host_file.h"
 
 namespace peelfs::cli {
 namespace {
 
-/// As if a person had named only these sources.
-SourceOptions options_for(const FsckOptions& options, const std::vector<SourceSpec>& specs) {
+/// As if a person had named only these sources. What their images take bytes from, and is not below
+/// them, was named besides: that is said then.
+SourceOptions options_for(const FsckOptions& options, const check::Unit& unit,
+                          const std::vector<SourceSpec>& specs) {
   SourceOptions own = options.from;
   own.sources.clear();
-  for (const SourceSpec& spec : specs) own.sources.push_back(source_word(spec));
+  std::set<std::string> folders;
+  for (const SourceSpec& spec : specs) {
+    own.sources.push_back(source_word(spec));
+    folders.insert(std::filesystem::absolute(spec.path).parent_path().lexically_normal());
+  }
+  for (const std::string& path :
+       std::set<std::string>(unit.references.begin(), unit.references.end())) {
+    own.allow_references.push_back(path);
+    const std::string folder = std::filesystem::absolute(path).parent_path().lexically_normal();
+    if (!folders.contains(folder)) own.said.emplace_back("allow-reference", path);
+  }
   return own;
 }
 
-std::string why_unwritable(const FsckOptions& options, const std::vector<SourceSpec>& specs) {
-  const SourceOptions from = options_for(options, specs);
+std::string why_unwritable(const FsckOptions& options, const check::Unit& unit,
+                           const std::vector<SourceSpec>& specs) {
+  const SourceOptions from = options_for(options, unit, specs);
   try {
     for (const SourceSpec& spec : specs) {
       if (const auto file = identity_of(spec.path)) refuse_in_use(*file, spec.path);
@@ -46,18 +62,31 @@ std::string why_unwritable(const FsckOptions& options, const std::vector<SourceS
   return "";
 }
 
-/// DIR/NAME, new.
+constexpr std::string_view kUnchecked = ".unchecked";
+
+/// DIR/NAME.unchecked, new; nor is there a DIR/NAME.
 std::string make_below(const std::string& directory, const std::vector<SourceSpec>& specs) {
   constexpr std::size_t kLongest = 100;
   const std::string file = std::filesystem::path(specs.front().path).filename().string();
   const std::string name =
       safe_file_name(specs.front().name.empty() ? file : specs.front().name).substr(0, kLongest);
-  std::string path = std::filesystem::absolute(directory).string() + "/" + name;
-  for (unsigned i = 2; ::mkdir(path.c_str(), 0700) != 0; ++i) {
-    if (errno != EEXIST) throw Error::system(errno, "cannot make " + path);
-    path = std::filesystem::absolute(directory).string() + "/" + name + "~" + std::to_string(i);
+  const std::string begin =
+      std::filesystem::absolute(directory).lexically_normal().string() + "/" + name;
+  for (unsigned i = 1;; ++i) {
+    const std::string path = begin + (i == 1 ? "" : "~" + std::to_string(i));
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) == 0) continue;
+    const std::string unchecked = path + std::string(kUnchecked);
+    if (::mkdir(unchecked.c_str(), 0700) == 0) return unchecked;
+    if (errno != EEXIST) throw Error::system(errno, "cannot make " + unchecked);
   }
-  return path;
+}
+
+std::string without_mark(const std::string& path) {
+  if (!path.ends_with(kUnchecked)) return path;
+  std::string accepted = path.substr(0, path.size() - kUnchecked.size());
+  if (::rename(path.c_str(), accepted.c_str()) != 0) return path;
+  return accepted;
 }
 
 /// The sources of one repair, and what was done there.
@@ -71,7 +100,7 @@ class Settlement {
         repair_(repair),
         outcomes_(outcomes),
         specs_(check::specs_of(peeling, request, *repair.unit)),
-        from_(options_for(options, specs_)),
+        from_(options_for(options, *repair.unit, specs_)),
         written_{.from = from_,
                  .overlays = repair.overlays,
                  .own = options.keep.empty(),
@@ -90,6 +119,11 @@ class Settlement {
     Outcome outcome = options_.outcome;
     if (outcome != Outcome::commit || !options_.quiet) show();
     if (outcome == Outcome::ask) outcome = ask_for_it();
+    if (outcome == Outcome::commit && check::seal_of(repair_.overlays) != repair_.seal) {
+      throw Error(Fault::denied, "what is in " + repair_.overlays +
+                                     " is not what was checked: somebody has written there")
+          .advice("nothing is committed; remove it, and begin anew");
+    }
     try {
       if (outcome == Outcome::drop) {
         jobs::remove_overlays(repair_.overlays);  // the table says so
@@ -99,6 +133,9 @@ class Settlement {
     } catch (const Error& error) {
       if (Interruptible::signal() == 0) warn(error.what());
       for (const std::size_t target : repair_.targets) {
+        outcomes_[target].overlays = repair_.overlays;
+        // Then the commit has begun, and what was there is not any more.
+        outcomes_[target].is_written = is_half_committed();
         tell(target, "the repair is in " + repair_.overlays +
                          ", and is not committed: " + std::string(error.what()));
       }
@@ -113,6 +150,7 @@ class Settlement {
           tell(target, "the repair would change " + outcomes_[target].change + "; it is dropped");
           break;
         default:
+          outcomes_[target].overlays = repair_.overlays;
           tell(target, "the repair changes " + outcomes_[target].change + "; it is kept in " +
                            repair_.overlays + ", not committed");
       }
@@ -126,6 +164,17 @@ class Settlement {
     check::Verdict& verdict = outcomes_[target].verdict;
     if (verdict.state == check::State::repaired) verdict.state = check::State::errors;
     verdict.why += (verdict.why.empty() ? "" : "; ") + text;
+  }
+
+  bool is_half_committed() const {
+    try {
+      for (const std::string& path : overlay::overlays_in(repair_.overlays)) {
+        const auto file = overlay::open_overlay_file(path);
+        if (overlay::is_committing(*make_storage_device(file))) return true;
+      }
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): then it is not known
+    }
+    return false;
   }
 
   void find_changes_of(const Peeling& peeling, const PeelRequest& request) {
@@ -156,9 +205,8 @@ class Settlement {
       const check::Target& one = plan_.targets[target];
       const bool repaired = outcomes_[target].verdict.state == check::State::repaired;
       say(shown(source_of(one)) + ": " + shown(one.device) + " (" + shown(one.fstype) + ") " +
-          (repaired ? "is repaired, and clean when checked again; changes "
-                    : "has its journal replayed; changes ") +
-          shown(outcomes_[target].change));
+          (repaired ? "is repaired, and clean when checked again" : "has its journal replayed") +
+          "\n  changes " + shown(outcomes_[target].change));
     }
   }
 
@@ -192,7 +240,7 @@ class Settlement {
 check::RepairOptions repair_options(const FsckOptions& options) {
   check::RepairOptions how;
   how.in_place = options.in_place;
-  how.keeps_overlays = !options.keep.empty();
+  if (!options.keep.empty()) how.accept_directory = without_mark;
   how.make_directory = [&options](const std::vector<SourceSpec>& specs) {
     if (options.keep.empty()) return jobs::make_folder("/var/tmp", "repair");
     if (::mkdir(options.keep.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -200,9 +248,11 @@ check::RepairOptions repair_options(const FsckOptions& options) {
     }
     return make_below(options.keep, specs);
   };
-  if (options.in_place || options.outcome == Outcome::commit) {
-    how.cannot_be_written = [&options](const std::vector<SourceSpec>& specs) {
-      return why_unwritable(options, specs);
+  // Overlays that are kept or dropped may be over what cannot be written.
+  if (options.in_place || options.outcome == Outcome::commit || options.outcome == Outcome::ask) {
+    how.cannot_be_written = [&options](const check::Unit& unit,
+                                       const std::vector<SourceSpec>& specs) {
+      return why_unwritable(options, unit, specs);
     };
   }
   return how;
@@ -236,11 +286,16 @@ int settle_repairs(const FsckOptions& options, const Peeling& peeling, const Pee
     try {
       code |= Settlement(options, peeling, request, plan, repair, outcomes).settle();
     } catch (const Error& error) {
+      if (options.outcome == Outcome::drop) {
+        jobs::remove_overlays(repair.overlays);
+        continue;
+      }
       warn(error.what());
       code |= fsck_exit::kOperational;
       for (const std::size_t target : repair.targets) {
         check::Verdict& verdict = outcomes[target].verdict;
         if (verdict.state == check::State::repaired) verdict.state = check::State::errors;
+        outcomes[target].overlays = repair.overlays;
         verdict.why += "; the repair is in " + repair.overlays + ": " + error.what();
       }
     }

@@ -50,7 +50,8 @@ std::vector<std::string> remarks_of(const check::Target& target, const check::Ou
   if (!outcome.verdict.why.empty()) remarks.push_back(outcome.verdict.why);
   if (outcome.is_written && !outcome.change.empty()) remarks.push_back("changed " + outcome.change);
   if (!outcome.left_out.empty()) remarks.push_back(outcome.left_out);
-  if (!outcome.command.empty()) {
+  // What was found before is not so any more.
+  if (!outcome.command.empty() && outcome.verdict.state != check::State::repaired) {
     remarks.insert(remarks.end(), target.remarks.begin(), target.remarks.end());
   }
   const bool is_bad = outcome.verdict.state == check::State::errors ||

@@ -189,15 +189,16 @@ class Telling : public check::FleetObserver {
 
 int code_of(const FsckOptions& options, const check::Target& target,
             const check::Outcome& outcome) {
+  const int written = outcome.is_written ? fsck_exit::kCorrected : fsck_exit::kOk;
   const int left_out = outcome.left_out.empty() ? fsck_exit::kOk : fsck_exit::kOperational;
   switch (outcome.verdict.state) {
     case check::State::errors:
-      return fsck_exit::kErrorsLeft | left_out;
+      return fsck_exit::kErrorsLeft | written | left_out;
     case check::State::skipped:
       return (target.busy || outcome.is_busy) && options.skip_busy ? fsck_exit::kOk
                                                                    : fsck_exit::kOperational;
     case check::State::failed:
-      return fsck_exit::kOperational;
+      return fsck_exit::kOperational | written;
     case check::State::cancelled:
       return fsck_exit::kCancelled;
     case check::State::repaired:
@@ -207,7 +208,7 @@ int code_of(const FsckOptions& options, const check::Target& target,
     case check::State::listed:
       break;
   }
-  return (outcome.is_written ? fsck_exit::kCorrected : fsck_exit::kOk) | left_out;
+  return written | left_out;
 }
 
 /// The report may take the place of an older one, and of nothing else. Said before all the work.
@@ -247,9 +248,10 @@ int run(const FsckOptions& options) {
       .tells_left_out = true};
   const auto peeling = open_session(opening);
   report_warnings(said.quiet, *peeling);
-  const check::Plan plan = check::make_plan(
-      *peeling,
-      {.names = said.names, .only_due = said.only_due, .now = std::chrono::system_clock::now()});
+  const check::Plan plan = check::make_plan(*peeling, {.names = said.names,
+                                                       .only_due = said.only_due,
+                                                       .with_outside = said.repair,
+                                                       .now = std::chrono::system_clock::now()});
   check_report(said.junit);  // now that the sources are known
   const Interruptible interruptible;
   Telling telling(plan, said);

@@ -13,7 +13,7 @@ TEST(MountedDevices, ADifferenceIsSaid) {
   EXPECT_EQ(difference(Devices{"a (ext4)"}, Devices{"a (ext4)"}), "");
   EXPECT_EQ(difference(Devices{}, Devices{}), "");
   EXPECT_EQ(difference(Devices{"a (ext4)", "b"}, Devices{"a (ext4)", "c (xfs)", "d"}),
-            "the replay of the journal has changed what lies in it; not checked: c (xfs) and more; "
+            "what lies in it has changed; not checked: c (xfs) and more; "
             "gone: b");
 }
 
