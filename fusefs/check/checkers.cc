@@ -50,10 +50,9 @@ Verdict as_fsck(std::string_view program, int code, std::string_view output) {
   if (code == 0) return {State::clean, ""};
   if ((code & ~kVerdicts) == 0) return {State::errors, std::string(program) + " found errors"};
   if (code < kBySignal && (code & kErrorsLeft) != 0) {
-    return {State::errors,
-            std::string(program) + " found errors, and did not get to the end (exit code " +
-                std::to_string(code) + ")",
-            false};
+    return {State::errors, std::string(program) +
+                               " found errors, and did not get to the end (exit code " +
+                               std::to_string(code) + ")"};
   }
   return failed(program, code, output);
 }

@@ -37,7 +37,7 @@ struct Job {
   /// One after the other, and before all checks: each changes what others read.
   std::vector<Step> alone;
   std::vector<std::size_t> checks;  ///< targets; at once, as many as may be
-  /// What was checked before is repaired by now: its UUID is the same, its kind may not be.
+  /// What was checked before is repaired by now, see HostDevice::after_repair.
   bool after_repair = false;
 };
 

@@ -111,8 +111,6 @@ class Repairing {
     if (!target.relied_on_by.empty()) {
       return target.relied_on_by + " is based on it, and would change with it";
     }
-    // It may be an error of something else.
-    if (!first_[number].verdict.is_whole) return "its program did not get to the end";
     return "";
   }
 

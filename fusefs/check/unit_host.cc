@@ -72,7 +72,8 @@ std::string changed(const Catalog& catalog, const Catalog::Entry& entry, const H
   if (node.identity.type != before.fstype && !(before.after_repair && is_kin(node, before))) {
     return begin + "what is on it";
   }
-  if (node.identity.uuid != before.uuid) return begin + "its UUID";
+  // e2fsck gives a UUID to a filesystem that has none.
+  if (node.identity.uuid != before.uuid && !before.after_repair) return begin + "its UUID";
   if (node.trouble && cannot_be_read(node.trouble->state)) return begin + text_of(*node.trouble);
   try {
     const jobs::Relatives relatives = jobs::relatives_of(catalog, entry);

@@ -24,7 +24,8 @@ struct HostDevice {
   std::size_t others = 0;  ///< devices of the same filesystem, besides
   bool alone = false;      ///< see jobs::Relatives
   bool written = false;    ///< a command opens it for writing
-  /// Its filesystem may be of another kind since, as long as the same program checks that.
+  /// Its filesystem may be of another kind since, as long as the same program checks that, and
+  /// have another UUID.
   bool after_repair = false;
 };
 

@@ -23,8 +23,6 @@ std::string_view state_name(State state);
 struct Verdict {
   State state = State::listed;
   std::string why;  ///< one clause for a person; empty: there is nothing to add
-  /// Of errors: its program has seen all of it. Otherwise there may be none to repair.
-  bool is_whole = true;
 };
 
 /// The bits of fsck(8)'s exit status.

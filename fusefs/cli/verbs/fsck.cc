@@ -114,10 +114,13 @@ void check_repair(const FsckOptions& options) {
   if (options.in_place && says_outcome) {
     throw usage("--rw repairs the sources themselves: there is nothing to commit, drop or keep");
   }
-  if (options.repair && !options.in_place && !says_outcome && !can_ask()) {
-    throw usage("--repair asks before it commits, and there is no terminal to ask on")
-        .expected("--commit, --drop or --keep DIR beside it");
-  }
+}
+
+/// @throws Error(Fault::usage) when there would be a question, and there is no one to answer it
+void check_terminal(const FsckOptions& options) {
+  if (!options.repair || options.in_place || options.outcome != Outcome::ask || can_ask()) return;
+  throw usage("--repair asks before it commits, and there is no terminal to ask on")
+      .expected("--commit, --drop or --keep DIR beside it");
 }
 
 void bind(Parser& parser, FsckOptions& options) {
@@ -234,6 +237,7 @@ int run(const FsckOptions& options) {
         .advice("send them to a file, or to /dev/null");
   }
   open_standard_descriptors();
+  check_terminal(options);
   // Before any key is read that a command could inherit, and after those in the environment.
   FsckOptions said = options;
   take_from_environment(said.from.keys.origins);
