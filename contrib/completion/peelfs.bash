@@ -27,7 +27,7 @@ _peelfs() {
         COMPREPLY=() cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
     fi
-    local verbs="mount ls cat export map umount unlock fsck try diff commit drop checkpoint revert help"
+    local verbs="mount ls cat export map hash umount unlock fsck try diff commit drop checkpoint revert help"
     local general="--help --version --verbose --quiet"
     local keys="--key-file --key --volume-key --no-prompt"
     local sources="$keys --header --as --allow-reference --depth --no-search --kdf-memory --kdf-iterations --kdf-seconds --run-files --identify-bytes"
@@ -40,7 +40,8 @@ _peelfs() {
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
             --key-file | --key | --volume-key | --header | --as | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
-                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok | --jobs | -j | --junit | --log) skip=yes ;;
+                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok | --jobs | -j | --junit | --log | \
+                --algorithm | -a | --check | -c | --piecewise | --digest) skip=yes ;;
             -*) ;;
             *)
                 if [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && [[ " $verbs " == *" $word "* ]]; then
@@ -52,7 +53,7 @@ _peelfs() {
     done
 
     case $prev in
-        --key-file | --allow-reference | --map-file | --junit)
+        --key-file | --allow-reference | --map-file | --junit | --check | -c)
             COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
         --as)
             case $cur in
@@ -65,8 +66,13 @@ _peelfs() {
             esac
             return ;;
         --overlay | --keep | --log) COMPREPLY=($(compgen -d -- "$cur")); compopt -o filenames 2>/dev/null; return ;;
+        --algorithm | -a | --digest)
+            local first=""
+            [[ $cur == *,* ]] && first=${cur%,*},
+            COMPREPLY=($(compgen -P "$first" -W "sha256 md5 sha1 sha224 sha384 sha512 blake2b sha3-256 sha3-512 sm3 ripemd160" -- "${cur##*,}"))
+            return ;;
         --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | --offset | --length | --timeout | --hexdump | --jobs | -j) return ;;
+        --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | --offset | --length | --timeout | --hexdump | --jobs | -j | --piecewise) return ;;
         -o | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
@@ -83,8 +89,9 @@ _peelfs() {
             "" | mount) options+=" $sources $overlay --overlay-temp --rw --foreground --options --timeout -f -o" ;;
             ls) options+=" $sources $overlay --json --bytes --timeout" ;;
             cat) options+=" $sources $overlay --offset --length --force --timeout" ;;
-            export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error --timeout" ;;
+            export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error --digest --timeout" ;;
             map) options+=" $sources $overlay --json --timeout" ;;
+            hash) options+=" $sources $overlay --algorithm --all --check --piecewise --tag --jobs --json --timeout" ;;
             diff) options+=" $sources $overlay --json --hexdump --timeout" ;;
             commit) options+=" --allow-reference --as $overlay --accept-part --drop-snapshots --grow" ;;
             drop) options+=" --overlay --accept-shared --accept-part --half-committed" ;;
@@ -115,7 +122,7 @@ _peelfs() {
     COMPREPLY=($(compgen -f -- "$cur"))
     [ -z "$verb" ] && [ ${#operands[@]} = 0 ] && COMPREPLY+=($(compgen -W "$verbs" -- "$cur"))
     case $verb in
-        cat | map | export | diff | try)
+        cat | map | export | hash | diff | try)
             COMPREPLY+=($(compgen -W "$(_peelfs_names_of "${operands[@]}")" -- "$cur")) ;;
     esac
     compopt -o filenames 2>/dev/null

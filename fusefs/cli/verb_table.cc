@@ -7,15 +7,15 @@
 namespace peelfs::cli {
 
 extern const VerbRow kLsVerb, kMountVerb, kUmountVerb, kUnlockVerb, kCatVerb, kExportVerb, kMapVerb,
-    kFsckVerb, kTryVerb, kDiffVerb, kCommitVerb, kDropVerb, kCheckpointVerb, kRevertVerb, kHelpVerb,
-    kVersionVerb;
+    kHashVerb, kFsckVerb, kTryVerb, kDiffVerb, kCommitVerb, kDropVerb, kCheckpointVerb, kRevertVerb,
+    kHelpVerb, kVersionVerb;
 
 namespace {
 
 constexpr std::array kRows{
-    &kLsVerb,     &kMountVerb, &kUmountVerb,     &kUnlockVerb, &kCatVerb,
-    &kExportVerb, &kMapVerb,   &kFsckVerb,       &kTryVerb,    &kDiffVerb,
-    &kCommitVerb, &kDropVerb,  &kCheckpointVerb, &kRevertVerb, &kHelpVerb,
+    &kLsVerb,   &kMountVerb,      &kUmountVerb, &kUnlockVerb, &kCatVerb,  &kExportVerb,
+    &kMapVerb,  &kHashVerb,       &kFsckVerb,   &kTryVerb,    &kDiffVerb, &kCommitVerb,
+    &kDropVerb, &kCheckpointVerb, &kRevertVerb, &kHelpVerb,
 };
 
 constexpr const char* kBeginning =

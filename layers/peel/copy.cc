@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "engine/missing.h"
+#include "peel/copy_digest.h"
 #include "peelfs/error.h"
 #include "peelfs/io.h"
 
@@ -84,6 +85,7 @@ class Copier {
         write(offset, chunk);
       }
       mark_done(offset, size);
+      if (options_.digest != nullptr) options_.digest->zeroes(size);
       return size;
     }
     std::vector<BadPlace> bad;
@@ -97,6 +99,7 @@ class Copier {
     // Marked only now: a mapfile never claims what has not been written.
     mark_done(offset, known);
     for (BadPlace& place : bad) add_bad(std::move(place));
+    if (options_.digest != nullptr) buffer_ = options_.digest->bytes(std::move(buffer_), known);
     return known;
   }
 
@@ -116,6 +119,7 @@ class Copier {
     }
     mark_done(offset, length);
     add_bad({offset, length, why.what()});
+    if (options_.digest != nullptr) options_.digest->zeroes(length);
     return length;
   }
 

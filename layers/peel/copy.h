@@ -12,6 +12,8 @@
 
 namespace peelfs {
 
+class CopyDigest;
+
 /// Where a copy goes.
 struct Target {
   int fd = -1;
@@ -32,6 +34,9 @@ struct BadPlace {
 struct CopyOptions {
   Sparse sparse = Sparse::automatic;
   bool stop_on_error = false;
+  /// Takes what the copy holds, bad places as zeroes. Only of a copy that begins with nothing done.
+  /// Null: nothing takes it
+  CopyDigest* digest = nullptr;
   /// Asked between chunks; true ends the copy early.
   std::function<bool()> interrupted;
   std::function<void(std::uint64_t position, std::uint64_t done)> progress;

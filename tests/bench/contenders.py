@@ -3,7 +3,8 @@
 A contender is a class with
   name                       in the table
   tools                      programs that it needs
-  modes                      what it can do: "read", "overlay" (writes go elsewhere), "in-place"
+  modes                      what it can do: "read", "overlay" (writes go elsewhere), "in-place",
+                             "hash" (digests of everything, without showing it)
   direct                     False: its file is read through the page cache, because nothing lies
                              between it and the disk
   rounds                     takes part in so many rounds only, because it is slow; None: in all
@@ -14,6 +15,8 @@ A contender is a class with
   start(machine, subject, place, mode)   mounts in the folder `place`; returns a Presented
 and belongs into ALL.
 """
+import functools
+import json
 import os
 import re
 import subprocess
@@ -63,6 +66,10 @@ class Contender:
         """Runs the measuring loop on what start() has returned."""
         return machine.loop(presented.path, **options)
 
+    def hash(self, machine, subject):
+        """Computes SHA-256 of all devices. @return how many bytes those are"""
+        raise NotImplementedError
+
     def command(self, presented, words):
         """Runs a command on it: FILE stands for the file, FOLDER for where it lies.
 
@@ -88,7 +95,7 @@ class Peelfs(Contender):
     """@param view: shows that, whatever the subject is; see Subject.beside
     @param program: that build instead of the one that is measured"""
 
-    modes = ("read", "overlay", "in-place")
+    modes = ("read", "overlay", "in-place", "hash")
 
     def __init__(self, name="peelfs", view=None, program=None):
         self.name = name
@@ -132,6 +139,42 @@ class Peelfs(Contender):
             presented.stop()
             raise
         return presented
+
+
+    def hash(self, machine, subject):
+        view = subject.peelfs
+        key = ["--key-file", machine.path(view.key)] if view.key else []
+        said = json.loads(run(self._program or machine.peelfs, "hash", "--json", "--quiet",
+                              "--no-prompt", "--all", *key, *view.arguments(machine)))
+        digests = {device["name"]: device["digests"] for device in said["devices"]}
+        expected = subject_digest(machine.path(subject.plain))
+        if digests[view.device]["sha256"] != expected or None in digests.values():
+            raise Failure("its digests are wrong, or not there")
+        return sum(device["size"] for device in said["devices"])
+
+
+@functools.lru_cache
+def subject_digest(path):
+    return run("sha256sum", path).split()[0]
+
+
+class Openssl(Contender):
+    """`openssl dgst -sha256` of the subject's bytes in a plain file, once on each processor."""
+    name = "openssl"
+    tools = ("openssl",)
+    checked = False
+    modes = ("hash",)
+
+    def presents(self, subject, mode):
+        return mode in self.modes and subject.plain is not None
+
+    def hash(self, machine, subject):
+        path = machine.path(subject.plain)
+        at_once = [subprocess.Popen(["openssl", "dgst", "-sha256", path], stdout=subprocess.DEVNULL)
+                   for _ in range(os.cpu_count())]
+        if any([process.wait() for process in at_once]):
+            raise Failure("openssl failed")
+        return len(at_once) * os.path.getsize(path)
 
 
 class File(Contender):
@@ -425,5 +468,5 @@ class Guestfish(Contender):
 
 
 # In the order of the table.
-ALL = [Peelfs(), Ceiling(), Naive(), File(), Cipher(), StorageDaemon(), QemuNbd(), Nbdkit(), Loop(),
-       Xmount(), Libyal(), Guestfish()]
+ALL = [Peelfs(), Ceiling(), Naive(), File(), Cipher(), Openssl(), StorageDaemon(), QemuNbd(), Nbdkit(),
+       Loop(), Xmount(), Libyal(), Guestfish()]

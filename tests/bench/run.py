@@ -163,7 +163,8 @@ def entrants(subject, work, available):
     """@return who takes part in this work on this subject"""
     beside = [contenders.Peelfs(name, view) for name, view in subject.beside.items()]
     return [contender for contender in [*available, *beside]
-            if contender.presents(subject, work.mode) and re.search(contender.works, work.name)]
+            if work.mode in contender.modes and contender.presents(subject, work.mode)
+            and re.search(contender.works, work.name)]
 
 
 def installed(results):

@@ -64,6 +64,7 @@ ALL = [
     *_each(LUKS, DIRECT + BUFFERED, "nbdfuse+nbdkit", 5),
     *_each(("zlib", "zstd"), DIRECT + BUFFERED, "qemu-storage-daemon", 1.5),
     Target("overlay", "overlay-random-4K-first", "qemu-storage-daemon", 1.5),
+    *_each(("nested", "nested-luks"), ("hash-all",), "openssl", 0.9),
     Limit("nested", "mount-to-first-byte", "50 ms", 1),
     Target("variant2", "mount-and-e2fsck", "guestfish", 50),
 ]

@@ -20,7 +20,7 @@ class Work:
     """
     unit = "ms"
     more_is_better = False
-    mode = "read"      # how the subject must be presented: "read", "overlay" or "in-place"
+    mode = "read"      # how the subject must be presented: "read", "overlay", "in-place"; "hash": not at all
     parts = ("",)      # what the names of the numbers end with
     fresh = False
     long = False       # takes part in fewer rounds
@@ -221,6 +221,22 @@ class MountedCommand(Work):
         return (taken * 1000,)
 
 
+@dataclass(frozen=True)
+class HashAll(Work):
+    """SHA-256 of all devices of the subject, as Contender.hash() computes it."""
+    name: str = "hash-all"
+    unit = "MB/s"
+    more_is_better = True
+    mode = "hash"
+    fresh = True
+    long = True
+
+    def measure(self, machine, subject, contender, effort):
+        begin = time.monotonic()
+        hashed = contender.hash(machine, subject)
+        return (hashed / 1e6 / (time.monotonic() - begin),)
+
+
 READING_SHORT = (sequential(1024 * KIB, True), sequential(1024 * KIB, False), at_random(1), at_random(4))
 READING = (sequential(1024 * KIB, True), sequential(128 * KIB, True), sequential(1024 * KIB, False),
            sequential(128 * KIB, False), at_random(1), at_random(4))
@@ -231,6 +247,7 @@ FIRST_BYTE = (FirstByte(),)
 FILES = (Command("e2fsck", ("e2fsck", "-fn", "FILE")),
          Command("cp-sparse", ("cp", "--sparse=always", "FILE", "OUT")),
          Command("qemu-img-convert", ("qemu-img", "convert", "-f", "raw", "-O", "raw", "FILE", "OUT")))
+HASHING = (HashAll(),)
 CHECKING = (MountedCommand("mount-and-e2fsck", ("e2fsck", "-fn", "FILE"), True),)
 
 

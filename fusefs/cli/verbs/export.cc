@@ -5,8 +5,11 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <optional>
 #include <utility>
 
+#include "cli/digest_list.h"
 #include "cli/export_output.h"
 #include "cli/interrupt.h"
 #include "cli/operands.h"
@@ -16,6 +19,7 @@
 #include "cli/unmet.h"
 #include "cli/values.h"
 #include "host/output_file.h"
+#include "peel/copy_digest.h"
 #include "peelfs/error.h"
 
 namespace peelfs::cli {
@@ -85,10 +89,36 @@ void check_resumed(const ExportOptions& options, const ExportOutput& output, con
       .advice("leave --resume out to begin anew");
 }
 
+/// What the digest of the copy is computed by; null: there is none.
+const DigestAlgorithm* digest_of(const ExportOptions& options, const BlockDevice& device,
+                                 const CopyMap& map) {
+  if (options.no_digest) return nullptr;
+  if (options.digest != nullptr) return options.digest;
+  if (options.quiet) return nullptr;
+  if (map.total(CopyMap::State::untried) != device.size()) return nullptr;  // --resume
+  return is_mostly_holes(device) ? nullptr : find_digest("sha256");
+}
+
+/// On standard output, unless the copy itself is there or goes on through a pipe.
+void tell_digest(CopyDigest& digest, const ExportOptions& options, const Target& target) {
+  const std::string text = digest.finish();
+  const std::string line =
+      digest_line(digest.algorithm(), text, options.output, DigestFormat::tagged);
+  if (target.seekable) {
+    put(line);
+    return finish_output();
+  }
+  std::fputs(("peelfs: " + shown(line.substr(0, line.size() - 1)) + "\n").c_str(), stderr);
+}
+
 /// The copy itself, once everything is open. @return an exit code
 int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput& output,
          CopyMap& map) {
   const BlockDevice& device = *entry.node->device;
+  std::optional<CopyDigest> digest;
+  if (const DigestAlgorithm* const algorithm = digest_of(options, device, map)) {
+    digest.emplace(*algorithm);
+  }
   MapKeeper keeper(options, output, map);
   Progress progress(shown(entry.name), device.size(), !options.quiet);
   const Interruptible interruptible;
@@ -96,6 +126,7 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
   CopyOptions how;
   how.sparse = options.sparse;
   how.stop_on_error = options.stop_on_error;
+  how.digest = digest ? &*digest : nullptr;
   how.interrupted = [] { return Interruptible::signal() != 0; };
   how.progress = [&](std::uint64_t position, std::uint64_t done) {
     progress.update(done);
@@ -122,6 +153,7 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
   }
   keeper.now(result.position);
   output.finish(device.size());
+  if (digest) tell_digest(*digest, options, output.target());
   return result.bad.empty() ? exit_code::kOk : exit_code::kIncomplete;
 }
 
@@ -129,7 +161,8 @@ constexpr const char* kBefore = R"(peelfs export [options] SOURCE... NAME FILE
 
 Copies the device NAME into FILE ("-": standard output). What is not stored anywhere
 becomes a hole. What cannot be read becomes zeroes, down to single sectors, and is
-listed with its offset. The copy is on the disk when peelfs returns.
+listed with its offset. The copy is on the disk when peelfs returns. Its digest is
+printed, in a form that 'sha256sum -c' takes; with FILE "-" on standard error.
 
   --force                 overwrite FILE (never one of the sources)
   --sparse auto           holes where nothing is stored; always: also for blocks of
@@ -137,6 +170,9 @@ listed with its offset. The copy is on the disk when peelfs returns.
   --map-file MAP          record what is copied and what is bad, as GNU ddrescue does
   --resume                go on from MAP: copy what is missing, try bad places again
   --stop-on-error         end at the first byte that cannot be read
+  --digest ALGORITHM      print that digest of the copy (sha256, md5, ... as for 'hash'), or
+                          none. Without it SHA-256, unless nearly all of the device is holes,
+                          the copy is resumed, or -q is given
   --timeout SECONDS       give up when a source does not answer so long while it is opened
                           (60); copying takes as long as a failing disk needs
 )";
@@ -166,6 +202,14 @@ void bind(Parser& parser, ExportOptions& options) {
   parser.flag("--resume", options.resume);
   parser.flag("--stop-on-error", options.stop_on_error);
   parser.option("--map-file", [&options](const std::string& text) { options.map_file = text; });
+  parser.option("--digest", [&options](const std::string& text) {
+    options.no_digest = text == "none";
+    options.digest = find_digest(text);
+    if (options.no_digest || options.digest != nullptr) return;
+    throw usage("--digest: no digest is called so")
+        .found("'" + printable(text) + "'")
+        .expected("none, " + digest_names());
+  });
   parser.option("--sparse",
                 [&options](const std::string& text) { options.sparse = parse_sparse(text); });
 }
@@ -178,6 +222,10 @@ void take(ExportOptions& options, std::vector<std::string> operands) {
 void check(const ExportOptions& options) {
   if (options.resume && options.map_file.empty()) {
     throw usage("--resume needs --map-file, the record of what is there already");
+  }
+  if (options.resume && options.digest != nullptr) {
+    throw usage("--resume and --digest exclude each other")
+        .advice("what was copied before is not read again; sha256sum and its like read the copy");
   }
 }
 

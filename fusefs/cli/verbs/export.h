@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/groups/look.h"
+#include "crypto/digest.h"
 #include "peel/copy.h"
 
 namespace peelfs::cli {
@@ -16,6 +17,9 @@ struct ExportOptions : LookOptions {
   bool resume = false;
   bool stop_on_error = false;
   Sparse sparse = Sparse::automatic;
+  /// Of the copy; null: SHA-256, where it costs no time.
+  const DigestAlgorithm* digest = nullptr;
+  bool no_digest = false;
 };
 
 }  // namespace peelfs::cli
