@@ -61,7 +61,8 @@ std::uint64_t hash_total(std::span<const HashSubject> subjects);
 
 /// A piece that cannot be read to its end has no digest; the others are not concerned. Neither has
 /// one whose bytes come from a file that changed since it was opened. Devices must not be written
-/// meanwhile by this process. Uses 20 to 50 MiB for each thread, whatever the devices are.
+/// meanwhile by this process. Uses at most 12 buffers of 1 MiB (4 MiB where a layer or a storage
+/// wants large requests) for each thread, and 24 more, however large the devices are.
 /// @throws cancelled_error(); Error(Fault::unsupported) for an algorithm that the host forbids;
 /// what
 ///   progress throws

@@ -427,9 +427,10 @@ TEST_F(Hash, ExportTellsTheDigestOfItsCopy) {
         "");
   }
   // The copy is on standard output; its digest must not be.
-  const Outputs piped = peelfs_apart("export " + disk_ + " diskp2 -");
+  const Outputs piped = peelfs_apart("export --digest sha256 " + disk_ + " diskp2 -");
   EXPECT_EQ(piped.output.size(), 4U << 20U);
   EXPECT_EQ(piped.errors, "peelfs: SHA256 (-) = " + second_ + "\n");
+  EXPECT_EQ(peelfs_apart("export " + disk_ + " diskp2 -").errors, "");
   EXPECT_EQ(peelfs_apart("export --digest x " + disk_ + " diskp2 " + copy).exit_code, 2);
 }
 

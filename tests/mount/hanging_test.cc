@@ -323,6 +323,18 @@ TEST_F(Hanging, CatMapAndExportReadTheOthers) {
   }
 }
 
+TEST_F(Hanging, HashReadsTheOthers) {
+  NEED_NO_LEAK_CHECK();
+  const Stopped stopped(below_->server());
+  const CommandResult result = in_time(
+      program() + " hash --timeout 2 " + sh(far()) + " " + sh(near()) + " near", seconds(20));
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  expect_left_out(result);
+  EXPECT_NE(result.output.find(sha256(read_file(folder_ / "near.img")) + "  near\n"),
+            std::string::npos)
+      << result.output;
+}
+
 TEST_F(Hanging, ExportOfTheOneThatHangsEnds) {
   NEED_NO_LEAK_CHECK();
   const Stopped stopped(below_->server());

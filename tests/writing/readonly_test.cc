@@ -143,6 +143,7 @@ TEST_P(ReadOnly, NoSourceIsOpenedForWritingOrChanged) {
   if (!device.empty()) {
     verbs.push_back("cat" + what + " " + sh(device) + " > /dev/null");
     verbs.push_back("map" + what + " " + sh(device));
+    verbs.push_back("hash" + what + " -- " + sh(device));
     verbs.push_back("export --force" + what + " " + sh(device) + " " + sh(folder_ / "copy"));
   }
   // Each takes a key derivation: in a normal run one of them for each fixture.

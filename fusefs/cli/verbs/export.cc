@@ -91,15 +91,16 @@ void check_resumed(const ExportOptions& options, const ExportOutput& output, con
 
 /// What the digest of the copy is computed by; null: there is none.
 const DigestAlgorithm* digest_of(const ExportOptions& options, const BlockDevice& device,
-                                 const CopyMap& map) {
+                                 const ExportOutput& output, const CopyMap& map) {
   if (options.no_digest) return nullptr;
   if (options.digest != nullptr) return options.digest;
-  if (options.quiet) return nullptr;
+  // What goes on through a pipe is a matter of the programs in it, and of what they print.
+  if (options.quiet || !output.target().seekable) return nullptr;
   if (map.total(CopyMap::State::untried) != device.size()) return nullptr;  // --resume
   return is_mostly_holes(device) ? nullptr : find_digest("sha256");
 }
 
-/// On standard output, unless the copy itself is there or goes on through a pipe.
+/// On standard output, unless the copy itself is there.
 void tell_digest(CopyDigest& digest, const ExportOptions& options, const Target& target) {
   const std::string text = digest.finish();
   const std::string line =
@@ -116,7 +117,7 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
          CopyMap& map) {
   const BlockDevice& device = *entry.node->device;
   std::optional<CopyDigest> digest;
-  if (const DigestAlgorithm* const algorithm = digest_of(options, device, map)) {
+  if (const DigestAlgorithm* const algorithm = digest_of(options, device, output, map)) {
     digest.emplace(*algorithm);
   }
   MapKeeper keeper(options, output, map);
@@ -162,7 +163,7 @@ constexpr const char* kBefore = R"(peelfs export [options] SOURCE... NAME FILE
 Copies the device NAME into FILE ("-": standard output). What is not stored anywhere
 becomes a hole. What cannot be read becomes zeroes, down to single sectors, and is
 listed with its offset. The copy is on the disk when peelfs returns. Its digest is
-printed, in a form that 'sha256sum -c' takes; with FILE "-" on standard error.
+printed, in a form that 'sha256sum -c' takes.
 
   --force                 overwrite FILE (never one of the sources)
   --sparse auto           holes where nothing is stored; always: also for blocks of
@@ -171,8 +172,8 @@ printed, in a form that 'sha256sum -c' takes; with FILE "-" on standard error.
   --resume                go on from MAP: copy what is missing, try bad places again
   --stop-on-error         end at the first byte that cannot be read
   --digest ALGORITHM      print that digest of the copy (sha256, md5, ... as for 'hash'), or
-                          none. Without it SHA-256, unless nearly all of the device is holes,
-                          the copy is resumed, or -q is given
+                          none. Without it SHA-256 of a FILE that is a regular one, unless
+                          most of the device is holes, the copy is resumed, or -q is given
   --timeout SECONDS       give up when a source does not answer so long while it is opened
                           (60); copying takes as long as a failing disk needs
 )";

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <thread>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "cli/text.h"
 #include "cli/unmet.h"
 #include "cli/values.h"
+#include "host/host_call.h"
 #include "host/source.h"
 #include "peelfs/error.h"
 
@@ -111,18 +113,27 @@ void bind(Parser& parser, HashVerbOptions& options) {
   });
 }
 
-/// Whether a word can only be meant as a source, or there is a file of that name.
-bool is_source(const std::string& word) {
+/// Whether a word can only be meant as a source, or there is a file of that name. One that does not
+/// answer is said when the sources are opened.
+bool is_source(const std::string& word, std::chrono::seconds patience) {
   if (word.starts_with("/") || word.starts_with("./") || word.starts_with("../")) return true;
-  struct stat status {};
-  return ::stat(parse_source(word).path.c_str(), &status) == 0;
+  const std::string path = parse_source(word).path;
+  try {
+    return answer_in_time(path, patience, [path] {
+      struct stat status {};
+      return ::stat(path.c_str(), &status) == 0;
+    });
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 void take(HashVerbOptions& options, std::vector<std::string> operands) {
   if (options.names.empty() && !operands.empty()) {
+    const auto named = [&](const std::string& word) { return is_source(word, options.patience); };
     // The first is a source in any case: if it is not there, that is what there is to say.
-    const auto names = std::find_if_not(operands.begin() + 1, operands.end(), is_source);
-    if (const auto late = std::find_if(names, operands.end(), is_source); late != operands.end()) {
+    const auto names = std::find_if_not(operands.begin() + 1, operands.end(), named);
+    if (const auto late = std::find_if(names, operands.end(), named); late != operands.end()) {
       throw usage("'" + printable(*late) + "' is a source, and stands behind '" +
                   printable(*names) + "', which is no file")
           .expected("all sources first, then the names of devices")
