@@ -353,9 +353,8 @@ TEST_F(Hash, OfASourceThatAGuestWritesIsNone) {
 TEST_F(Hash, OfASourceThatChangesMeanwhileIsNone) {
   must_run("truncate -s 3G " + disk_);  // takes a second or two
   const CommandResult result =
-      run("(sleep 0.7; touch " + disk_ + ") & " PEELFS_PROGRAM " hash " + disk_ +
-          "; code=$?; wait; "
-          "exit $code");
+      run("(while :; do touch " + disk_ + "; sleep 0.1; done) & " PEELFS_PROGRAM " hash " + disk_ +
+          "; code=$?; kill $!; exit $code");
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_TRUE(has(result.output, "disk has no digest: io: ")) << result.output;
   EXPECT_TRUE(has(result.output, "was changed while it was read")) << result.output;
