@@ -351,7 +351,7 @@ TEST_F(Hash, OfASourceThatAGuestWritesIsNone) {
 }
 
 TEST_F(Hash, OfASourceThatChangesMeanwhileIsNone) {
-  must_run("truncate -s 3G " + disk_);  // takes a second or two
+  must_run("truncate -s 1G " + disk_);  // takes most of a second
   const CommandResult result =
       run("(while :; do touch " + disk_ + "; sleep 0.1; done) & " PEELFS_PROGRAM " hash " + disk_ +
           "; code=$?; kill $!; exit $code");
