@@ -11,14 +11,12 @@
 
 namespace peelfs {
 
-struct DigestImplementation;
-
 /// A digest algorithm. Two of the same algorithm are the same object.
 struct DigestAlgorithm {
   std::string_view name;  ///< as a person names it: "sha256"
   std::string_view tag;   ///< as the BSD format does: "SHA256"
   std::size_t bytes = 0;  ///< length of the digest
-  const DigestImplementation* implementation = nullptr;
+  int gcrypt = 0;         ///< libgcrypt's number
 };
 
 /// All that there are, the usual ones first.
