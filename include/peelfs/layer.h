@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "peelfs/block_device.h"
@@ -97,6 +98,9 @@ struct Membership {
   /// the higher one is right. 0: not known.
   std::uint64_t generation = 0;
   unsigned expected = 0;  ///< how many members there are; 0: it does not say
+  /// True: the scanner opens the members as one, by the layer's open. False: each is opened on its
+  /// own, and the membership is only told (a filesystem on several devices).
+  bool opened_together = true;
 };
 
 /// "This is mine", as a layer's probe says it. Text is raw, as on the disk.
@@ -105,7 +109,7 @@ struct Claim {
   std::string label;
   std::string uuid;
   /// For a layer of several members (LVM, MD). The scanner opens the group once a wave of probing
-  /// has settled.
+  /// has settled, if it is Membership::opened_together.
   std::optional<Membership> membership;
   /// Anything that probe read and open would otherwise read again; private to the layer.
   std::shared_ptr<const void> state;
@@ -155,6 +159,15 @@ struct Moment {
   std::uint32_t nanoseconds = 0;  ///< behind those
 };
 
+/// What a layer knows of a device inside beyond what every device has. `peelfs ls` and JSON show it
+/// by its name (layers/peel/document.h).
+struct Property {
+  /// Of static lifetime: "boot". Where lsblk or sfdisk has a name for it, that one.
+  std::string_view name;
+  /// Text is raw, as on the disk.
+  std::variant<bool, std::uint64_t, std::string> value;
+};
+
 /// One device inside, as a layer's open returns it.
 struct Inner {
   std::string kind;  ///< TYPE of lsblk: "part", "lvm", "crypt", "disk", "snapshot", "file"
@@ -181,6 +194,9 @@ struct Inner {
   /// Files that an image names and its bytes come from, in the order of the chain. They are
   /// consumed: what else is found of them is shown as a part of this device, and not looked into.
   std::vector<Part> parts = {};
+  /// Where its first byte lies on the device below it, in bytes; nullopt: no single place.
+  std::optional<std::uint64_t> offset = std::nullopt;
+  std::vector<Property> properties = {};
 };
 
 /// What an open says of one member of a group.

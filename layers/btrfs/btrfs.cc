@@ -1,8 +1,11 @@
 #include "btrfs/btrfs.h"
 
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "btrfs/members.h"
 #include "btrfs/owner.h"
 #include "peelfs/error.h"
 #include "peelfs/filesystem.h"
@@ -10,6 +13,9 @@
 namespace peelfs {
 
 namespace {
+
+/// What no btrfs has more of (BTRFS_MAX_DEVICES is far below): a larger number is damage.
+constexpr std::uint64_t kMostDevices = 65536;
 
 class Btrfs : public Filesystem {
  public:
@@ -40,6 +46,15 @@ std::optional<Claim> btrfs_probe(const ProbeInput& input) {
   claim.format = input.identity.type;
   claim.label = input.identity.label;
   claim.uuid = input.identity.uuid;
+  // Nothing in it is opened here, so its devices need not be opened as one.
+  const auto member = btrfs::membership(input.device);
+  if (member && member->devices > 1 && member->devices <= kMostDevices) {
+    claim.membership = Membership{.group = member->uuid,
+                                  .group_name = claim.label.empty() ? "" : "btrfs " + claim.label,
+                                  .member = std::to_string(member->device_id),
+                                  .expected = static_cast<unsigned>(member->devices),
+                                  .opened_together = false};
+  }
   return claim;
 }
 

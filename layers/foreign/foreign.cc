@@ -4,6 +4,7 @@
 #include <string>
 
 #include "foreign/kinds.h"
+#include "foreign/md_member.h"
 
 namespace peelfs {
 
@@ -32,6 +33,7 @@ std::optional<Claim> claim(const ProbeInput& input, foreign::Turn turn) {
     claim.label = input.identity.label;
     claim.uuid = input.identity.uuid;
   }
+  if (claim.format == "linux_raid_member") claim.membership = foreign::md_membership(input.device);
   claim.state = std::make_shared<const Foreign>(
       Foreign{kind, !input.identity.pttype.empty() || input.identity.signatures.size() > 1});
   return claim;

@@ -142,6 +142,32 @@ void take_below(const HostFile& file, ImageUse use) {
   }
 }
 
+/// Whether another open file description has a lock on any byte that qemu's locks are.
+bool any_taken(const HostFile& file) {
+  struct flock lock = byte_lock(F_WRLCK, kDoneBase);
+  lock.l_len = kForbiddenBase + static_cast<off_t>(kPermissions.size()) - kDoneBase;
+  return fcntl(file.descriptor(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+std::string holder_of(const HostFile& file) {
+  if (!any_taken(file)) return "";  // a filesystem without locks, too: no program can hold one
+  const struct {
+    off_t byte;
+    const char* what;
+  } kUses[] = {{kDoneBase + do_write, " writes it"},
+               {kDoneBase + do_resize, " may resize it"},
+               {kForbiddenBase + do_read, " lets nobody read it"},
+               {kForbiddenBase + do_write, " relies on it"},
+               {kDoneBase + do_read, " reads it"}};
+  try {
+    for (const auto& [byte, what] : kUses) {
+      if (taken(file, byte)) return lock_holder(file, byte) + what;
+    }
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): what cannot be asked holds nothing
+  }
+  return "";
+}
+
 std::string writer_of(const HostFile& file) {
   try {
     // Our own locks do not count: they belong to this description.
@@ -170,6 +196,14 @@ std::string image_writer(const HostFile& file) {
     if (writer.empty()) writer = writer_of(*below);
   }
   return writer;
+}
+
+std::string image_holder(const HostFile& file) {
+  std::string holder = holder_of(file);
+  for (const auto& below : files_below(file)) {
+    if (holder.empty()) holder = holder_of(*below);
+  }
+  return holder;
 }
 
 }  // namespace peelfs

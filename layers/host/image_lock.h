@@ -36,4 +36,8 @@ void lock_image(const HostFile& file, ImageUse use);
 /// locks writes it.
 std::string image_writer(const HostFile& file);
 
+/// The process that has the image in use by qemu's locks, and how: "qemu-system-x86 (pid 4711)
+/// writes it", "peelfs (pid 12) relies on it". Takes no lock. Empty: no other program does.
+std::string image_holder(const HostFile& file);
+
 }  // namespace peelfs

@@ -213,6 +213,7 @@ class Opener {
       source.writer = image_writer(*file);
     }
     if (!spec.writable && source.writer.empty()) source.writer = host_writer(file->id(), host_);
+    source.holder = source.writer.empty() ? image_holder(*file) : source.writer + " writes it";
     const fs::path path(spec.path);
     const std::string file_name = path.filename().string();
     source.name = spec.name.empty() ? file_name : spec.name;

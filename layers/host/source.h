@@ -51,6 +51,9 @@ struct Source {
   /// The program that writes it meanwhile: a guest (see image_writer()), or this host (see
   /// host_writer()).
   std::string writer;
+  /// The program that has the image in use, by its locks, whether it writes it or relies on it (see
+  /// image_holder()), or else `writer`. Empty: none does.
+  std::string holder;
 
   /// An overlay over it, which takes the place of its bytes (or, if `overlay_unpacked`, of the disk
   /// that an image format unpacks them to). Null: none.

@@ -6,6 +6,7 @@
 #include "partition/mbr_disk.h"
 #include "partition/partition.h"
 #include "partition/raid_member.h"
+#include "partition/type_names.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
@@ -85,6 +86,9 @@ Inner open_partition(const Member& member, const GptTable& table, std::size_t in
   // One that begins where the disk does has the table in it again: looking inside would not end.
   inner.peel = inner.device->size() != 0 && range.start != 0 &&
                range.start < member.device->size() / table.sector_size;
+  describe_partition(inner, range, table.sector_size, partition.number,
+                     gpt_type_name(partition.entry.type_guid),
+                     (partition.entry.attributes & GptEntry::kLegacyBootable) != 0);
   inner.trouble = troubles.summary();
   return inner;
 }

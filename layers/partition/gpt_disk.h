@@ -39,6 +39,7 @@ struct GptHeader {
 /// "GPT Partition Entry", table 5.6.
 struct GptEntry {
   static constexpr std::uint32_t kSize = 128;
+  static constexpr std::uint64_t kLegacyBootable = 1U << 2;  ///< table 5.8, "Legacy BIOS Bootable"
 
   std::string type_guid;           ///< PartitionTypeGUID, 0: text; all zero marks an unused entry
   std::string unique_guid;         ///< UniquePartitionGUID, 16: text

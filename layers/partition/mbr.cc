@@ -9,6 +9,7 @@
 #include "partition/mbr_table.h"
 #include "partition/partition.h"
 #include "partition/raid_member.h"
+#include "partition/type_names.h"
 #include "peelfs/io.h"
 
 namespace peelfs {
@@ -86,6 +87,8 @@ Inner open_partition(const Member& member, const MbrTable& table, const MbrParti
   // where its own table does that table stands again: looking inside would not end.
   inner.peel = !partition.extended && !partition.begins_with_table &&
                range.start < member.device->size() / table.sector_size;
+  describe_partition(inner, range, table.sector_size, partition.number,
+                     mbr_type_name(partition.os_type), partition.bootable);
   inner.trouble = troubles.summary();
   return inner;
 }

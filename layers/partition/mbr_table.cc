@@ -96,6 +96,7 @@ class Chain {
     MbrPartition logical;
     logical.number = next_number_++;
     logical.os_type = entry.os_type;
+    logical.bootable = entry.boot_indicator == 0x80;
     logical.begins_with_table = entry.starting_lba == 0;
     logical.range = range;
     if (!inside_extended) {
@@ -146,6 +147,7 @@ MbrTable read_mbr(const BlockDevice& device, const MbrSector& mbr) {
     MbrPartition primary;
     primary.number = slot + 1;
     primary.os_type = entry.os_type;
+    primary.bootable = entry.boot_indicator == 0x80;
     primary.extended = entry.extended();
     primary.begins_with_table = entry.starting_lba == 0;
     primary.range = {entry.starting_lba, entry.size_in_lba};

@@ -14,6 +14,7 @@ struct MbrPartition {
   std::uint32_t number = 0;  ///< 1 to 4 by place in the MBR; from 5 on in the order of the chain
   std::uint8_t os_type = 0;
   bool extended = false;
+  bool bootable = false;           ///< BootIndicator 0x80
   bool begins_with_table = false;  ///< its first block is the record that describes it
   PartRange range;                 ///< in logical blocks, absolute
   Troubles troubles;

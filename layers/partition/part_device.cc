@@ -57,6 +57,16 @@ DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::u
                      description, sector_size);
 }
 
+void describe_partition(Inner& inner, const PartRange& range, std::uint32_t sector_size,
+                        std::uint32_t number, std::string_view type_name, bool boot) {
+  if (range.count != 0 && range.start <= kMostBytes / sector_size) {
+    inner.offset = range.start * sector_size;
+  }
+  inner.properties.push_back({"partn", std::uint64_t{number}});
+  if (!type_name.empty()) inner.properties.push_back({"parttypename", std::string(type_name)});
+  inner.properties.push_back({"boot", boot});
+}
+
 std::vector<std::optional<std::size_t>> find_overlaps(const std::vector<PartRange>& ranges) {
   std::vector<std::optional<std::size_t>> overlaps(ranges.size());
   std::vector<std::size_t> order(ranges.size());

@@ -27,6 +27,12 @@ struct PartRange {
 DevicePtr make_part_device(const DevicePtr& disk, const PartRange& range, std::uint32_t sector_size,
                            const std::string& description, Troubles& troubles);
 
+/// What a table says of a partition besides its range, as properties of its device: "partn",
+/// "parttypename" (unless it is empty) and "boot", and its offset.
+/// @param boot whether a boot loader takes it for the active one
+void describe_partition(Inner& inner, const PartRange& range, std::uint32_t sector_size,
+                        std::uint32_t number, std::string_view type_name, bool boot);
+
 /// For every range the index of another one that overlaps it and begins no later, or nullopt. Empty
 /// ranges overlap nothing. In n log n steps.
 std::vector<std::optional<std::size_t>> find_overlaps(const std::vector<PartRange>& ranges);

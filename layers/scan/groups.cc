@@ -53,7 +53,6 @@ std::string Scanner::State::group_key(const Item& item) const {
 }
 
 void Scanner::State::join_group(Item& item) {
-  item.node.membership = item.claim->membership;
   if (item.claim->membership->group.empty()) {
     homeless[item.layer].push_back(item.node.id);
     for (auto& [key, group] : groups) {

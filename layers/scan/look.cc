@@ -80,7 +80,9 @@ Scanner::State::Next Scanner::State::take_up(std::uint64_t id) {
   if (item.directive != nullptr) note_outcome(item);
   if (!item.claim) return Next::nothing;
   name_as_claimed(item);
-  return item.claim->membership ? Next::join : Next::open;
+  item.node.membership = item.claim->membership;
+  const bool joins = item.claim->membership && item.claim->membership->opened_together;
+  return joins ? Next::join : Next::open;
 }
 
 void Scanner::State::name_as_claimed(Item& item) {

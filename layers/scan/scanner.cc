@@ -152,6 +152,8 @@ Item* Scanner::State::add_inner(Inner inner, const std::vector<std::uint64_t>& p
   node.partlabel = std::move(inner.partlabel);
   node.parttype = std::move(inner.parttype);
   node.parts = std::move(inner.parts);
+  node.offset = inner.offset;
+  node.properties = std::move(inner.properties);
   node.trouble = inner.trouble;
   item.inherited = std::move(inner.trouble);
   node.component = !inner.peel;
@@ -252,6 +254,7 @@ void Scanner::add(const Source& source) {
   node.device = covered ? source.overlay : make_storage_device(source.file);
   if (source.overlay_unpacked) item.stand_in = source.overlay;
   node.source_path = source.path;
+  node.holder = source.holder;
   item.references = source.references;
   item.probe_formats = !source.raw && !covered;
   item.unpacks_to_stem = true;

@@ -32,13 +32,17 @@ struct Node {
   std::string layer;   ///< the row of the table that claimed what is in it; empty: none
   std::string format;  ///< that layer's name for it: "LVM2_member", "qcow2", "gpt"; empty: none
   std::string partuuid, partlabel, parttype;
-  std::string source_path;  ///< of a source (also when it was unpacked from one)
-  std::vector<Part> parts;  ///< see Inner
+  std::optional<std::uint64_t> offset;  ///< see Inner
+  std::vector<Property> properties;     ///< see Inner
+  std::string source_path;              ///< of a source (also when it was unpacked from one)
+  std::string holder;                   ///< of a source: see Source::holder
+  std::vector<Part> parts;              ///< see Inner
   /// The disk whose bytes it holds as a part (see Inner::parts), as that is called; empty: it is a
   /// disk of its own. It is not looked into.
   std::string part_of;
-  std::optional<Membership> membership;  ///< as its layer's probe had it, or its group's opening
-  bool stale = false;                    ///< it missed changes of its group, see MemberReport
+  /// As its layer's probe had it, or its group's opening.
+  std::optional<Membership> membership;
+  bool stale = false;  ///< it missed changes of its group, see MemberReport
   std::optional<Trouble> trouble;
   bool component = false;  ///< a part of another device, shown but not looked into
   bool hidden = false;     ///< a source's container whose disk took its place: not a device file
