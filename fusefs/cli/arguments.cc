@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <string_view>
@@ -66,15 +67,69 @@ const VerbRow& verb_at(const std::vector<std::string>& arguments, std::optional<
   return at ? *find_verb(arguments[*at]) : default_verb();
 }
 
-/// The first operand of a mount that begins the command line, and looks like a verb with a slip of
-/// the finger. @throws Error(Fault::usage) that names the verb
-void check_misspelt_verb(const std::vector<std::string>& arguments, const std::string& operand) {
+/// What other programs call what a verb does.
+struct Synonym {
+  std::string_view word, verb;
+};
+constexpr std::array kSynonyms{
+    Synonym{"list", "ls"},
+    Synonym{"info", "ls"},
+    Synonym{"show", "ls"},
+    Synonym{"tree", "ls"},
+    Synonym{"lsblk", "ls"},
+    Synonym{"status", "ls"},
+    Synonym{"check", "fsck"},
+    Synonym{"verify", "fsck"},
+    Synonym{"unmount", "umount"},
+    Synonym{"close", "umount"},
+    Synonym{"open", "unlock"},
+    Synonym{"extract", "export"},
+    Synonym{"copy", "export"},
+    Synonym{"convert", "export"},
+    Synonym{"read", "cat"},
+    Synonym{"apply", "commit"},
+    Synonym{"merge", "commit"},
+    Synonym{"discard", "drop"},
+    Synonym{"snapshot", "checkpoint"},
+    Synonym{"rollback", "revert"},
+    Synonym{"repair", "try"},
+};
+
+std::string_view verb_meant(const std::string& word) {
+  const auto* const synonym = std::ranges::find(kSynonyms, word, &Synonym::word);
+  return synonym != kSynonyms.end() ? synonym->verb : closest(word, verb_words());
+}
+
+/// The first operand of a mount that begins the command line, and is not there, was to be a verb.
+/// @throws Error(Fault::usage) that names the verb that was probably meant, or all of them
+void check_unknown_verb(const std::vector<std::string>& arguments, const std::string& operand) {
   if (arguments.empty() || operand != arguments.front()) return;
-  if (operand.find_first_of("./=:") != std::string::npos) return;
-  const std::string_view meant = closest(operand, verb_words());
-  if (!meant.empty() && ::access(operand.c_str(), F_OK) != 0) {
-    throw usage("'" + printable(operand) + "' is neither a verb nor a file here")
-        .advice("did you mean 'peelfs " + std::string(meant) + "'?");
+  if (operand.empty() || operand.find_first_of("./=:") != std::string::npos) return;
+  if (::access(operand.c_str(), F_OK) == 0) return;
+  auto error = usage("'" + printable(operand) + "' is neither a verb nor a file here");
+  if (const std::string_view meant = verb_meant(operand); !meant.empty()) {
+    throw std::move(error).advice("did you mean 'peelfs " + std::string(meant) + "'?");
+  }
+  std::string verbs;
+  for (const std::string_view word : verb_words()) {
+    verbs.append(verbs.empty() ? "" : ", ").append(word);
+  }
+  throw std::move(error)
+      .expected("one of " + verbs + ", or a SOURCE to mount")
+      .advice("'peelfs --help' says what they do");
+}
+
+/// What is missing, or too much, is told with the order of the operands: the first line of the
+/// verb's help.
+void take_operands(const Call& call, std::vector<std::string> operands) {
+  try {
+    call.verb->actions.take(*call.options, std::move(operands));
+  } catch (Error& error) {
+    if (error.fault() != Fault::usage || !error.advice_text().empty() || call.verb->help.empty()) {
+      throw;
+    }
+    const std::string_view help = call.verb->help.front();
+    throw std::move(error).advice("usage: " + std::string(help.substr(0, help.find('\n'))));
   }
 }
 
@@ -98,8 +153,9 @@ Call parse_arguments(const std::vector<std::string>& arguments) {
   }
   if (arguments.empty()) throw usage("nothing to do").advice("'peelfs --help' shows how to begin");
   const std::string first = operands.empty() ? "" : operands.front();
-  call.verb->actions.take(*call.options, std::move(operands));
-  if (call.verb == &default_verb()) check_misspelt_verb(arguments, first);
+  // Before the operands are counted: of a verb that is none their number says nothing.
+  if (call.verb == &default_verb() && !operands.empty()) check_unknown_verb(arguments, first);
+  take_operands(call, std::move(operands));
   call.verb->actions.check(*call.options);
   return call;
 }

@@ -1,5 +1,7 @@
 #include "cli/operands.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "cli/values.h"
@@ -27,6 +29,11 @@ void take_sources(std::vector<std::string>& sources, std::vector<std::string> op
 void take_sources_and_name(std::vector<std::string>& sources, std::string& name,
                            std::vector<std::string> operands) {
   name = take_last(operands, "NAME, the device to read,");
+  if (operands.empty() && ::access(name.c_str(), F_OK) == 0) {
+    throw usage("an operand is missing behind '" + printable(name) + "'")
+        .found("a file where NAME, the device to read, stands")
+        .expected("that file as SOURCE, and what comes behind it");
+  }
   take_sources(sources, std::move(operands), "NAME");
 }
 

@@ -83,6 +83,8 @@ std::vector<std::string> Parser::run(std::vector<std::string> words) {
     app.parse(std::move(reversed));
   } catch (const CLI::ExtrasError&) {
     throw unknown(app.remaining());
+  } catch (const CLI::ArgumentMismatch& error) {
+    throw without_value(error.what());
   } catch (const CLI::ParseError& error) {
     throw usage(printable(error.what()));
   }
@@ -120,6 +122,19 @@ std::vector<Parser::Name> Parser::names() const {
     }
   }
   return all;
+}
+
+Error Parser::without_value(const std::string& said) const {
+  // CLI11 says the name first: "--depth: 1 required TEXT missing".
+  const std::string name = said.substr(0, said.find(':'));
+  const std::vector<Name> known = names();
+  const bool ours = std::ranges::any_of(
+      known, [&](const Name& one) { return one.name == name && one.with_value; });
+  if (!ours) return usage(printable(said));
+  const std::string verb = program_.empty() || program_ == "mount" ? "" : program_ + " ";
+  return usage("option '" + name + "' needs a value")
+      .found("nothing behind it")
+      .advice("'peelfs " + verb + "--help' says what it takes");
 }
 
 Error Parser::unknown(const std::vector<std::string>& extras) const {

@@ -49,6 +49,8 @@ class Parser {
   /// @throws Error(Fault::usage) for "--flag=value": a flag must not mean the opposite of its value
   void refuse_value_of_flag(const std::string& word) const;
   Error unknown(const std::vector<std::string>& extras) const;
+  /// @param said by CLI11 of an option that has no value, though it takes one
+  Error without_value(const std::string& said) const;
 
   const std::string program_;
   std::vector<Bound> bound_;

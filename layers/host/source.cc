@@ -1,6 +1,7 @@
 #include "host/source.h"
 
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -300,6 +301,24 @@ SourceSpec parse_source(std::string_view argument) {
   return spec;
 }
 
+namespace {
+
+/// "a/b=PATH" is the path of a file, since a name holds no slash; where PATH is there and that file
+/// is not, a name was meant.
+std::string name_with_slash(const std::string& path) {
+  const std::size_t equals = path.find('=');
+  if (equals == std::string::npos || path.starts_with("./") || path.starts_with("/")) return {};
+  const std::string name = path.substr(0, equals);
+  const std::string file = path.substr(equals + 1);
+  const std::size_t slash = name.rfind('/');
+  if (slash == std::string::npos || slash + 1 == name.size() || file.empty()) return {};
+  if (::access(file.c_str(), F_OK) != 0) return {};
+  return "a NAME before '=' holds no '/'; without it: " +
+         shell_line({name.substr(slash + 1) + "=" + file});
+}
+
+}  // namespace
+
 OpenedSources open_sources(std::span<const SourceSpec> specs,
                            std::span<const std::string> allow_references, const Formats& formats) {
   Opener opener(allow_references, formats);
@@ -311,7 +330,10 @@ OpenedSources open_sources(std::span<const SourceSpec> specs,
     try {
       opener.open(spec, std::move(looked[i]));
     } catch (const Error& error) {
-      opener.result.failures.push_back({spec.path, error});
+      const std::string advice =
+          error.error_number() == ENOENT ? name_with_slash(spec.path) : std::string();
+      opener.result.failures.push_back(
+          {spec.path, advice.empty() ? error : Error(error).advice(advice)});
     } catch (const fs::filesystem_error& error) {
       opener.result.failures.push_back({spec.path, Error::system(error.code().value(), spec.path)});
     }

@@ -12,6 +12,7 @@
 #include "overlay/own_file.h"
 #include "overlay/set.h"
 #include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs::overlay {
 
@@ -45,11 +46,16 @@ void require_directory(const Request& request) {
   const std::string& path = request.directory;
   if (request.kind == Request::Kind::persistent && ::mkdir(path.c_str(), 0700) != 0 &&
       errno != EEXIST) {
-    throw Error::system(errno, "cannot make the directory for overlays, " + path);
+    const int problem = errno;
+    Error error = Error::system(problem, "cannot make the directory for overlays, " + path);
+    if (problem != ENOENT) throw error;
+    throw std::move(error).advice("what it lies in must be there; make both with: " +
+                                  shell_line({"mkdir", "-p", path}));
   }
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
-    throw Error::system(errno, "there is no directory of overlays " + path);
+    throw Error::system(errno, "there is no directory of overlays " + path)
+        .advice("a mount with --overlay " + shell_line({path}) + " makes it");
   }
   if (!S_ISDIR(status.st_mode)) {
     throw Error(Fault::usage, path + " is no directory, and overlays lie in one")

@@ -4,13 +4,16 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "cli/mount_notes.h"
 #include "cli/operands.h"
 #include "cli/secrets.h"
 #include "cli/session.h"
+#include "cli/text.h"
 #include "cli/values.h"
 #include "host/source.h"
 #include "peelfs/error.h"
@@ -137,6 +140,15 @@ void check_mountpoint(const MountVerbOptions& options) {
   }
 }
 
+/// What is in the directory is hidden as long as the mount is over it: that may be a slip.
+void warn_of_contents(const MountVerbOptions& options) {
+  const std::string& path = options.mount.mountpoint;
+  std::error_code failure;
+  if (options.quiet || std::filesystem::is_empty(path, failure) || failure) return;
+  warn(printable(path) + " is not empty: what is in it is hidden until " +
+       shell_line({"peelfs", "umount", path}));
+}
+
 /// A mount writes into its overlays, and makes them.
 overlay::Request overlay_request(const MountVerbOptions& options) {
   overlay::Request request = look_through(options.cover);
@@ -168,6 +180,7 @@ int run(const MountVerbOptions& options) {
   for (const std::string& source : options.from.sources) parse_source(source);  // complains early
   check_mountpoint(options);
   if (options.fake) return mount_exit::kOk;
+  warn_of_contents(options);
   MountOptions mount = options.mount;
   if (mount.fsname.empty()) mount.fsname = source_text(options.from.sources);
   mount.debug = mount.debug || options.verbose;
