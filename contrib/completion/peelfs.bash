@@ -40,7 +40,7 @@ _peelfs() {
         if [ $skip = yes ]; then skip=no; continue; fi
         case $word in
             --key-file | --key | --volume-key | --header | --as | --allow-reference | --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | -o | --options | \
-                --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok | --jobs | -j | --junit | --log | \
+                --output | --tree | --color | --offset | --length | --map-file | --sparse | --timeout | --overlay | --hexdump | --keep | --ok | --jobs | -j | --junit | --log | \
                 --algorithm | -a | --check | -c | --piecewise | --digest) skip=yes ;;
             -*) ;;
             *)
@@ -71,11 +71,20 @@ _peelfs() {
             [[ $cur == *,* ]] && first=${cur%,*},
             COMPREPLY=($(compgen -P "$first" -W "sha256 md5 sha1 sha224 sha384 sha512 blake2b sha3-256 sha3-512 sm3 ripemd160" -- "${cur##*,}"))
             return ;;
+        --tree) COMPREPLY=($(compgen -W "auto unicode ascii" -- "$cur")); return ;;
+        --color) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
         --sparse) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
         --depth | --kdf-memory | --kdf-iterations | --kdf-seconds | --run-files | --identify-bytes | --offset | --length | --timeout | --hexdump | --jobs | -j | --piecewise) return ;;
-        -o | --options)
+        -o | --output | --options)
             local before=""
             [[ $cur == *,* ]] && before=${cur%,*},
+            if [ "$verb" = ls ]; then
+                [[ $cur == +* && -z $before ]] && before=+
+                COMPREPLY=($(compgen -P "$before" -W "NAME TYPE SIZE START SECTORS OFFSET PARTN PARTTYPENAME PARTTYPE BOOT FSTYPE MEMBERS GROUP LABEL UUID
+                    PARTLABEL PARTUUID PTTYPE PTUUID RO LOG-SEC FORMAT SOURCE HOLDER STATE REASON" -- "$(tr a-z A-Z <<<"${cur##*[,+]}")"))
+                compopt -o nospace 2>/dev/null
+                return
+            fi
             COMPREPLY=($(compgen -P "$before" -W "overlay= overlay-temp accept-source accept-shared rw in-place ro allow_other threads= log-file= debug no-auto-unmount
                 fsname= max_read= nodev nosuid noexec noatime key-file= key= volume-key= header= as= allow-reference=
                 depth= no-search no-prompt kdf-memory= kdf-iterations= kdf-seconds= run-files= identify-bytes=" -- "${cur##*,}"))
@@ -87,7 +96,7 @@ _peelfs() {
         local options=$general
         case $verb in
             "" | mount) options+=" $sources $overlay --overlay-temp --rw --foreground --options --timeout -f -o" ;;
-            ls) options+=" $sources $overlay --json --bytes --timeout" ;;
+            ls) options+=" $sources $overlay --json --bytes --long --output --noheadings --tree --color --timeout" ;;
             cat) options+=" $sources $overlay --offset --length --force --timeout" ;;
             export) options+=" $sources $overlay --force --sparse --map-file --resume --stop-on-error --digest --timeout" ;;
             map) options+=" $sources $overlay --json --timeout" ;;

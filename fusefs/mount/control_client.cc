@@ -372,6 +372,21 @@ std::vector<std::string> request_opened(const MountEntry& mount) {
   return pieces(client.ask(control::Verb::opened).text, '\0');
 }
 
+std::string request_status(const MountEntry& mount, bool with_tree, std::chrono::seconds patience) {
+  const Clock::time_point deadline = Clock::now() + patience;
+  try {
+    return ControlClient(mount, deadline).ask(control::Verb::status, with_tree ? "tree" : "").text;
+  } catch (const Error& error) {
+    if (error.error_number() != ENOTCONN) throw;
+  }
+  // It has ended, or does not know the question.
+  ControlClient(mount, deadline).ask(control::Verb::ping);
+  throw Error(Fault::unsupported, "the process that serves " + printable(mount.mountpoint) +
+                                      " does not know the question what it shows")
+      .advice(
+          "it is an older peelfs: its .peelfs/status.json tells, or unmount it and mount it anew");
+}
+
 std::vector<std::string> request_locked(const std::string& mountpoint) {
   ControlClient client(our_mount(mountpoint), Clock::time_point::max());
   return pieces(client.ask(control::Verb::locked).text, '\n');

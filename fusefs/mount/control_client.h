@@ -54,4 +54,10 @@ class ControlClient {
 /// @throws Error like ControlClient
 std::vector<std::string> request_opened(const MountEntry& mount);
 
+/// What a mount is made of, as a document (status.h). The mount itself is not touched.
+/// @param with_tree its devices, too
+/// @param patience how long the process may take for its answer
+/// @throws Error like ControlClient
+std::string request_status(const MountEntry& mount, bool with_tree, std::chrono::seconds patience);
+
 }  // namespace peelfs

@@ -42,6 +42,7 @@ enum class Verb : std::uint16_t {
   locked = 4,   ///< answered with flat names, one a line
   opened =
       5,  ///< answered with the paths of all files that the process has open, a NUL behind each
+  status = 6,  ///< answered with a document (status.h); text: "tree" for one with the devices
 };
 
 struct RequestHeader {

@@ -124,7 +124,7 @@ struct ControlServer::Connection {
   /// Makes room for what the header announces. @return false when it announces nonsense
   bool take_header() {
     using control::Verb;
-    if (header.magic != control::kMagic || header.verb < Verb::ping || header.verb > Verb::opened ||
+    if (header.magic != control::kMagic || header.verb < Verb::ping || header.verb > Verb::status ||
         header.text > control::kTextLimit || header.key > control::kKeyLimit ||
         header.key_kind > static_cast<std::uint16_t>(KeyKind::volume_key)) {
       return false;

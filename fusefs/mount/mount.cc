@@ -22,6 +22,7 @@
 #include "mount/preflight.h"
 #include "mount/process.h"
 #include "mount/session.h"
+#include "mount/status.h"
 #include "mount/unmounter.h"
 #include "peel/peeling.h"
 #include "peelfs/error.h"
@@ -106,7 +107,7 @@ std::string flush_all(FuseServer& server) {
 }
 
 control::Answer handle(Peeling& peeling, FuseServer& server, Session& session,
-                       control::Request& request) {
+                       const WritePolicy& policy, control::Request& request) {
   control::Answer answer;
   switch (request.verb) {
     case control::Verb::ping:
@@ -122,6 +123,9 @@ control::Answer handle(Peeling& peeling, FuseServer& server, Session& session,
       break;
     case control::Verb::opened:
       for (const std::string& path : opened_paths()) answer.text += path + '\0';
+      break;
+    case control::Verb::status:
+      answer.text = status_text(peeling, policy, request.text == "tree");
       break;
     case control::Verb::unlock: {
       std::optional<std::string> refused;
@@ -206,12 +210,16 @@ class EndClock {
   std::thread thread_;
 };
 
+WritePolicy policy_of(const MountOptions& options) {
+  return {!options.read_only, options.writable_containers};
+}
+
 InodeTable::Owner owner_of(const MountOptions& options) {
   InodeTable::Owner owner;
   owner.user = ::getuid();
   owner.group = ::getgid();
   owner.everybody = options.allow_other;
-  owner.policy = {!options.read_only, options.writable_containers};
+  owner.policy = policy_of(options);
   ::clock_gettime(CLOCK_REALTIME, &owner.mounted);
   return owner;
 }
@@ -249,8 +257,10 @@ int serve(const MountOptions& options, const MountPoint& mountpoint,
                           [&](const ViewChanges& changes) { session.forget(changes); }});
   }
   session.start();
-  control.start(
-      [&](control::Request& request) { return handle(*peeling, server, session, request); });
+  const WritePolicy policy = policy_of(options);
+  control.start([&](control::Request& request) {
+    return handle(*peeling, server, session, policy, request);
+  });
   if (!options.foreground) {
     ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     leave_terminal();

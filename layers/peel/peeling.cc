@@ -159,6 +159,13 @@ void Peeling::check_directives() {
   }
 }
 
+std::vector<std::shared_ptr<const HostFile>> Peeling::overlay_files() const {
+  std::vector<std::shared_ptr<const HostFile>> files;
+  files.reserve(overlays_.size());
+  for (const overlay::OpenedOverlay& one : overlays_) files.push_back(one.file);
+  return files;
+}
+
 std::vector<std::string> Peeling::warnings() const {
   const MutexLock lock(publishing_);
   return warnings_;

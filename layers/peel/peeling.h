@@ -82,6 +82,8 @@ class Peeling {
   /// "vm1 takes a passphrase or a key file, not a volume key": of a key that no device wanted.
   static std::string wrong_kind_text(const std::string& name, const KeyRing::Use& use);
   const std::vector<Source>& sources() const noexcept { return sources_; }
+  /// The overlays that writes go to; empty: there are none that stay.
+  std::vector<std::shared_ptr<const HostFile>> overlay_files() const;
 
   const std::shared_ptr<KeyRing>& keys() const noexcept { return keys_; }
 

@@ -176,8 +176,12 @@ TEST(Arguments, EveryMistakeIsNamed) {
   const std::vector<Wrong> table{
       {{}, "nothing to do"},
       {{"a.img"}, "peelfs ls a.img"},
-      {{"ls"}, "no SOURCE is named"},
       {{"map"}, "NAME, the device to read, is missing; usage: peelfs map [--json] SOURCE... NAME"},
+      {{"ls", "-o", "NAME,SIZ", "x"}, "did you mean 'SIZE'"},
+      {{"ls", "-o", "", "x"}, "'output' needs a value"},
+      {{"ls", "-o", "NAME", "--json", "x"}, "--json and -o exclude each other"},
+      {{"ls", "--tree", "dots", "x"}, "expected auto, unicode or ascii"},
+      {{"ls", "--color", "blue", "x"}, "expected auto, always or never"},
       {{"ls", "--timeout", "x", "y"}, "found 'x', expected a whole number of seconds"},
       {{"ls", "--timeout", "5K", "y"}, "expected a whole number of seconds"},
       {{"ls", "--depth"}, "'--depth' needs a value (found nothing behind it); 'peelfs ls --help'"},

@@ -181,8 +181,9 @@ class KernelCrypto : public ::testing::Test {
   }
   /// Lists everything in the directory. @return how often the reasons hold `part`
   std::size_t list(const std::string& part) {
-    const CommandResult listed = traced(PEELFS_PROGRAM " ls --no-prompt --key-file '" +
-                                        (folder_ / "key") + "' '" + images_ + "' 2>&1");
+    const CommandResult listed =
+        traced(PEELFS_PROGRAM " ls -o NAME,REASON --no-prompt --key-file '" + (folder_ / "key") +
+               "' '" + images_ + "' 2>&1");
     std::size_t count = 0;
     std::istringstream lines(listed.output);
     for (std::string line; std::getline(lines, line);) {

@@ -5,6 +5,7 @@
 
 #include <clocale>
 
+#include "cli/text_table.h"
 #include "support/support.h"
 
 namespace peelfs::cli {
@@ -50,6 +51,37 @@ TEST_F(Locale, WithUtf8LettersStayAndControlsGo) {
   EXPECT_EQ(pad_right("\xe6\xbc\xa2", 4), "\xe6\xbc\xa2  ");
   EXPECT_EQ(pad_left("x", 3), "  x");
   EXPECT_EQ(pad_left("long", 3), "long");
+}
+
+TEST(TextTable, LeavesOutWhatIsEmptyOrDoesNotFit) {
+  TextTable table({{.heading = "NAME"},
+                   {.heading = "SIZE", .right = true},
+                   {.heading = "EMPTY"},
+                   {.heading = "KEPT", .keep_empty = true},
+                   {.heading = "LABEL", .dispensable = 1},
+                   {.heading = "UUID", .dispensable = 2}});
+  table.add({{"a"}, {"1M"}, {""}, {""}, {"label"}, {"0123456789"}});
+  table.add({{"bb"}, {"10M"}, {""}, {""}, {""}, {""}});
+  EXPECT_EQ(table.text({}),
+            "NAME SIZE KEPT LABEL UUID\n"
+            "a      1M      label 0123456789\n"
+            "bb    10M\n");
+  EXPECT_EQ(table.text({.width = 31}), table.text({}));
+  EXPECT_EQ(table.text({.width = 30}),
+            "NAME SIZE KEPT LABEL\n"
+            "a      1M      label\n"
+            "bb    10M\n");
+  EXPECT_EQ(table.text({.width = 5, .headings = false}),
+            "a      1M\n"
+            "bb    10M\n");
+}
+
+TEST(Wrapped, BreaksAtBlanks) {
+  EXPECT_EQ(wrapped("one two three", 0, 2), "one two three");
+  EXPECT_EQ(wrapped("one two three", 7, 2), "one two\n  three");
+  EXPECT_EQ(wrapped("one two three", 13, 2), "one two three");
+  EXPECT_EQ(wrapped("a-word-that-is-long and b", 5, 2), "a-word-that-is-long\n  and\n  b");
+  EXPECT_EQ(wrapped("", 5, 2), "");
 }
 
 }  // namespace

@@ -44,8 +44,7 @@ TEST_F(Verbs, LsIsATree) {
   std::vector<std::string> header;
   std::istringstream words(line);
   for (std::string word; words >> word;) header.push_back(word);
-  EXPECT_EQ(header,
-            (std::vector<std::string>{"NAME", "TYPE", "SIZE", "FSTYPE", "LABEL", "UUID", "STATE"}));
+  EXPECT_EQ(header, (std::vector<std::string>{"NAME", "TYPE", "SIZE", "FSTYPE", "LABEL", "UUID"}));
   std::getline(lines, line);
   EXPECT_EQ(line.find("disk "), 0U) << line;
   EXPECT_TRUE(contains(line, " 16M")) << line;

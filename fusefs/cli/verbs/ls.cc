@@ -1,177 +1,89 @@
-// `peelfs ls`: the tree as a table, in the shape that people know from lsblk.
+// `peelfs ls`: what is in sources, as a table in the shape that people know from lsblk; what a
+// mount holds; and what is mounted.
 #include "cli/verbs/ls.h"
 
 #include <algorithm>
 #include <array>
-#include <functional>
-#include <set>
-#include <string>
-#include <vector>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include "cli/groups/format.h"
+#include "cli/mounts_report.h"
 #include "cli/operands.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/values.h"
+#include "host/mountinfo.h"
+#include "mount/control_client.h"
+#include "peel/document.h"
+#include "peelfs/error.h"
+#include "peelfs/shell.h"
 
 namespace peelfs::cli {
 namespace {
 
-enum Column : std::size_t { kName, kType, kSize, kFstype, kLabel, kUuid, kState, kColumns };
-using Row = std::array<std::string, kColumns>;
-
-/// How the branches of the tree are drawn.
-struct Branches {
-  std::string middle, last, below_middle, below_last, more;
-};
-
-Branches branches() {
-  if (unicode_output()) return {"├─", "└─", "│ ", "  ", "…"};
-  return {"|-", "`-", "| ", "  ", "..."};
-}
-
-/// A device that is shown below more than one other has its branch under the first only: a VG on
-/// many disks would be repeated for each of them otherwise.
-class Table {
- public:
-  Table(const Catalog& catalog, bool bytes) : catalog_(catalog), bytes_(bytes) {
-    rows_.push_back({"NAME", "TYPE", "SIZE", "FSTYPE", "LABEL", "UUID", "STATE"});
-    for (const std::uint64_t id : visible(catalog.tree().roots)) add(id, "", "");
-  }
-
-  void print() const {
-    std::array<std::size_t, kColumns> widths{};
-    for (const Row& row : rows_) {
-      for (std::size_t i = 0; i < kColumns; ++i) {
-        widths[i] = std::max(widths[i], display_width(row[i]));
-      }
-    }
-    for (const Row& row : rows_) {
-      std::string line;
-      for (std::size_t i = 0; i < kColumns; ++i) {
-        if (i != 0) line += ' ';
-        line += i == kSize ? pad_left(row[i], widths[i]) : pad_right(row[i], widths[i]);
-      }
-      line.erase(line.find_last_not_of(' ') + 1);
-      put(line + "\n");
-    }
-  }
-
- private:
-  /// A container whose disk took its place is no device file: its children stand where it would.
-  std::vector<std::uint64_t> visible(const std::vector<std::uint64_t>& ids) const {
-    std::vector<std::uint64_t> result;
-    for (const std::uint64_t id : ids) {
-      const Node& node = catalog_.tree().at(id);
-      if (!node.hidden) {
-        result.push_back(id);
-        continue;
-      }
-      const auto below = visible(node.children);
-      result.insert(result.end(), below.begin(), below.end());
-    }
-    return result;
-  }
-
-  void add(std::uint64_t id, const std::string& own, const std::string& below) {
-    const Node& node = catalog_.tree().at(id);
-    Row row = row_of(node);
-    row[kName] = own + row[kName];
-    const bool again = !drawn_.insert(id).second;
-    if (again) {
-      if (!node.children.empty()) row[kName] += " " + signs_.more;
-      if (node.trouble) row[kState] = std::string(state_name(node.trouble->state)) + ", as above";
-      rows_.push_back(std::move(row));
-      return;
-    }
-    rows_.push_back(std::move(row));
-    const auto children = visible(node.children);
-    add_parts(node, children.empty(), below);
-    const std::size_t fresh = shown_children(children);
-    for (std::size_t i = 0; i < fresh; ++i) {
-      const bool last = i + 1 == fresh && fresh == children.size();
-      add(children[i], below + (last ? signs_.last : signs_.middle),
-          below + (last ? signs_.below_last : signs_.below_middle));
-    }
-    if (fresh == children.size()) return;
-    Row rest;
-    rest[kName] = below + signs_.last + signs_.more;
-    rest[kState] = std::to_string(children.size() - fresh) + " devices shown above";
-    rows_.push_back(std::move(rest));
-  }
-
-  /// The files that the image names and its bytes come from, a line each.
-  void add_parts(const Node& node, bool no_children, const std::string& below) {
-    for (std::size_t i = 0; i < node.parts.size(); ++i) {
-      const Part& part = node.parts[i];
-      const bool last = no_children && i + 1 == node.parts.size();
-      Row row;
-      row[kName] = below + (last ? signs_.last : signs_.middle) + shown(part.name);
-      row[kType] = part.role;
-      const std::uint64_t size = part.size;
-      row[kSize] = bytes_ ? std::to_string(size) : human_size(size);
-      rows_.push_back(std::move(row));
-    }
-  }
-
-  /// How many children get lines of their own: all, but of many that all stand above already none.
-  std::size_t shown_children(const std::vector<std::uint64_t>& children) const {
-    constexpr std::size_t kFew = 3;
-    const bool repeated = std::all_of(children.begin(), children.end(),
-                                      [&](std::uint64_t id) { return drawn_.contains(id); });
-    return repeated && children.size() > kFew ? 0 : children.size();
-  }
-
-  Row row_of(const Node& node) const {
-    Row row;
-    row[kName] = shown(catalog_.name_of(node.id));
-    row[kType] = shown(node.kind);
-    const std::uint64_t size = node.device->size();
-    row[kSize] = bytes_ ? std::to_string(size) : human_size(size);
-    const bool table = node.format == "gpt" || node.format == "dos" || node.format == "raw";
-    row[kFstype] = shown(node.identity.type.empty() && !table ? node.format : node.identity.type);
-    row[kLabel] = shown(node.identity.label);
-    row[kUuid] = shown(node.identity.uuid);
-    // Of several sources with one name: which file this one is.
-    if (catalog_.is_doubled(node.id)) row[kState] = shown("file " + catalog_.source_of(node.id));
-    if (node.trouble) {
-      row[kState] += row[kState].empty() ? "" : "; ";
-      row[kState] += shown(text_of(*node.trouble));
-    }
-    return row;
-  }
-
-  const Catalog& catalog_;
-  const bool bytes_;
-  const Branches signs_ = branches();
-  std::set<std::uint64_t> drawn_;
-  std::vector<Row> rows_;
-};
+using Json = nlohmann::ordered_json;
 
 /// What makes `ls` say that the listing is incomplete. A device that waits for its key, or holds
 /// what peelfs does not do, is shown as it is: that is no failure.
-bool is_failure(const Node& node) {
-  if (!node.trouble) return false;
-  switch (node.trouble->state) {
-    case Trouble::note:
-    case Trouble::unsupported:
-    case Trouble::locked:
-      return false;
-    default:
-      return true;
-  }
+bool is_failure(std::string_view state) {
+  return !state.empty() && state != state_name(Trouble::note) &&
+         state != state_name(Trouble::unsupported) && state != state_name(Trouble::locked);
 }
 
-constexpr const char* kBefore = R"(peelfs ls [-b] [--json] SOURCE...
+bool has_failure(const Tree& tree) {
+  return std::ranges::any_of(tree.nodes, [](const auto& item) {
+    const auto& trouble = item.second->trouble;
+    return trouble && is_failure(state_name(trouble->state));
+  });
+}
 
-Shows the devices inside as a tree: NAME TYPE SIZE FSTYPE LABEL UUID, and in STATE why a
-branch ends: locked, damaged, missing, degraded, unsupported, denied, io, or a note.
-A device on several others stands below each; what is in it is shown once. Backing and
-data files of an image have a line below it. What a directory holds besides disk images
-is counted (-v: named): links in it are not followed.
+bool has_failure(const Json& devices) {
+  return std::ranges::any_of(devices, [](const Json& device) {
+    const Json& state = device.at("state");
+    if (state.is_string() && is_failure(state.get<std::string>())) return true;
+    return device.contains("children") && has_failure(device.at("children"));
+  });
+}
 
+constexpr const char* kBefore = R"(peelfs ls [-l] [-o COLUMNS] [-b] [--json] SOURCE...
+peelfs ls [-l] [-o COLUMNS] [-b] [--json] MOUNTPOINT
+peelfs ls [-b] [--json]
+
+Shows the devices inside as a tree: NAME TYPE SIZE FSTYPE LABEL UUID, and in STATE that a
+branch ends: locked, damaged, missing, degraded, unsupported, denied, io, or a note. Why
+stands below the tree. Empty columns are left out; on a terminal that is too narrow UUID
+goes first, then LABEL. A device on several others stands below each; what is in it is
+shown once. Backing and data files of an image have a line below it. What a directory
+holds besides disk images is counted (-v: named): links in it are not followed.
+
+Of a MOUNTPOINT it shows what is mounted there, also what was unlocked since. Without
+either it lists the mounts of peelfs, their sources and overlays, and what 'peelfs try'
+has kept in temporary directories, how old it is, and what 'peelfs drop' would free.
+
+  -l, --long              also START, SECTORS, PARTTYPENAME, BOOT and MEMBERS, and who has a
+                          source in use
+  -o, --output COLUMNS    these columns, as lsblk; with + before them, behind the usual ones
+  -n, --noheadings        without the line of headings
   -b, --bytes             sizes in bytes
+  --tree SIGNS            branches as ascii or unicode; otherwise by the locale (auto)
+  --color WHEN            colours: always, never, or on a terminal (auto) where the
+                          environment has no NO_COLOR
   --timeout SECONDS       give up when a source leaves a question unanswered so long (60)
-  -J, --json              JSON in the shape of lsblk -J, for programs
+  -J, --json              JSON in the shape of lsblk -J with all columns, for programs
+
+COLUMNS, with commas between them:
+  NAME, TYPE, SIZE, FSTYPE, LABEL, UUID, STATE   as above; REASON: why
+  START, SECTORS  of a partition, in sectors of 512 bytes; OFFSET: START in bytes
+  PARTN, PARTTYPENAME, PARTTYPE, PARTLABEL, PARTUUID, BOOT   what its table says of it
+  PTTYPE, PTUUID  the partition table of a disk
+  MEMBERS, GROUP  of a volume group, MD array or btrfs: "1 of 2" is here; which one
+  RO, LOG-SEC     1 where it cannot be written; bytes of a logical sector
+  SOURCE, FORMAT  of a source: its path, and qcow2 or vhd
+  HOLDER          the program that has a source in use, by its lock
 )";
 constexpr const char* kAfter = R"(
 Exit status: 0 all shown; 1 shown, but a source could not be opened, or a device is
@@ -180,7 +92,9 @@ damaged, degraded, missing or unreadable (locked and unsupported ones are no fai
 
 Examples:
   peelfs ls disk.img
+  peelfs ls -o NAME,START,SECTORS,PARTTYPENAME disk.img
   peelfs ls --json /dev/sdb /dev/sdc | jq '.blockdevices[].children'
+  peelfs ls /mnt/p
 )";
 constexpr std::array<const char*, 7> kHelp{
     kBefore, kSourceHelp, kOverlayHelp, kAcceptSourceHelp, kAcceptSharedHelp, kLimitHelp, kAfter};
@@ -189,29 +103,114 @@ void bind(Parser& parser, LsOptions& options) {
   bind_look(parser, options);
   bind_json(parser, options.json);
   parser.flag("--bytes,-b", options.bytes);
+  parser.flag("--long,-l", options.more);
+  parser.flag("--noheadings,-n", options.no_headings);
+  parser.option("--output,-o", [&options](const std::string& text) {
+    need_value("output", text);
+    options.columns = text;
+  });
+  parser.option("--tree",
+                [&options](const std::string& text) { options.signs = parse_tree_signs(text); });
+  parser.option("--color",
+                [&options](const std::string& text) { options.color = parse_color(text); });
 }
 
 void take(LsOptions& options, std::vector<std::string> operands) {
-  take_sources(options.from.sources, std::move(operands), "");
+  options.from.sources = std::move(operands);
+}
+
+std::vector<const TreeColumn*> columns_of(const LsOptions& options) {
+  auto usual = options.more ? long_columns() : usual_columns();
+  return options.columns.empty() ? usual : parse_columns(options.columns, std::move(usual));
+}
+
+void check(const LsOptions& options) {
+  if (options.columns.empty()) return;
+  columns_of(options);
+  if (options.json) {
+    throw usage("--json and -o exclude each other")
+        .advice(
+            "--json has every column, under its name in small letters: jq picks those that you "
+            "want");
+  }
+}
+
+TreeLook look_of(const LsOptions& options) {
+  return {.columns = columns_of(options),
+          .chosen = !options.columns.empty(),
+          .holders = options.more,
+          .headings = !options.no_headings,
+          .bytes = options.bytes,
+          .signs = options.signs,
+          .colors = colors_wanted(options.color),
+          .width = output_width()};
+}
+
+void print(const LsOptions& options, const Json& document) {
+  put(options.json ? document_text(document) : tree_text(document, look_of(options)));
+  finish_output();
+}
+
+/// How long the process of a mount may take to say what it is. It need not ask a source for it.
+constexpr std::chrono::seconds kMountPatience{3};
+
+int list_mounts(const LsOptions& options) {
+  const Json document = mounts_document(std::min(options.patience, kMountPatience));
+  put(options.json
+          ? document_text(document)
+          : mounts_text(document, output_width(), options.bytes, colors_wanted(options.color)));
+  finish_output();
+  return exit_code::kOk;
+}
+
+/// The mount of peelfs that an operand is the mount point of. The mount itself is not touched.
+std::optional<MountEntry> mount_at(const std::string& operand) {
+  try {
+    const auto mount = find_mount(resolve_mountpoint(operand));
+    if (mount && mount->is_peelfs()) return mount;
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it is a source, or nothing
+  }
+  return std::nullopt;
+}
+
+int list_mount(const LsOptions& options, const MountEntry& mount) {
+  const std::string& point = mount.mountpoint;
+  if (!options.from.keys.origins.empty()) {
+    throw usage("keys open nothing in a mount that is there already")
+        .found("a key, and the mount " + printable(point))
+        .advice("to open a device there: " + shell_line({"peelfs", "unlock", point}));
+  }
+  const Json document = Json::parse(
+      request_status(mount, true, std::max(options.patience, kMountPatience)), nullptr, false);
+  if (!document.is_object() || !document.contains("blockdevices")) {
+    throw Error(Fault::unsupported,
+                "the process of the mount " + printable(point) + " answers what is not understood")
+        .expected("a tree of devices")
+        .advice("it may be an older peelfs: unmount it, and mount it anew");
+  }
+  print(options, document);
+  return has_failure(document.at("blockdevices")) ? exit_code::kIncomplete : exit_code::kOk;
 }
 
 int run(const LsOptions& options) {
+  if (options.from.sources.empty()) return list_mounts(options);
+  for (const std::string& operand : options.from.sources) {
+    const auto mount = mount_at(operand);
+    if (mount && options.from.sources.size() == 1) return list_mount(options, *mount);
+    if (!mount) continue;
+    throw usage(printable(operand) + " is a mount of peelfs, and no source")
+        .found("other operands beside it")
+        .advice("list it alone: " + shell_line({"peelfs", "ls", operand}));
+  }
   Opening opening = opening_of(options);
   opening.patience->for_good = true;
   opening.tells_left_out = true;
   const auto peeling = open_session(opening);
   report_warnings(options.quiet, *peeling);
   const auto catalog = peeling->catalog();
-  if (options.json) {
-    put(tree_json(*catalog));
-  } else {
-    Table(*catalog, options.bytes).print();
-  }
-  finish_output();
-  const auto& nodes = catalog->tree().nodes;
-  const bool failed = !peeling->complete() ||
-                      std::any_of(nodes.begin(), nodes.end(),
-                                  [](const auto& item) { return is_failure(*item.second); });
+  const Json document = tree_document(*catalog);
+  print(options, document);
+  const bool failed = !peeling->complete() || has_failure(catalog->tree());
   return failed ? exit_code::kIncomplete : exit_code::kOk;
 }
 
@@ -219,9 +218,11 @@ int run(const LsOptions& options) {
 
 extern const VerbRow kLsVerb{
     .word = "ls",
-    .line = "  peelfs ls SOURCE...                   show what is inside, as a tree\n",
+    .line =
+        "  peelfs ls SOURCE...                   show what is inside, as a tree\n"
+        "  peelfs ls [MOUNTPOINT]                what is mounted, and what is in a mount\n",
     .help = kHelp,
-    .actions = actions_of<LsOptions, bind, take, run>(),
+    .actions = actions_of<LsOptions, bind, take, run, check>(),
 };
 
 }  // namespace peelfs::cli
