@@ -1,7 +1,11 @@
 #include "cli/hash_devices.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
 #include <functional>
 #include <utility>
 
@@ -19,16 +23,39 @@ Trouble is_written(const Source& source, const std::string& by) {
               "copy"};
 }
 
+/// What is another one when a file was written, also by a program that sets its times back: its
+/// ctime. Of a block device, how many writes the kernel has counted.
+std::string stamp_of(const HostFile& file) {
+  struct stat status {};
+  if (::fstat(file.descriptor(), &status) != 0) return "?";
+  if (!file.is_block_device()) {
+    return std::to_string(status.st_ctim.tv_sec) + "." + std::to_string(status.st_ctim.tv_nsec);
+  }
+  std::ifstream counters("/sys/dev/block/" + std::to_string(major(status.st_rdev)) + ":" +
+                         std::to_string(minor(status.st_rdev)) + "/stat");
+  constexpr int kWrites = 4;  // Documentation/block/stat.rst
+  std::string word;
+  for (int i = 0; i <= kWrites && counters >> word; ++i) {
+  }
+  return word;
+}
+
 }  // namespace
 
 HashDevices::HashDevices(const Peeling& peeling, const Catalog& catalog)
     : peeling_(peeling), catalog_(catalog) {
   for (const Source& source : peeling.sources()) {
     sources_.emplace(source.path, &source);
+    stamps_.emplace(source.file->path(), stamp_of(*source.file));
     if (auto refusal = refusal_of(source)) refused_.emplace(&source, std::move(*refusal));
   }
   find_groups();
   const Tree& tree = catalog.tree();
+  for (const auto& [id, node] : tree.nodes) {
+    for (const Part& part : node->parts) {
+      if (part.file != nullptr) stamps_.emplace(part.file->path(), stamp_of(*part.file));
+    }
+  }
   const std::function<void(std::uint64_t, bool)> visit = [&](std::uint64_t id, bool within) {
     const Node& node = tree.at(id);
     within = within || node.kind == "snapshot";
@@ -120,6 +147,11 @@ HashSubject HashDevices::subject(const HashDevice& device, std::vector<ByteRange
   return {device.node->device, std::move(pieces), groups_.at(device.node->id)};
 }
 
+bool HashDevices::is_changed(const HostFile& file) const {
+  const auto stamp = stamps_.find(file.path());
+  return file.changed() || (stamp != stamps_.end() && stamp->second != stamp_of(file));
+}
+
 std::optional<Trouble> HashDevices::changed(const HashDevice& device) const {
   const auto trouble = [](const std::string& path) {
     return Trouble{Trouble::io, printable(path) + " was changed while it was read"};
@@ -127,11 +159,11 @@ std::optional<Trouble> HashDevices::changed(const HashDevice& device) const {
   for (const std::uint64_t id : with_ancestors(device.node->id)) {
     const Node& node = catalog_.tree().at(id);
     const auto source = sources_.find(node.source_path);
-    if (source != sources_.end() && source->second->file->changed()) {
+    if (source != sources_.end() && is_changed(*source->second->file)) {
       return trouble(source->second->path);
     }
     for (const Part& part : node.parts) {
-      if (part.file != nullptr && part.file->changed()) return trouble(part.file->path());
+      if (part.file != nullptr && is_changed(*part.file)) return trouble(part.file->path());
     }
   }
   return std::nullopt;

@@ -44,6 +44,7 @@ class HashDevices {
   std::optional<Trouble> changed(const HashDevice& device) const;
 
  private:
+  bool is_changed(const HostFile& file) const;
   const std::set<std::uint64_t>& with_ancestors(std::uint64_t id) const;
   std::optional<Trouble> refusal_of(const Source& source) const;
   void find_groups();
@@ -54,6 +55,8 @@ class HashDevices {
   std::map<const Source*, Trouble> refused_;      ///< sources
   std::map<std::uint64_t, std::size_t> groups_;   ///< of nodes
   std::set<std::uint64_t> in_snapshot_;           ///< nodes that are device files
+  /// Of sources and parts, when this was made: see stamp_of().
+  std::map<std::string, std::string> stamps_;
   mutable std::map<std::uint64_t, std::set<std::uint64_t>> ancestors_;  ///< of nodes, with itself
 };
 

@@ -1,5 +1,7 @@
 #include "peel/copy.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -80,6 +82,7 @@ class Copier {
     if (!run.data) {
       if (target_.seekable && options_.sparse != Sparse::never) {
         size = std::min(length, run.length);
+        make_hole(offset, size);
       } else {
         std::fill(chunk.begin(), chunk.end(), std::byte{0});
         write(offset, chunk);
@@ -116,6 +119,8 @@ class Copier {
       const MutableBytes chunk = MutableBytes(buffer_).first(length);
       std::fill(chunk.begin(), chunk.end(), std::byte{0});
       write(offset, chunk);
+    } else {
+      make_hole(offset, length);
     }
     mark_done(offset, length);
     add_bad({offset, length, why.what()});
@@ -170,6 +175,25 @@ class Copier {
     result_.bad.push_back(std::move(place));
   }
 
+  /// Where nothing is written to. In a file that was begun before, something may be there.
+  void make_hole(std::uint64_t offset, std::uint64_t length) {
+    struct stat status {};
+    if (!options_.over_old_bytes || ::fstat(target_.fd, &status) != 0) return;
+    const std::uint64_t end =
+        std::min(offset + length, static_cast<std::uint64_t>(std::max<off_t>(status.st_size, 0)));
+    if (offset >= end) return;
+    if (::fallocate(target_.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(offset), static_cast<off_t>(end - offset)) == 0) {
+      return;
+    }
+    const Buffer zeroes(std::min<std::uint64_t>(end - offset, kChunk));
+    while (offset < end) {
+      const auto size = std::min<std::uint64_t>(end - offset, zeroes.size());
+      write_all(offset, Bytes(zeroes).first(size));
+      offset += size;
+    }
+  }
+
   void write(std::uint64_t offset, Bytes bytes) {
     if (!target_.seekable || options_.sparse != Sparse::always) return write_all(offset, bytes);
     // Blocks of zeroes stay holes; what lies between them goes out in one piece.
@@ -182,6 +206,7 @@ class Copier {
         return bytes.subspan(at, std::min<std::uint64_t>(stop, bytes.size() - at));
       };
       while (zeroes < bytes.size() && all_zero(block(zeroes))) zeroes += block(zeroes).size();
+      if (zeroes != 0) make_hole(offset, zeroes);
       data = zeroes;
       while (data < bytes.size() && !all_zero(block(data))) data += block(data).size();
       write_all(offset + zeroes, bytes.subspan(zeroes, data - zeroes));

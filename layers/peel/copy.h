@@ -33,6 +33,8 @@ struct BadPlace {
 
 struct CopyOptions {
   Sparse sparse = Sparse::automatic;
+  /// The target may hold other bytes already: holes are made in them, and not only passed over.
+  bool over_old_bytes = false;
   bool stop_on_error = false;
   /// Takes what the copy holds, bad places as zeroes. Only of a copy that begins with nothing done.
   /// Null: nothing takes it

@@ -71,6 +71,20 @@ class CopyDigest::Work {
     return other;
   }
 
+  bool wait(std::chrono::milliseconds limit) {
+    if (!thread_.joinable()) return true;
+    UniqueLock lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+    return changed_.wait_for(lock, limit, [this]() PEELFS_REQUIRES(mutex_) { return is_done_; });
+  }
+
+  void drop() {
+    const MutexLock lock(mutex_);
+    dropped_ = true;
+    changed_.notify_all();
+  }
+
   std::string finish() {
     {
       const MutexLock lock(mutex_);
@@ -96,7 +110,11 @@ class CopyDigest::Work {
     UniqueLock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [this]() PEELFS_REQUIRES(mutex_) { return ended_ || !pieces_.empty(); });
-      if (dropped_ || pieces_.empty()) return;
+      if (dropped_ || pieces_.empty()) {
+        is_done_ = true;
+        changed_.notify_all();
+        return;
+      }
       Piece piece = std::move(pieces_.front());
       pieces_.pop_front();
       // A hole may be long, and the copy be given up meanwhile.
@@ -130,6 +148,7 @@ class CopyDigest::Work {
   std::size_t buffers_ PEELFS_GUARDED_BY(mutex_) = 0;  ///< that are not hashed yet
   bool ended_ PEELFS_GUARDED_BY(mutex_) = false;
   bool dropped_ PEELFS_GUARDED_BY(mutex_) = false;
+  bool is_done_ PEELFS_GUARDED_BY(mutex_) = false;  ///< the thread
   std::exception_ptr error_ PEELFS_GUARDED_BY(mutex_);
   std::thread thread_;
 };
@@ -145,6 +164,14 @@ Buffer CopyDigest::bytes(Buffer filled, std::size_t length) {
 
 void CopyDigest::zeroes(std::uint64_t count) {
   if (count != 0) work_->add({{}, count});
+}
+
+bool CopyDigest::wait(std::chrono::milliseconds limit) {
+  return work_->wait(limit);
+}
+
+void CopyDigest::drop() {
+  work_->drop();
 }
 
 std::string CopyDigest::finish() {

@@ -1,6 +1,7 @@
 // The digest of a copy, computed while it is made, by a thread of its own.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,8 +28,12 @@ class CopyDigest {
   Buffer bytes(Buffer filled, std::size_t length);
   /// That many zeroes. Does not wait.
   void zeroes(std::uint64_t count);
+  /// Waits for the rest, but not longer than that. @return whether finish() returns at once
+  bool wait(std::chrono::milliseconds limit);
   /// Waits for the rest. @return hexadecimal digits
   std::string finish();
+  /// Nothing more is computed.
+  void drop();
 
   const DigestAlgorithm& algorithm() const noexcept { return algorithm_; }
 

@@ -139,6 +139,9 @@ void HashPlan::failed(const Reading& reading, const Error& why) {
     return;
   }
   give_up(reader, why);
+  if (std::ranges::all_of(streams_, [](const auto& stream) { return stream->complete; })) {
+    recent_.clear();
+  }
 }
 
 std::set<const Storage*> HashPlan::storages(std::size_t subject) const {

@@ -1,5 +1,6 @@
 // `peelfs hash`, by the real program: against sha256sum and others, and what kernels read.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -455,6 +456,71 @@ TEST_F(Hash, ExportTellsTheDigestOfACopyWithBadPlaces) {
   EXPECT_TRUE(has(said.errors, "they are zeroes in the copy")) << said.errors;
   EXPECT_EQ(said.output,
             "SHA256 (" + copy + ") = " + must_run("sha256sum <" + copy).substr(0, 64) + "\n");
+}
+
+// Standard output and FILE may be one file: the digest must not get into the copy.
+TEST_F(Hash, ExportDoesNotWriteItsDigestIntoTheCopy) {
+  const std::string copy = folder_ / "copy";
+  for (const std::string& command : {"/dev/stdout >" + copy, copy + " >" + copy,
+                                     copy + " >>" + copy, copy + " >" + copy + " 2>&1"}) {
+    must_run("rm -f " + copy + " && : >" + copy);
+    const CommandResult done =
+        run(PEELFS_PROGRAM " export --force " + disk_ + " diskp2 " + command);
+    EXPECT_EQ(done.exit_code, 0) << command << done.output;
+    EXPECT_EQ(must_run("sha256sum <" + copy).substr(0, 64), second_) << command;
+  }
+}
+
+// What is a hole in the device is one in the copy, whatever lay there.
+TEST_F(Hash, AResumedCopyHoldsNoOldBytes) {
+  const std::string sparse = folder_ / "sparse.img";
+  must_run("head -c 1M /dev/urandom >" + sparse + " && truncate -s 4M " + sparse);
+  const std::string copy = folder_ / "copy";
+  const std::string map = folder_ / "map";
+  for (const char* const how : {"auto", "always", "never"}) {
+    must_run("head -c 4M /dev/urandom >" + copy + " && printf '0x0 ?\\n0x0 0x400000 ?\\n' >" + map);
+    const CommandResult done =
+        run(PEELFS_PROGRAM " export --sparse " + std::string(how) + " --map-file " + map +
+            " --resume " + sparse + " sparse " + copy);
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    EXPECT_FALSE(has(done.output, "SHA256")) << "what was there before was not read";
+    EXPECT_EQ(run("cmp " + sparse + " " + copy).exit_code, 0) << how;
+  }
+}
+
+TEST_F(Hash, ADigestThatTakesLongIsNotWaitedForAfterCtrlC) {
+  SKIP_WITHOUT("qemu-img");
+  const std::string big = folder_ / "big.qcow2";
+  must_run("qemu-img create -q -f qcow2 " + big + " 200G");
+  Terminal person("exec " PEELFS_PROGRAM " export --digest sha256 " + big + " big " +
+                  (folder_ / "out"));
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  person.type("\x03");
+  EXPECT_EQ(person.finish(std::chrono::seconds(20)), 128 + SIGINT) << person.screen();
+}
+
+TEST_F(Hash, AWordThatIsAFileAndADeviceIsNotGuessed) {
+  file("diskp1", "a copy, perhaps");
+  const CommandResult done =
+      run("cd " + folder_.path() + " && " PEELFS_PROGRAM " hash disk.img diskp1 2>&1");
+  EXPECT_EQ(done.exit_code, 2) << done.output;
+  EXPECT_TRUE(has(done.output, "is a file here")) << done.output;
+  for (const char* const clear : {"disk.img ./diskp1", "disk.img -- diskp1"}) {
+    EXPECT_EQ(run("cd " + folder_.path() + " && " PEELFS_PROGRAM " hash " + clear).exit_code, 0)
+        << clear;
+  }
+}
+
+TEST_F(Hash, ATimeThatWasSetBackHidesNoChange) {
+  const std::string image = folder_ / "s.img";
+  must_run("head -c 300M /dev/urandom >" + image + " && touch -d 2020-01-01 " + image);
+  const CommandResult done =
+      run("(sleep 0.4; printf evil | dd status=none of=" + image +
+          " bs=1 seek=100 conv=notrunc; touch -d 2020-01-01 " + image +
+          ") & " PEELFS_PROGRAM " hash -j1 -a sha256,md5,sha1,sha512,blake2b,sha3-512 " + image +
+          " 2>&1; code=$?; wait; exit $code");
+  EXPECT_EQ(done.exit_code, 1) << done.output;
+  EXPECT_TRUE(has(done.output, "was changed while it was read")) << done.output;
 }
 
 }  // namespace

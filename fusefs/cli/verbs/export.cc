@@ -1,5 +1,6 @@
 #include "cli/verbs/export.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -91,24 +92,52 @@ void check_resumed(const ExportOptions& options, const ExportOutput& output, con
 
 /// What the digest of the copy is computed by; null: there is none.
 const DigestAlgorithm* digest_of(const ExportOptions& options, const BlockDevice& device,
-                                 const ExportOutput& output, const CopyMap& map) {
+                                 const ExportOutput& output) {
   if (options.no_digest) return nullptr;
   if (options.digest != nullptr) return options.digest;
   // What goes on through a pipe is a matter of the programs in it, and of what they print.
   if (options.quiet || !output.target().seekable) return nullptr;
-  if (map.total(CopyMap::State::untried) != device.size()) return nullptr;  // --resume
+  if (options.resume) return nullptr;  // what was copied before is not read again
   return is_mostly_holes(device) ? nullptr : find_digest("sha256");
 }
 
+/// Whether what is written to a descriptor would get into the copy.
+bool is_the_copy(int descriptor, const Target& target) {
+  struct stat one {};
+  struct stat copy {};
+  if (::fstat(descriptor, &one) != 0 || ::fstat(target.fd, &copy) != 0) return false;
+  return one.st_dev == copy.st_dev && one.st_ino == copy.st_ino;
+}
+
+/// Waits for a digest that takes longer than the copy. Ctrl-C ends the program: the copy is whole.
+std::string wait_for_digest(CopyDigest& digest, const ExportOptions& options) {
+  while (!digest.wait(std::chrono::milliseconds(200))) {
+    if (Interruptible::signal() == 0) continue;
+    warn(printable(options.output) + " is complete; its digest was not waited for");
+    digest.drop();
+    Interruptible::obey();
+  }
+  return digest.finish();
+}
+
+/// Where a line may be written: not into the copy.
+struct Channels {
+  explicit Channels(const Target& target)
+      : output(target.seekable && !is_the_copy(STDOUT_FILENO, target)),
+        errors(!is_the_copy(STDERR_FILENO, target)) {}
+  const bool output, errors;
+};
+
 /// On standard output, unless the copy itself is there.
-void tell_digest(CopyDigest& digest, const ExportOptions& options, const Target& target) {
-  const std::string text = digest.finish();
+void tell_digest(CopyDigest& digest, const ExportOptions& options, const Channels& channels) {
+  const std::string text = wait_for_digest(digest, options);
   const std::string line =
       digest_line(digest.algorithm(), text, options.output, DigestFormat::tagged);
-  if (target.seekable) {
+  if (channels.output) {
     put(line);
     return finish_output();
   }
+  if (!channels.errors) return;
   std::fputs(("peelfs: " + shown(line.substr(0, line.size() - 1)) + "\n").c_str(), stderr);
 }
 
@@ -117,9 +146,10 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
          CopyMap& map) {
   const BlockDevice& device = *entry.node->device;
   std::optional<CopyDigest> digest;
-  if (const DigestAlgorithm* const algorithm = digest_of(options, device, output, map)) {
+  if (const DigestAlgorithm* const algorithm = digest_of(options, device, output)) {
     digest.emplace(*algorithm);
   }
+  const Channels channels(output.target());  // finish() closes it
   MapKeeper keeper(options, output, map);
   Progress progress(shown(entry.name), device.size(), !options.quiet);
   const Interruptible interruptible;
@@ -127,6 +157,7 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
   CopyOptions how;
   how.sparse = options.sparse;
   how.stop_on_error = options.stop_on_error;
+  how.over_old_bytes = options.resume;
   how.digest = digest ? &*digest : nullptr;
   how.interrupted = [] { return Interruptible::signal() != 0; };
   how.progress = [&](std::uint64_t position, std::uint64_t done) {
@@ -154,7 +185,8 @@ int copy(const ExportOptions& options, const Catalog::Entry& entry, ExportOutput
   }
   keeper.now(result.position);
   output.finish(device.size());
-  if (digest) tell_digest(*digest, options, output.target());
+  progress.clear();
+  if (digest) tell_digest(*digest, options, channels);
   return result.bad.empty() ? exit_code::kOk : exit_code::kIncomplete;
 }
 

@@ -52,7 +52,7 @@ The words behind the sources that name no file are NAMEs; or write -- before the
 constexpr const char* kAfter = R"(
 What cannot be read to its end has no digest, and is named with the reason; so is what lies
 in a locked or damaged device. Neither has a source that a guest is writing, or that is
-changed meanwhile. No guest can begin to write one, as far as it honours qemu's locks.
+changed meanwhile (a block device: as far as the kernel has counted writes). No guest can begin to write one, as far as it honours qemu's locks.
 
 Exit status: 0 all digests are there (-c: and right); 1 some are not, or differ, or a line
 of the list is none; 2 nothing hashed.
@@ -250,6 +250,25 @@ int hash_all(const HashVerbOptions& options, const Peeling& peeling, const HashD
   return code_for(peeling, code);
 }
 
+/// A word that is a file here and a device in the sources before it: a person who compares a copy
+/// with the device would get the copy's digest under the device's name.
+void refuse_ambiguous(const HashVerbOptions& options, const Catalog& catalog) {
+  for (std::size_t i = 1; i < options.from.sources.size(); ++i) {
+    const std::string& word = options.from.sources[i];
+    if (word.find('/') != std::string::npos || word.find('=') != std::string::npos) continue;
+    for (const Catalog::Entry& entry : catalog.devices()) {
+      const Node& node = *entry.node;
+      // With the file among the sources, the device's name has its disk's before it.
+      const bool is_called_so = entry.name == word || entry.name.ends_with("." + word);
+      if (!is_called_so || node.parents.empty() || node.source_path == word) continue;
+      throw usage("'" + printable(word) + "' is a file here, and " + entry.name +
+                  " is a device in the sources")
+          .advice("write ./" + printable(word) + " for the file, or -- " + printable(word) +
+                  " for the device");
+    }
+  }
+}
+
 int run(const HashVerbOptions& options) {
   std::optional<HashCheck> list;  // before all the work
   if (!options.list.empty()) list.emplace(options.list, options.algorithms);
@@ -259,6 +278,7 @@ int run(const HashVerbOptions& options) {
   const auto peeling = open_session(opening);
   report_warnings(options.quiet, *peeling);
   const auto catalog = peeling->catalog();
+  refuse_ambiguous(options, *catalog);
   const HashDevices devices(*peeling, *catalog);
   if (list) return check_list(options, *peeling, *catalog, devices, *list);
   return hash_all(options, *peeling, devices);
