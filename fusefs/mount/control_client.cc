@@ -377,6 +377,14 @@ std::string request_status(const MountEntry& mount, bool with_tree, std::chrono:
   try {
     return ControlClient(mount, deadline).ask(control::Verb::status, with_tree ? "tree" : "").text;
   } catch (const Error& error) {
+    // It has nothing to ask a source for: that it has not said so in time is no long work.
+    if (error.error_number() == ETIMEDOUT) {
+      throw Error(Fault::io,
+                  "the process that serves " + printable(mount.mountpoint) + " does not answer")
+          .with_errno(ETIMEDOUT)
+          .found("nothing for " + std::to_string(patience.count()) + " s")
+          .advice("it may be stopped; peelfs umount --lazy does not wait for it");
+    }
     if (error.error_number() != ENOTCONN) throw;
   }
   // It has ended, or does not know the question.

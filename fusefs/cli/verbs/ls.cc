@@ -16,6 +16,7 @@
 #include "cli/session.h"
 #include "cli/text.h"
 #include "cli/values.h"
+#include "host/host_call.h"
 #include "host/mountinfo.h"
 #include "mount/control_client.h"
 #include "peel/document.h"
@@ -163,10 +164,12 @@ int list_mounts(const LsOptions& options) {
   return exit_code::kOk;
 }
 
-/// The mount of peelfs that an operand is the mount point of. The mount itself is not touched.
-std::optional<MountEntry> mount_at(const std::string& operand) {
+/// The mount of peelfs that an operand is the mount point of. The mount itself is not touched, but
+/// what its path leads through may not answer: that is said when it is opened as a source.
+std::optional<MountEntry> mount_at(const std::string& operand, std::chrono::seconds patience) {
   try {
-    const auto mount = find_mount(resolve_mountpoint(operand));
+    const auto mount = find_mount(
+        answer_in_time(operand, patience, [operand] { return resolve_mountpoint(operand); }));
     if (mount && mount->is_peelfs()) return mount;
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): it is a source, or nothing
   }
@@ -195,7 +198,7 @@ int list_mount(const LsOptions& options, const MountEntry& mount) {
 int run(const LsOptions& options) {
   if (options.from.sources.empty()) return list_mounts(options);
   for (const std::string& operand : options.from.sources) {
-    const auto mount = mount_at(operand);
+    const auto mount = mount_at(operand, options.patience);
     if (mount && options.from.sources.size() == 1) return list_mount(options, *mount);
     if (!mount) continue;
     throw usage(printable(operand) + " is a mount of peelfs, and no source")
