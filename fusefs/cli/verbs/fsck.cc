@@ -301,7 +301,7 @@ int run(const FsckOptions& options) {
 
 extern const VerbRow kFsckVerb{
     .word = "fsck",
-    .line = "  peelfs fsck SOURCE... [-- NAME...]    check every filesystem; --repair them\n",
+    .line = "  peelfs fsck SOURCE... [-- NAME...]    check every filesystem, or repair\n",
     .help = kHelp,
     .failures = FailureCodes::of_fsck,
     .actions = actions_of<FsckOptions, bind, take, run>(),
