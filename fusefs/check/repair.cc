@@ -75,8 +75,8 @@ class Repairing {
         if (!why.empty()) give_up(target, why);
       }
       give_up_what_lies_in_damage(attempt);
-      if (!attempt.wanted.empty() && may_be_written(attempt))
-        attempts.push_back(std::move(attempt));
+      if (attempt.wanted.empty() || !may_be_written(attempt)) continue;
+      attempts.push_back(std::move(attempt));
     }
     while (!attempts.empty() && !is_cancelled()) attempts = one_round(std::move(attempts));
     for (const Attempt& attempt : attempts) {

@@ -321,7 +321,9 @@ std::string UnitHost::failure_of(const std::set<std::string>& names) const {
   std::string device;
   std::string what;
   while (std::getline(notes, device, '\0') && std::getline(notes, what, '\0')) {
-    if (names.contains(device)) return device + ": " + what;
+    if (!names.contains(device)) continue;
+    device.append(": ").append(what);
+    return device;
   }
   return "";
 }

@@ -76,7 +76,7 @@ std::string make_below(const std::string& directory, const std::vector<SourceSpe
     const std::string path = begin + (i == 1 ? "" : "~" + std::to_string(i));
     struct stat status {};
     if (::lstat(path.c_str(), &status) == 0) continue;
-    const std::string unchecked = path + std::string(kUnchecked);
+    std::string unchecked = path + std::string(kUnchecked);
     if (::mkdir(unchecked.c_str(), 0700) == 0) return unchecked;
     if (errno != EEXIST) throw Error::system(errno, "cannot make " + unchecked);
   }
