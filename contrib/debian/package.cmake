@@ -5,11 +5,12 @@ set(CPACK_PACKAGE_VENDOR "the peelfs authors")
 set(CPACK_PACKAGE_CONTACT "the peelfs authors <peelfs@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "show every layer of disk images as flat files")
 set(CPACK_PACKAGE_DESCRIPTION
-"peelfs mounts disk images, and shows every device in them as a file: partitions,
-LUKS volumes, logical volumes, images of virtual machines, and what is in those.
-fsck, dd, debugfs and whatever else works on a disk works on them, without root.
-Nothing is written unless you ask for it; with a copy-on-write overlay everything
-can be tried, looked at, and then committed or thrown away.
+"peelfs mounts disk images, and shows every device in them as a file:
+partitions, LUKS volumes, logical volumes, images of virtual machines, and
+what is in those. fsck, dd, debugfs and whatever else works on a disk works
+on them, without root. Nothing is written unless you ask for it; with a
+copy-on-write overlay everything can be tried, looked at, and then committed
+or thrown away.
 .
 'peelfs fsck' checks, and repairs, the filesystems of many guests at once.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
