@@ -35,7 +35,7 @@ struct HashSubject {
 /// Pieces of that size, the last one shorter. @param piece bytes; 0: the whole is one piece
 /// @throws Error(Fault::usage) when that makes more than kMostHashPieces
 std::vector<ByteRange> pieces_of(const BlockDevice& device, std::uint64_t piece);
-inline constexpr std::uint64_t kMostHashPieces = std::uint64_t{1} << 20U;
+inline constexpr std::uint64_t kMostHashPieces = std::uint64_t{1} << 22U;
 
 /// What became of a piece: its digests, or why it has none.
 struct HashedPiece {

@@ -196,6 +196,17 @@ int check_list(const HashVerbOptions& options, const Peeling& peeling, const Cat
   return code_for(peeling, good ? exit_code::kOk : exit_code::kIncomplete);
 }
 
+/// Every digest is in memory until all are there.
+void refuse_too_many(const std::vector<HashSubject>& subjects, std::size_t algorithms) {
+  std::uint64_t digests = 0;
+  for (const HashSubject& subject : subjects) digests += subject.pieces.size() * algorithms;
+  if (digests <= kMostHashPieces) return;
+  throw usage("--piecewise: that many digests are not kept in memory")
+      .found(std::to_string(digests) + " of all devices and algorithms")
+      .expected("at most " + std::to_string(kMostHashPieces))
+      .advice("take larger pieces, or one device and one algorithm at a time");
+}
+
 int hash_all(const HashVerbOptions& options, const Peeling& peeling, const HashDevices& devices) {
   const bool named = !options.names.empty();
   std::vector<HashedDevice> all;
@@ -217,6 +228,7 @@ int hash_all(const HashVerbOptions& options, const Peeling& peeling, const HashD
     subjects.push_back(devices.subject(all[i].device, all[i].ranges));
     whose.push_back(i);
   }
+  refuse_too_many(subjects, output.algorithms.size());
   HashResult result = compute(options, subjects, output.algorithms);
   for (std::size_t i = 0; i < whose.size(); ++i) {
     HashedDevice& hashed = all[whose[i]];
