@@ -286,17 +286,16 @@ int settle_repairs(const FsckOptions& options, const Peeling& peeling, const Pee
     try {
       code |= Settlement(options, peeling, request, plan, repair, outcomes).settle();
     } catch (const Error& error) {
-      if (options.outcome == Outcome::drop) {
-        jobs::remove_overlays(repair.overlays);
-        continue;
-      }
+      const bool is_dropped = options.outcome == Outcome::drop;
+      if (is_dropped) jobs::remove_overlays(repair.overlays);
       warn(error.what());
       code |= fsck_exit::kOperational;
       for (const std::size_t target : repair.targets) {
         check::Verdict& verdict = outcomes[target].verdict;
         if (verdict.state == check::State::repaired) verdict.state = check::State::errors;
-        outcomes[target].overlays = repair.overlays;
-        verdict.why += "; the repair is in " + repair.overlays + ": " + error.what();
+        if (!is_dropped) outcomes[target].overlays = repair.overlays;
+        verdict.why += is_dropped ? std::string("; its repair is dropped")
+                                  : "; the repair is in " + repair.overlays + ": " + error.what();
       }
     }
   }
