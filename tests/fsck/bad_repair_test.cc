@@ -328,5 +328,34 @@ TEST_F(FsckBadRepair, ADeviceThatCanOnlyBeReadIsNotRepairedInVain) {
   EXPECT_TRUE(contains(checked.reason(name), "Read-only file system")) << checked.reason(name);
 }
 
+// What cannot be looked at any more is dropped all the same, and nothing is called repaired.
+TEST_F(FsckBadRepair, ADroppedRepairIsNoRepair) {
+  const std::string bad = make_damaged_ext4("bad.img");
+  remember();
+  jobs::Spawner spawner;
+  PeelRequest request;
+  request.sources.push_back(parse_source(bad));
+  const Peeling peeling(request, std::make_shared<KeyRing>());
+  const check::Plan plan = check::make_plan(peeling, {.names = {},
+                                                      .only_due = false,
+                                                      .with_outside = true,
+                                                      .now = std::chrono::system_clock::now()});
+  check::FleetObserver observer;
+  const check::FleetOptions fleet{.at_once = 1, .background = false, .memory = 0, .cancelled = {}};
+  auto outcomes = check::check_all(peeling, request, plan, spawner, fleet, observer);
+  cli::FsckOptions options;
+  options.repair = options.quiet = true;
+  options.outcome = cli::Outcome::drop;
+  const auto repairs = check::repair_all(peeling, request, plan, outcomes, spawner, fleet, observer,
+                                         cli::repair_options(options));
+  ASSERT_EQ(repairs.size(), 1U);
+  // An overlay that others may write is not looked through.
+  must_run("chmod 666 " + repairs.front().overlays + "/bad.qcow2");
+  cli::settle_repairs(options, peeling, request, plan, repairs, outcomes);
+  EXPECT_EQ(outcomes.at(0).verdict.state, State::errors) << outcomes.at(0).verdict.why;
+  EXPECT_TRUE(contains(outcomes.at(0).verdict.why, "its repair is dropped"));
+  EXPECT_FALSE(outcomes.at(0).is_written);
+}
+
 }  // namespace
 }  // namespace peelfs::test
